@@ -1,0 +1,26 @@
+"""Super-resolution: the clean image from one of lower resolution."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from unpairaug.bridge import round_to_8_bits
+from unpairaug.registry import HeadSpec, register_task
+from unpairaug.task import PixelLoss, Task
+
+
+@register_task("sr")
+class SuperResolution(Task):
+    """Single-image super-resolution by a whole `scale`; VDSR (Kim et al., 2016) unless another head is named."""
+
+    def __init__(self, scale: Annotated[int, Field(ge=1)] = 4, head: HeadSpec = "vdsr", loss: PixelLoss = "l1") -> None:
+        super().__init__(scale, head, loss)
+
+    def source(self, clean: Tensor) -> Tensor:
+        """Antialiased bicubic 1/scale, in the 8 bits that a file would hold: (B, C, H / scale, W / scale) in [0, 1]."""
+        small = F.interpolate(clean, scale_factor=1 / self.scale, mode="bicubic", antialias=True)
+        return round_to_8_bits(small.clamp(0, 1))

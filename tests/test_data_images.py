@@ -1,0 +1,159 @@
+"""Reading and writing photographs: every format becomes RGB in 8 bits, every broken file is named."""
+
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unpairaug.data.images import DecodedImages, FolderImages, list_images, read_image, write_image
+from unpairaug.errors import UserError
+
+
+@pytest.fixture
+def photograph() -> np.ndarray:
+    """(20, 30, 3) in 8 bits: smooth, so that JPEG keeps it nearly."""
+    rows, columns = np.mgrid[0:20, 0:30]
+    return np.stack([rows * 6, columns * 5, rows + columns], axis=2).astype(np.uint8) + 60
+
+
+def bomb(path: Path) -> None:
+    """A PNG of a few bytes that claims 60 000 × 60 000 pixels."""
+    size = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunks = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in ((b"IHDR", size), (b"IDAT", zlib.compress(bytes(100))))
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+
+
+def test_a_folder_is_searched_to_any_depth_in_an_order_that_the_names_decide(tmp_path, photograph):
+    for name in ("b.png", "a/z.JPG", "a/b/c.webp", "B.PPM", "a.tif"):
+        write_image(tmp_path / name.lower(), photograph)
+        (tmp_path / name.lower()).rename(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "._b.png").write_bytes(b"macOS keeps this beside b.png")
+    found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
+    assert found == ["B.PPM", "a.tif", "a/b/c.webp", "a/z.JPG", "b.png"]
+    assert FolderImages(tmp_path).names == found
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no symbolic links here")
+def test_a_link_to_a_folder_is_followed_and_a_loop_ends(tmp_path, photograph):
+    write_image(tmp_path / "elsewhere" / "a.png", photograph)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "set")
+    assert [path.name for path in list_images(tmp_path / "set")] == ["a.png"]
+
+
+def test_a_folder_that_is_missing_a_file_or_empty_is_refused_with_what_was_looked_for(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"nowhere: there is no such folder"):
+        list_images(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"file\.png: this is a file; expected the folder"):
+        list_images(tmp_path / "file.png")
+    with pytest.raises(UserError, match=r"empty: no image .* looked for \.png \.jpg"):
+        list_images(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA", "CMYK", "1", "I;16"])
+def test_every_kind_of_pixel_becomes_rgb_in_8_bits(tmp_path, photograph, mode):
+    grey = np.repeat(photograph[..., :1], 3, axis=2)
+    if mode == "I;16":
+        image = Image.fromarray(grey[..., 0].astype(np.uint16) * 257)
+    else:
+        image = Image.fromarray(grey).quantize(256) if mode == "P" else Image.fromarray(grey).convert(mode)
+    path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
+    image.save(path)
+    read = read_image(path)
+    assert read.shape == (20, 30, 3) and read.dtype == np.uint8
+    if mode != "1":
+        np.testing.assert_allclose(read.astype(int), grey, atol=3)  # a palette of greys is coarse
+
+
+def test_the_rotation_that_a_camera_noted_is_applied(tmp_path, photograph):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn me clockwise"
+    Image.fromarray(photograph).save(tmp_path / "upright.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "upright.png"), np.rot90(photograph, -1))
+
+
+HOSTILE = {
+    "missing.png": (None, "there is no such image file"),
+    "zero.png": (lambda path, _: path.write_bytes(b""), "0 bytes"),
+    "text.jpg": (lambda path, _: path.write_text("I am no image"), "no known image format"),
+    "magic.png": (lambda path, _: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100)), "cannot be read"),
+    "half.png": (lambda path, whole: path.write_bytes(whole["png"][: len(whole["png"]) // 2]), "cannot be read"),
+    "half.jpg": (lambda path, whole: path.write_bytes(whole["jpg"][: len(whole["jpg"]) // 2]), "cannot be read"),
+    "half.tif": (lambda path, whole: path.write_bytes(whole["tif"][: len(whole["tif"]) // 2]), "cannot be read"),
+    "bomb.png": (lambda path, _: bomb(path), "more than 178956970 pixels"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_broken_file_is_named_with_what_is_wrong_and_nothing_else_is_raised(tmp_path, photograph, name):
+    whole = {}
+    for extension in ("png", "jpg", "tif"):
+        write_image(tmp_path / f"whole.{extension}", np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))
+        whole[extension] = (tmp_path / f"whole.{extension}").read_bytes()
+    make, message = HOSTILE[name]
+    if make is not None:
+        make(tmp_path / name, whole)
+    with pytest.raises(UserError, match=f"{name}: .*{message}"):
+        read_image(tmp_path / name)
+
+
+def test_floating_point_pixels_are_refused_rather_than_clipped(tmp_path):
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(UserError, match=r"float\.tif: .*mode 'F'; expected 8 or 16 bits"):
+        read_image(tmp_path / "float.tif")
+
+
+def test_what_is_written_reads_back_and_a_failed_write_leaves_the_old_image(tmp_path, photograph):
+    path = tmp_path / "new" / "a.png"
+    write_image(path, photograph)
+    np.testing.assert_array_equal(read_image(path), photograph)
+    with pytest.raises(TypeError):
+        write_image(path, np.zeros((4, 4, 7), np.uint8))
+    np.testing.assert_array_equal(read_image(path), photograph)
+    assert [file.name for file in path.parent.iterdir()] == ["a.png"]
+    with pytest.raises(UserError, match=r"unknown extension '\.gifx'"):
+        write_image(tmp_path / "a.gifx", photograph)
+
+
+def test_decoded_images_are_kept_within_the_bound_and_the_oldest_go_first(tmp_path, photograph):
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for path in paths:
+        write_image(path, photograph)
+    kept = DecodedImages(limit=2 * photograph.nbytes)
+    first = kept.read(paths[0])
+    assert kept.read(paths[0]) is first, "the second read costs no decoding"
+    kept.read(paths[1])
+    kept.read(paths[0])
+    kept.read(paths[2])
+    assert kept.held == 2 * photograph.nbytes
+    assert kept.read(paths[0]) is first, "the one that was used last stays"
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = 0
+
+
+def test_a_file_that_changed_is_decoded_again(tmp_path, photograph):
+    kept = DecodedImages(limit=2**20)
+    write_image(tmp_path / "a.png", photograph)
+    kept.read(tmp_path / "a.png")
+    write_image(tmp_path / "a.png", photograph[:10])
+    assert kept.read(tmp_path / "a.png").shape == (10, 30, 3)
+    kept.clear()
+    assert kept.held == 0
+
+
+def test_reading_an_image_does_not_import_torch(checkout):
+    code = "import sys; from unpairaug.data import read_image, open_images; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=checkout)

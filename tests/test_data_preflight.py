@@ -1,0 +1,109 @@
+"""The look at every image before training: everything wrong in one message, everything odd as a warning."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unpairaug.data import FolderImages, open_images, write_image
+from unpairaug.data.preflight import DataReport, preflight
+from unpairaug.errors import UserError
+
+
+def noise(height: int, width: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    """Three clean images, two degraded ones with their twins, one validation pair; scale 2."""
+    for i in range(3):
+        write_image(tmp_path / "clean" / f"c{i}.png", noise(32 + i, 40, i))
+    for i in range(2):
+        write_image(tmp_path / "degraded" / f"d{i}.png", noise(20, 20 + i, 10 + i))
+        write_image(tmp_path / "ceiling_clean" / f"d{i}.png", noise(40, 40 + 2 * i, 20 + i))
+    write_image(tmp_path / "val_clean" / "v.png", noise(24, 28, 30))
+    write_image(tmp_path / "val_degraded" / "v.png", noise(12, 14, 31))
+    return tmp_path
+
+
+def look(data: Path, crop: int = 32, scale: int = 2) -> DataReport:
+    sets = {folder.name: FolderImages(folder) for folder in data.iterdir()}
+    return preflight(sets.pop("clean"), sets.pop("degraded"), scale=scale, crop=crop, **sets)
+
+
+def test_the_report_counts_and_measures_what_is_there(data):
+    report = look(data)
+    assert {part: found.count for part, found in report.sets.items()} == {
+        "clean": 3,
+        "degraded": 2,
+        "val_clean": 1,
+        "val_degraded": 1,
+        "ceiling_clean": 2,
+    }
+    assert report.sets["clean"].smallest == (40, 32) and report.sets["clean"].largest == (40, 34)
+    assert report.warnings == []
+    assert "3 images of 40×32 to 40×34 px" in str(report)
+    assert [report.steps_per_epoch(samples) for samples in (1, 2, 3, 8)] == [3, 2, 1, 1]
+
+
+def test_the_sample_passes_without_a_warning():
+    parts = ("val_clean", "val_degraded", "ceiling_clean")
+    others = {part: open_images("sample", part, 2) for part in parts}
+    clean, degraded = (open_images("sample", part, 2) for part in ("clean", "degraded"))
+    assert preflight(clean, degraded, scale=2, crop=96, **others).warnings == []
+
+
+def test_all_unusable_images_are_named_in_one_message(data):
+    (data / "clean" / "c0.png").write_bytes(b"")
+    whole = (data / "degraded" / "d1.png").read_bytes()
+    (data / "degraded" / "d1.png").write_bytes(whole[: len(whole) // 2])
+    write_image(data / "clean" / "tiny.png", noise(1, 1, 0))
+    with pytest.raises(UserError) as caught:
+        look(data)
+    message = str(caught.value)
+    assert message.startswith("3 images cannot be used; mend or remove the files, or change data.crop or task.scale:")
+    for expected in ("c0.png: the file is empty", "tiny.png: 1×1 px is smaller than the crop of 32×32 px", "d1.png: "):
+        assert expected in message
+
+
+def test_a_long_list_is_counted_rather_than_printed(data):
+    for i in range(25):
+        (data / "clean" / f"bad{i:02}.png").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"25 images cannot be used(.|\n)*bad09(.|\n)*and 15 more$"):
+        look(data)
+
+
+def test_the_degraded_side_needs_only_a_crop_divided_by_the_scale(data):
+    assert look(data, crop=32).sets["degraded"].smallest == (20, 20)
+    with pytest.raises(UserError, match=r"d0\.png: 20×20 px is smaller than the crop of 21×21 px"):
+        look(data, crop=42)
+
+
+@pytest.mark.parametrize("part,name", [("val_degraded", "v"), ("degraded", "d1")])
+def test_a_pair_that_contradicts_the_scale_is_named(data, part, name):
+    write_image(data / part / f"{name}.png", noise(40, 60, 0))
+    with pytest.raises(UserError, match=rf"{name}\.png: .* degraded twin .*{name}\.png: 60×40 px, make a scale of 0\."):
+        look(data)
+
+
+def test_a_pair_without_a_partner_is_named(data):
+    write_image(data / "val_clean" / "w.png", noise(24, 28, 0))
+    with pytest.raises(UserError, match=r"1 of 3 images .*no partner: .*val_clean/w\.png"):
+        look(data)
+
+
+def test_a_paired_set_used_as_unpaired_is_noticed_by_name_and_by_content(data):
+    write_image(data / "clean" / "d0.png", noise(40, 40, 50))
+    assert any("1 names are in both" in w and "d0" in w for w in look(data).warnings)
+    write_image(data / "degraded" / "other.png", noise(40, 40, 50))
+    write_image(data / "ceiling_clean" / "other.png", noise(80, 80, 51))
+    assert any("d0.png of the clean images is also a degraded one" in w for w in look(data).warnings)
+
+
+def test_a_validation_image_that_is_also_trained_on_is_noticed(data):
+    write_image(data / "clean" / "holiday.bmp", noise(48, 48, 60))
+    write_image(data / "val_clean" / "v.png", noise(48, 48, 60))
+    write_image(data / "val_degraded" / "v.png", noise(24, 24, 61))
+    (warning,) = look(data).warnings
+    assert "v.png of val_clean is also trained on" in warning and "holiday.bmp" in warning

@@ -1,0 +1,81 @@
+"""The sample photographs and the camera that training never sees."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unpairaug.data import ValidationPairs, open_images
+from unpairaug.data.sample import CLEAN, DEGRADED, NOISE_MIDDLE, NOISE_READ, VAL, blur_kernel, camera, optics
+from unpairaug.errors import UserError
+
+SCALES = (1, 2, 3, 4)
+
+
+def test_no_scene_is_on_two_sides():
+    assert len({*CLEAN, *DEGRADED, *VAL}) == len(CLEAN) + len(DEGRADED) + len(VAL)
+    assert open_images("sample", "ceiling_clean", 2).names == open_images("sample", "degraded", 2).names
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_degraded_images_are_twins_of_the_clean_ones_at_every_scale(scale):
+    for clean, degraded in (("val_clean", "val_degraded"), ("ceiling_clean", "degraded")):
+        pairs = ValidationPairs(open_images("sample", clean, scale), open_images("sample", degraded, scale), scale)
+        assert len(pairs) >= 2 and all(pair.degraded.dtype == np.uint8 for pair in pairs)  # reading checks the sizes
+
+
+def test_the_sample_is_small_enough_to_measure_on_often():
+    pixels = [image.shape[0] * image.shape[1] for image in open_images("sample", "val_clean", 2)]
+    assert sum(pixels) < 0.7e6
+    assert all(max(image.shape) <= 1000 for image in open_images("sample", "clean", 2))
+
+
+def test_another_scale_is_refused_and_a_folder_called_sample_needs_its_path(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="scale 1, 2, 3 and 4, not 8"):
+        open_images("sample", "clean", 8)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"\./sample: there is no such folder"):
+        open_images("./sample", "clean", 2)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_point_of_light_stays_in_its_place(scale):
+    row, column, side = 20, 23, 44
+    scene = np.zeros((side * scale, side * scale, 3), np.float32)
+    scene[row * scale : (row + 1) * scale, column * scale : (column + 1) * scale] = 1  # one cell of the coarse grid
+    seen = optics(scene, scale)[..., 0].astype(np.float64)
+    spot = seen[row - 16 : row + 17, column - 16 : column + 17]
+    np.testing.assert_allclose(spot, spot[::-1, ::-1], atol=1e-6)
+    rows, columns = np.indices(seen.shape)
+    centre = (rows * seen).sum() / seen.sum(), (columns * seen).sum() / seen.sum()
+    np.testing.assert_allclose(centre, (row, column), atol=1e-4)
+    kernel = blur_kernel(scale)
+    assert kernel.sum() == pytest.approx(1) and np.array_equal(kernel, kernel[::-1, ::-1])
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_photograph_is_not_shifted_against_its_bicubic_reduction(scale):
+    from skimage.registration import phase_cross_correlation
+
+    clean = open_images("sample", "val_clean", scale)[0]
+    height, width = (side // scale for side in clean.shape[:2])
+    bicubic = np.asarray(Image.fromarray(clean).resize((width, height), Image.Resampling.BICUBIC))
+    shift, _, _ = phase_cross_correlation(
+        bicubic[..., 1].astype(float), camera(clean, scale, "a")[..., 1].astype(float), upsample_factor=50
+    )
+    assert np.abs(shift).max() <= 0.06, "pixels of the degraded image"
+
+
+def test_noise_depends_on_the_name_alone_and_grows_with_the_light():
+    grey = np.full((240, 240, 3), 128, np.uint8)
+    assert np.array_equal(camera(grey, 2, "a"), camera(grey, 2, "a"))
+    assert not np.array_equal(camera(grey, 2, "a"), camera(grey, 2, "b"))
+    for level, expected in ((128, NOISE_MIDDLE), (0, NOISE_READ)):
+        seen = camera(np.full_like(grey, level), 2, "a")
+        # In black half of the noise is cut off at 0: what remains is seen in the root mean square of that half.
+        spread = seen.std() if level else np.sqrt(2 * np.mean(seen.astype(float) ** 2))
+        assert spread / 255 == pytest.approx(expected, rel=0.1)
+
+
+def test_borders_are_as_bright_as_the_rest():
+    flat = np.full((48, 36, 3), 0.25, np.float32)
+    np.testing.assert_allclose(optics(flat, 2), np.full((24, 18, 3), 0.25), atol=1e-6)

@@ -1,0 +1,126 @@
+"""Who may import whom: a module imports only from rows below its own, so the package reads from the bottom up."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Lowest row first; `package/*` stands for every module of a package that has no row of its own.
+ROWS = [
+    {"errors", "rng", "options"},
+    {
+        "registry",
+        "losses",
+        "networks",
+        "pool",
+        "bridge",
+        "schedule",
+        "metrics",
+        "progress",
+        "data/images",
+        "data/sample",
+    },
+    {"recipe_yaml", "recipe_sections", "pretrained", "checkpoint", "data/sources", "data/pairs"},
+    {"recipe", "data/streams"},
+    {"data/preflight"},
+    {"translator", "task"},
+    {"translators/*", "tasks/*", "heads/*", "run_folder", "samples", "restore"},
+    {"trainer", "evaluate"},
+    {"build", "loop"},
+    {"bench", "dry_run"},
+    {"commands"},
+    {"run"},
+    {"commands/train"},
+    {"commands/*"},
+]
+RANK = {name: row for row, names in enumerate(ROWS) for name in names}
+BATCH_COMMANDS = {"trainer", "build", "loop", "evaluate", "bench", "dry_run", "run", "commands/check"}
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted([*(ROOT / "unpairaug").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")])
+everywhere = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+def module_of(path: Path) -> str:
+    """A file's import name below `unpairaug`, with slashes: "task", "data/images", "tasks/sr", "data" for a package."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[1:] if parts[0] == "unpairaug" else parts
+    return "/".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path) for path in FILES}
+PACKAGES = {module.partition("/")[0] for module in MODULES if "/" in module}
+
+
+def rank(module: str) -> int | None:
+    """The row of a module; a package's own `__init__` counts as its highest member unless named; None without a row."""
+    if module in PACKAGES and module not in RANK:
+        return max(row for name, row in RANK.items() if name.startswith(f"{module}/"))
+    return RANK.get(module, RANK.get(f"{module.partition('/')[0]}/*"))
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and module, with slashes, of everything imported from unpairaug, inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import; write it from `unpairaug` down"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        modules = {"/".join(name.split(".")[1:]) for name in names if name.partition(".")[0] == "unpairaug"}
+        for module in sorted({module if module in MODULES else module.rpartition("/")[0] for module in modules}):
+            yield node.lineno, module
+
+
+def faults(module: str, tree: ast.AST) -> list[str]:
+    """The imports of a module that do not point down."""
+    found, own = [], rank(module)
+    for line, other in imported(tree):
+        if other in ("", module):
+            continue  # the root holds the version alone; a name of a package's own `__init__`
+        row = rank(other)
+        if row is None:
+            found.append(f"line {line}: unpairaug/{other} has no row in ROWS")
+        elif module in PACKAGES and other.startswith(f"{module}/"):
+            continue  # a package's `__init__` may gather what its modules define
+        elif own is None or row >= own:
+            found.append(f"line {line}: {module} (row {own}) imports {other} (row {row})")
+    return found
+
+
+@everywhere
+def test_every_module_has_a_row(path: Path):
+    module = module_of(path)
+    assert module == "" or rank(module) is not None, f"add {module} to ROWS in this file"
+
+
+@everywhere
+def test_imports_point_down(path: Path):
+    if module_of(path) == "":
+        return  # the root lends its names lazily, so it may name any module
+    found = faults(module_of(path), ast.parse(path.read_text(encoding="utf-8")))
+    assert not found, "\n".join(found)
+
+
+@everywhere
+def test_only_its_own_file_knows_a_concrete_task_translator_or_head(path: Path):
+    concrete = ("tasks/", "translators/", "heads/")
+    named = [other for _, other in imported(ast.parse(path.read_text(encoding="utf-8"))) if other.startswith(concrete)]
+    assert not named, f"find {named} through the registry, by name"
+
+
+@everywhere
+def test_only_the_batch_commands_hold_an_accelerator(path: Path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    if module_of(path) not in BATCH_COMMANDS:
+        assert "Accelerator" not in names | attributes
+
+
+def test_an_import_that_points_up_or_sideways_is_found_wherever_it_stands():
+    tree = ast.parse("def late():\n    from unpairaug.task import Task\n    from unpairaug import pool\n")
+    assert [fault.partition(":")[0] for fault in faults("losses", tree)] == ["line 2", "line 3"]
+    assert not faults("heads/vdsr", tree)

@@ -1,0 +1,94 @@
+"""Laws of generators and discriminators."""
+
+import pytest
+import torch
+from torch import nn
+
+from unpairaug.networks import (
+    PatchDiscriminator,
+    ResidualGenerator,
+    ResnetGenerator,
+    TextureDiscriminator,
+    low_pass,
+)
+from unpairaug.rng import sample_rng
+
+
+def image(height: int = 20, width: int = 20, batch: int = 2) -> torch.Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("up_mode", ["transpose", "resize", "pixelshuffle"])
+@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
+@pytest.mark.parametrize("size", [(32, 32), (30, 33), (9, 41)])
+def test_a_resnet_generator_keeps_any_size_and_the_value_range(up_mode, norm, size):
+    out = ResnetGenerator(4, 1, norm, up_mode)(image(*size))
+    assert out.shape[-2:] == size
+    assert out.min() >= 0
+    assert out.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind", "count"),
+    [("batch", nn.BatchNorm2d, 23), ("instance", nn.InstanceNorm2d, 23), ("none", nn.Identity, 23)],
+)
+def test_a_resnet_generator_has_the_norm_it_was_asked_for(norm, kind, count):
+    assert sum(type(m) is kind for m in ResnetGenerator(4, 9, norm).modules()) == count
+
+
+def test_cyclegans_published_networks_have_their_published_size():
+    assert sum(p.numel() for p in ResnetGenerator().parameters()) == 11_378_179
+    assert sum(p.numel() for p in PatchDiscriminator().parameters()) == 2_764_737
+
+
+@pytest.mark.parametrize(("n_layers", "field"), [(1, 16), (2, 34), (3, 70)])
+def test_a_patch_discriminators_depth_is_honoured(n_layers, field):
+    x = image(96, 96, 1).requires_grad_()
+    logits = PatchDiscriminator(4, n_layers, "none")(x)
+    assert logits.shape[1] == 1
+    logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
+    rows = x.grad.abs().sum((0, 1, 3)).nonzero()
+    assert rows.max() - rows.min() + 1 == field
+
+
+@pytest.mark.parametrize(("norm", "kind"), [("batch", nn.BatchNorm2d), ("instance", nn.InstanceNorm2d)])
+def test_a_patch_discriminators_norm_is_honoured(norm, kind):
+    assert sum(type(m) is kind for m in PatchDiscriminator(4, 3, norm).modules()) == 3
+
+
+def test_a_residual_generator_starts_as_the_identity():
+    x = image()
+    assert torch.equal(ResidualGenerator(8, 3, noise_channels=2)(x), x)
+
+
+def awake(generator: ResidualGenerator) -> ResidualGenerator:
+    for p in generator.parameters():
+        nn.init.normal_(p, std=0.2, generator=torch.Generator().manual_seed(1))
+    return generator
+
+
+def test_one_seed_makes_one_image_and_two_seeds_make_two():
+    generator, x = awake(ResidualGenerator(8, 3, noise_channels=2)), image()
+    first, again, other = (generator(x, sample_rng(seed, range(2))) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other)
+
+
+def test_a_batch_is_degraded_as_its_images_are_alone():
+    generator, x = awake(ResidualGenerator(8, 3, noise_channels=2)), image()
+    together = generator(x, sample_rng(3, [0, 1]))
+    alone = torch.cat([generator(x[i : i + 1], sample_rng(3, [i])) for i in (0, 1)])
+    assert torch.allclose(together, alone, atol=1e-6)
+
+
+def test_a_texture_discriminator_does_not_see_low_frequencies():
+    discriminator, x = TextureDiscriminator(8, 2), image()
+    ramp = torch.linspace(0, 0.2, 20).expand(2, 3, 20, 20)
+    inner = (..., slice(8, -8), slice(8, -8))
+    assert torch.allclose(discriminator(x)[inner], discriminator(x + 0.1 + ramp)[inner], atol=1e-4)
+
+
+def test_low_pass_keeps_a_constant_and_removes_a_checkerboard():
+    assert torch.allclose(low_pass(torch.full((1, 3, 16, 16), 0.3), 2.0), torch.tensor(0.3))
+    checkers = (torch.arange(16)[:, None] + torch.arange(16)) % 2
+    assert (low_pass(checkers.float().expand(1, 3, 16, 16), 2.0) - 0.5).abs().max() < 0.02

@@ -1,0 +1,140 @@
+"""Laws of a whole run, with real processes: two equal one, resumed equals never stopped, mistakes are told kindly."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+CYCLEGAN = "translator={type: cyclegan, ngf: 4, n_blocks: 1, ndf: 4, n_layers_D: 1, norm: none, pool_size: 8}"
+
+
+def run(*arguments: str, cwd: Path, launcher: tuple[str, ...] = ("-m",)) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *launcher, "unpairaug.run", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment(cwd), capture_output=True, text=True, timeout=300)
+
+
+def environment(cwd: Path) -> dict[str, str]:
+    checkout = str(Path(__file__).resolve().parent.parent)
+    return {**os.environ, "PYTHONPATH": checkout, "ACCELERATE_USE_CPU": "true", "HOME": str(cwd)}
+
+
+def weights(folder: Path, step: int) -> dict[str, torch.Tensor]:
+    files = sorted((folder / "checkpoints" / f"step_{step}").glob("*.safetensors"))
+    return {f"{file.stem}/{key}": value for file in files for key, value in load_file(file).items()}
+
+
+def metrics(folder: Path, split: str) -> list[dict]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [line for line in map(json.loads, lines) if line["split"] == split]
+
+
+def test_two_processes_with_half_the_batch_end_where_one_does(tmp_path):
+    options = ["smoke", CYCLEGAN, "train.steps=6", "schedule={}"]
+    one = run(*options, "data.batch_size=4", "output_dir=one", cwd=tmp_path)
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29511", "-m")
+    two = run(*options, "data.batch_size=2", "output_dir=two", cwd=tmp_path, launcher=torchrun)
+    assert one.returncode == two.returncode == 0, one.stderr + two.stderr
+    a, b = weights(tmp_path / "one", 6), weights(tmp_path / "two", 6)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.allclose(a[name].float(), b[name].float(), rtol=1e-3, atol=2e-5), name
+    for name in ("train", "val"):
+        (x,), (y,) = (metrics(tmp_path / folder, name)[-1:] for folder in ("one", "two"))
+        for key in x.keys() - {"split", "steps_per_second"}:
+            assert x[key] == pytest.approx(y[key], rel=1e-3), key
+
+
+def test_killed_at_any_moment_and_started_again_ends_where_the_uninterrupted_run_does(tmp_path):
+    options = ["smoke", "train.steps=30", "train.checkpoint_every=4", "train.log_every=2"]
+    whole = run(*options, "output_dir=whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-m", "unpairaug.run", *options, "output_dir=killed"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (killed / "checkpoints" / "step_4").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "head").exists(), "the run was over before it was killed"
+
+    resumed = run(*options, "output_dir=killed", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert re.search(r"goes on from killed/checkpoints/step_\d+", resumed.stdout)
+    a, b = weights(tmp_path / "whole", 30), weights(killed, 30)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    steps = [line["step"] for line in metrics(killed, "train")]
+    assert steps == list(range(2, 31, 2)), "each step is reported once"
+
+
+def test_asked_to_stop_a_run_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "unpairaug.run", "smoke", "train.steps=100000", "train.log_every=1"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "runs" / "smoke" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in said
+    step = int(re.search(r"stopped after step (\d+); the same command goes on", said)[1])
+    assert (tmp_path / "runs" / "smoke" / "checkpoints" / f"step_{step}" / "state.json").is_file()
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> Path:
+    """A folder with one photograph, an empty folder, one with a broken file, one with a small one."""
+    root = tmp_path_factory.mktemp("photographs")
+    for name in ("clean", "degraded", "empty", "corrupt", "small"):
+        (root / name).mkdir()
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8))
+    for name in ("clean", "degraded", "corrupt"):
+        image.save(root / name / "one.png")
+    whole = (root / "corrupt" / "one.png").read_bytes()
+    (root / "corrupt" / "two.png").write_bytes(whole[: len(whole) // 2])
+    image.resize((16, 16)).save(root / "small" / "tiny.png")
+    return root
+
+
+MISTAKES = {
+    "missing folder": (["data.clean=nowhere"], ["nowhere", "no such folder"]),
+    "empty folder": (["data.degraded={}/empty"], ["empty", "no image", ".png"]),
+    "image smaller than the crop": (["data.clean={}/small"], ["tiny.png", "16×16", "32"]),
+    "corrupt image": (["data.clean={}/corrupt"], ["two.png", "cannot be read"]),
+    "unknown key": (["train.stepz=5"], ["train.stepz", "did you mean", "steps"]),
+    "wrong type": (["train.steps=many"], ["train.steps", "'many'"]),
+    "scale that pairs contradict": (
+        ["data.val_clean={}/clean", "data.val_degraded={}/degraded"],
+        ["one.png", "64×64", "task.scale"],
+    ),
+    "unknown translator": (["translator.type=cyclegam"], ["cyclegam", "cyclegan"]),
+    "no such recipe": ([], ["no recipe", "smoke"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_clear_message_and_exit_code_2(mistake, photographs, tmp_path):
+    overrides, words = MISTAKES[mistake]
+    recipe = "smok" if mistake == "no such recipe" else "smoke"
+    result = run(recipe, *(text.format(photographs) for text in overrides), cwd=tmp_path)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert result.stderr.startswith("error: ")
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+    assert not (tmp_path / "runs").exists(), "nothing was trained"

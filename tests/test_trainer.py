@@ -1,0 +1,166 @@
+"""Laws of the joint step: where gradients go, what phases train, what accumulation and averages mean."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from unpairaug.bridge import Bridge
+from unpairaug.data import UnpairedBatch
+from unpairaug.recipe import TrainSection
+from unpairaug.registry import tasks, translators
+from unpairaug.schedule import Schedule
+from unpairaug.trainer import JointTrainer
+
+CYCLEGAN = {"type": "cyclegan", "ngf": 4, "n_blocks": 1, "ndf": 4, "n_layers_D": 1, "pool_size": 0}
+TRANSLATORS = [CYCLEGAN, {"type": "bicubic"}]
+
+
+def make_trainer(translator: dict = CYCLEGAN, schedule: Schedule = Schedule(steps=100), **train) -> JointTrainer:  # noqa: B008
+    torch.manual_seed(0)
+    task = tasks.build({"type": "sr", "scale": 2, "head": {"type": "vdsr", "depth": 3, "width": 4}})
+    for layer in task.modules():  # VDSR starts as plain enlargement: wake it up
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.normal_(layer.weight, std=0.1)
+    options = TrainSection(**{"steps": 100, "translator_lr": 1e-2, "discriminator_lr": 1e-2, "head_lr": 1e-2, **train})
+    return JointTrainer(Accelerator(cpu=True), translators.build(translator), task, Bridge(), schedule, options)
+
+
+def make_batch(first: int = 0, size: int = 4) -> UnpairedBatch:
+    rng = torch.Generator().manual_seed(first)
+    images = (torch.rand(size, 3, side, side, generator=rng) for side in (32, 16))
+    return UnpairedBatch(*images, torch.arange(first, first + size))
+
+
+def gradients(feedback: float) -> dict[str, torch.Tensor | None]:
+    """Gradients of the task loss alone, by network."""
+    trainer = make_trainer(schedule=Schedule(steps=100, feedback=feedback))
+    trainer.translator.losses_g = lambda *_: {}
+    trainer.translator.losses_d = lambda *_: {}
+    trainer.accumulate(make_batch(), 50, "joint", 1.0)
+    flat = {}
+    for name, network in trainer.networks.items():
+        found = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+        flat[name] = torch.cat(found) if found else None
+    return flat
+
+
+def test_the_task_loss_reaches_degrade_and_the_head_and_nothing_else():
+    found = gradients(feedback=1.0)
+    reached = {name for name, gradient in found.items() if gradient is not None and gradient.abs().sum() > 0}
+    assert reached == {"generator_degrade", "head"}
+
+
+def test_feedback_scales_the_gradient_in_degrade_and_not_in_the_head():
+    plain, tripled = gradients(feedback=1.0), gradients(feedback=3.0)
+    assert torch.allclose(tripled["generator_degrade"], 3 * plain["generator_degrade"], rtol=1e-4, atol=1e-8)
+    assert torch.equal(tripled["head"], plain["head"])
+
+
+def test_feedback_0_keeps_the_task_loss_out_of_degrade():
+    found = gradients(feedback=0.0)
+    assert found["generator_degrade"] is None
+    assert torch.equal(found["head"], gradients(feedback=1.0)["head"])
+
+
+@pytest.mark.parametrize(
+    ("step", "moved"),
+    [
+        (0, {"generator_degrade", "generator_restore", "discriminator_degraded", "discriminator_clean"}),
+        (1, {"head"}),
+        (
+            2,
+            {"generator_degrade", "generator_restore", "discriminator_degraded", "discriminator_clean", "head"},
+        ),
+    ],
+    ids=["translator warm-up", "head warm-up", "joint"],
+)
+def test_a_phase_moves_its_networks_and_no_other(step, moved):
+    trainer = make_trainer(schedule=Schedule(steps=100, translator_warmup=1, head_warmup=1))
+    before = copy.deepcopy(trainer.networks)
+    trainer.train_step([make_batch()], step)
+    for name, network in trainer.networks.items():
+        same = all(torch.equal(p, q) for p, q in zip(network.parameters(), before[name].parameters(), strict=True))
+        assert same != (name in moved), name
+
+
+@pytest.mark.parametrize("translator", TRANSLATORS, ids=lambda spec: spec["type"])
+def test_two_micro_batches_have_the_gradient_and_the_losses_of_one_batch_of_both(translator):
+    whole, halves = make_trainer(translator), make_trainer(translator)
+    batch = make_batch(size=4)
+    losses = whole.accumulate(batch, 50, "joint", 1.0)
+    parts = [UnpairedBatch(*(x[rows] for x in batch)) for rows in (slice(2), slice(2, 4))]
+    split = [halves.accumulate(part, 50, "joint", 0.5) for part in parts]
+    for name in losses:
+        assert torch.allclose(losses[name], (split[0][name] + split[1][name]) / 2, rtol=1e-4), name
+    for name, network in whole.networks.items():
+        for p, q in zip(network.parameters(), halves.networks[name].parameters(), strict=True):
+            assert (p.grad is None) == (q.grad is None), name
+            assert p.grad is None or torch.allclose(p.grad, q.grad, rtol=1e-3, atol=1e-6), name
+
+
+def test_a_discriminator_learns_nothing_from_the_generators_terms():
+    trainer = make_trainer()
+    trainer.translator.losses_d = lambda *_: {}
+    trainer.accumulate(make_batch(), 50, "joint", 1.0)
+    assert all(p.grad is None for p in trainer.translator.discriminators.parameters())
+
+
+def test_generators_learn_nothing_from_the_discriminators_terms():
+    trainer = make_trainer()
+    batch = make_batch()
+    trainer.accumulate(batch, 50, "joint", 1.0)
+    with_d = [p.grad.clone() for p in trainer.translator.generators.parameters()]
+    trainer = make_trainer()
+    trainer.translator.losses_d = lambda *_: {}
+    trainer.accumulate(batch, 50, "joint", 1.0)
+    without_d = [p.grad for p in trainer.translator.generators.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(with_d, without_d, strict=True))
+
+
+def test_each_network_is_clipped_by_its_own_norm():
+    trainer = make_trainer(clip=1e-3)
+    seen = {}
+    step = trainer.optimizer.step
+    trainer.optimizer.step = lambda: (
+        seen.update(
+            {n: torch.cat([p.grad.flatten() for p in m.parameters()]).norm() for n, m in trainer.networks.items()}
+        ),
+        step(),
+    )
+    trainer.train_step([make_batch()], 50)
+    for name, norm in seen.items():
+        assert norm == pytest.approx(1e-3, rel=1e-2), name
+
+
+def test_the_average_is_the_running_average_of_the_weights():
+    trainer = make_trainer(ema=0.9)
+    expected = None
+    for step in range(3):
+        trainer.train_step([make_batch(4 * step)], step)
+        now = trainer.task.head.body[0].weight.detach().clone()
+        expected = now if expected is None else 0.9 * expected + 0.1 * now
+    assert torch.allclose(trainer.ema_task.head.body[0].weight, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("translator", TRANSLATORS, ids=lambda spec: spec["type"])
+def test_a_trainer_goes_on_bit_for_bit_from_its_state(translator):
+    translator = {**translator, **({"pool_size": 8} if translator["type"] == "cyclegan" else {})}
+    batches = [make_batch(4 * i) for i in range(8)]
+    never_stopped, stopped, resumed = (make_trainer(translator) for _ in range(3))
+    for step, batch in enumerate(batches):
+        never_stopped.train_step([batch], step)
+        if step < 4:
+            stopped.train_step([batch], step)
+    files, state = stopped.state()
+    resumed.load_state(copy.deepcopy(files), state)
+    for step, batch in enumerate(batches[4:], 4):
+        resumed.train_step([batch], step)
+    expected, found = never_stopped.state()[0], resumed.state()[0]
+    for file in expected:
+        assert expected[file].keys() == found[file].keys()
+        for key in expected[file]:
+            assert torch.equal(expected[file][key], found[file][key]), f"{file}: {key}"

@@ -1,0 +1,199 @@
+"""Speed and memory of the joint step, against a plain step in the order of the seed system, on the same networks."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from unpairaug.build import build_trainer
+from unpairaug.data import UnpairedBatch
+from unpairaug.errors import UserError
+from unpairaug.loop import to_device
+from unpairaug.losses import cycle_loss, gan_loss, identity_loss
+from unpairaug.recipe import Recipe
+from unpairaug.trainer import JointTrainer
+
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class StepComparison:
+    """Medians over interleaved steps, and peaks of separate processes."""
+
+    ours: float
+    """Seconds a step."""
+    reference: float
+    """Seconds a step of the reference."""
+    ratio: float
+    """Median over pairs of neighbouring steps of reference time / our time: above 1 is faster."""
+    our_memory: int
+    """Bytes at the peak above what was held before the first step."""
+    reference_memory: int
+    """The same of the reference."""
+    operators: list[tuple[str, float]]
+    """What our step spends its time on: the operators of most own time, each with its share."""
+
+
+class ReferenceStep:
+    """CycleSR's step as its authors order it: six generator passes, two head passes, discriminators one by one.
+
+    Everything is computed forward once; each discriminator is updated, then both generators, with the head's loss;
+    then the head runs again, on the same fake, for its own update. Four optimisers, plain memory format.
+    """
+
+    def __init__(self, trainer: JointTrainer) -> None:
+        translator: Any = trainer.translator  # a CycleGAN of whatever class: it has pools and two weights
+        if not {"degrade", "restore"} <= set(translator.generators):
+            raise UserError(f"translator {translator.config['type']!r} has no cycle; the reference step is of CycleGAN")
+        self.translator, self.task, self.train = translator, trainer.task, trainer.train
+        for network in trainer.networks.values():
+            network.to(memory_format=torch.contiguous_format)
+        train, discriminators = self.train, translator.discriminators
+        adam = torch.optim.Adam
+        self.opt_g = adam(translator.generators.parameters(), train.translator_lr, betas=train.betas)
+        self.opt_d = {
+            name: adam(d.parameters(), train.discriminator_lr, betas=train.betas) for name, d in discriminators.items()
+        }
+        self.opt_head = adam(self.task.parameters(), train.head_lr, betas=train.head_betas)
+
+    def __call__(self, batch: UnpairedBatch) -> None:
+        clean, real, _ = batch
+        translator, task = self.translator, self.task
+        source = task.source(clean)
+        fake, restored = translator.degrade(source), translator.restore(real)
+        reconstructed_source, reconstructed_real = translator.restore(fake), translator.degrade(restored)
+        guess = task(fake)
+
+        translator.discriminators.requires_grad_(True)
+        for domain, shown, made in (("degraded", real, fake), ("clean", source, restored)):
+            judge, pooled = translator.discriminators[domain], translator.pools[domain].query(made.detach())
+            loss = (gan_loss(judge(shown), True) + gan_loss(judge(pooled), False)) / 2
+            self.update(self.opt_d[domain], loss, [judge])
+
+        translator.discriminators.requires_grad_(False)
+        task.requires_grad_(False)
+        cycle, identity = translator.lambda_cycle, translator.lambda_cycle * translator.lambda_identity
+        loss = (
+            gan_loss(translator.discriminators["degraded"](fake), True)
+            + gan_loss(translator.discriminators["clean"](restored), True)
+            + cycle * (cycle_loss(reconstructed_source, source) + cycle_loss(reconstructed_real, real))
+            + identity * identity_loss(translator.degrade(real), real)
+            + identity * identity_loss(translator.restore(source), source)
+            + self.train.lambda_task * task.loss(guess, clean)
+        )
+        self.update(self.opt_g, loss, list(translator.generators.values()))
+
+        task.requires_grad_(True)
+        self.update(self.opt_head, self.train.lambda_task * task.loss(task(fake.detach()), clean), [task])
+
+    def update(self, optimizer: torch.optim.Optimizer, loss: Tensor, networks: list[nn.Module]) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        if self.train.clip is not None:
+            for network in networks:
+                nn.utils.clip_grad_norm_(network.parameters(), self.train.clip)
+        optimizer.step()
+
+
+def compare_steps(recipe: Recipe, steps: int) -> StepComparison:
+    """Time both steps in turn, A B A B, in this process, and measure the memory of each in a process of its own."""
+    ours, reference = (make(recipe) for make in (our_step, reference_step))
+    for step in (ours, reference):
+        step()  # the first step allocates what later ones reuse
+    pairs = [(seconds(ours), seconds(reference)) for _ in range(steps)]
+    memory = [_in_a_process(kind, recipe) for kind in ("ours", "reference")]
+    return StepComparison(
+        ours=statistics.median(a for a, _ in pairs),
+        reference=statistics.median(b for _, b in pairs),
+        ratio=statistics.median(b / a for a, b in pairs),
+        our_memory=memory[0],
+        reference_memory=memory[1],
+        operators=operator_shares(ours),
+    )
+
+
+def our_step(recipe: Recipe) -> Step:
+    """The joint step of this project on random images."""
+    trainer = _trainer(recipe)
+    batch = random_batch(recipe, trainer)
+    last = trainer.schedule.steps - 1
+    return lambda: trainer.train_step([batch], last)
+
+
+def reference_step(recipe: Recipe) -> Step:
+    """The reference step on the same networks and images."""
+    trainer = _trainer(recipe)
+    batch = random_batch(recipe, trainer)
+    plain = UnpairedBatch(batch.clean.contiguous(), batch.degraded.contiguous(), batch.index)
+    step = ReferenceStep(trainer)
+    return lambda: step(plain)
+
+
+def random_batch(recipe: Recipe, trainer: JointTrainer) -> UnpairedBatch:
+    """A batch of random images, of the recipe's size."""
+    size, small, count = recipe.data.crop, recipe.data.crop // trainer.task.scale, recipe.data.batch_size
+    rng = torch.Generator().manual_seed(recipe.train.seed)
+    clean, degraded = (torch.rand(count, 3, side, side, generator=rng) for side in (size, small))
+    return to_device(UnpairedBatch(clean, degraded, torch.arange(count)), trainer.accelerator)
+
+
+def seconds(step: Step) -> float:
+    """How long one step takes, the device's work included."""
+    _wait()
+    began = time.perf_counter()
+    step()
+    _wait()
+    return time.perf_counter() - began
+
+
+def operator_shares(step: Step, count: int = 6) -> list[tuple[str, float]]:
+    """The operators with the most time of their own in one step, each with its share."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if torch.cuda.is_available():
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profile:
+        step()
+        _wait()
+    own = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+    times = {event.key: getattr(event, own) for event in profile.key_averages()}
+    total = sum(times.values())
+    return [(name, times[name] / total) for name in sorted(times, key=times.__getitem__, reverse=True)[:count]]
+
+
+def peak_memory(kind: str, recipe: Recipe, steps: int = 3) -> int:
+    """Bytes at the peak of a few steps, above what was held before the first; best asked in a fresh process."""
+    step = {"ours": our_step, "reference": reference_step}[kind](recipe)
+    if torch.cuda.is_available():
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    for _ in range(steps):
+        step()
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() - before
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+
+
+def _in_a_process(kind: str, recipe: Recipe) -> int:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(peak_memory, (kind, recipe))
+
+
+def _trainer(recipe: Recipe) -> JointTrainer:
+    return build_trainer(copy.deepcopy(recipe), Accelerator(mixed_precision=recipe.train.mixed_precision))
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

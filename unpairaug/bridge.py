@@ -1,0 +1,72 @@
+"""The one door between translator and head."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from unpairaug.rng import Rng, normal, uniform
+
+Feed = Literal["fake", "real"]
+
+
+class Bridge:
+    """Turns a translated image into what the head is fed, and lets part of the head's gradient back through.
+
+    A deterministic generator can hide information in invisible detail (Chu et al., 2017), and feedback rewards it for
+    that. So the head sees what an 8-bit file would hold. A random strength makes the translation an augmentation rather
+    than a verdict: on real photographs this decides success.
+    """
+
+    def __init__(
+        self,
+        feed: Feed = "fake",
+        strength: float | tuple[float, float] = 1.0,
+        round: bool = True,
+        perturbation: float = 0.0,
+    ) -> None:
+        self.feed = feed
+        """What the head is fed: the translated image, or the real one where pairs exist (the ceiling)."""
+        self.low, self.high = strength if isinstance(strength, (tuple, list)) else (strength, strength)
+        """Share of the translation in the blend, drawn uniformly per sample: 0 is the source, 1 the fake."""
+        self.round = round
+        """Round to 8 bits, with a straight-through gradient."""
+        self.perturbation = perturbation
+        """Standard deviation of Gaussian noise added before rounding, in 8-bit steps."""
+
+    def __call__(self, source: Tensor, fake: Tensor, real: Tensor, feedback: float = 1.0, rng: Rng = None) -> Tensor:
+        """What the head is fed, (B, C, h, w) in [0, 1], from source, fake and real of that shape.
+
+        `feedback` scales the gradient that flows back into `fake`; 0 detaches it.
+        """
+        if self.feed == "real":
+            return real
+        fake = fake.detach() if feedback == 0 else _scale_gradient(fake, feedback)
+        strength = self.low + (self.high - self.low) * uniform((len(fake), 1, 1, 1), fake, rng)
+        fed = source + strength * (fake - source)
+        if self.perturbation:
+            fed = fed + self.perturbation / 255 * normal(fed.shape, fed, rng)
+        fed = fed.clamp(0, 1)
+        return round_to_8_bits(fed) if self.round else fed
+
+
+def round_to_8_bits(image: Tensor) -> Tensor:
+    """The image (any shape, in [0, 1]) on the 256 levels of an 8-bit file; the gradient passes straight through."""
+    return image + ((image * 255).round() / 255 - image).detach()
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        return grad_outputs[0] * ctx.factor, None
+
+
+def _scale_gradient(x: Tensor, factor: float) -> Tensor:
+    return x if factor == 1 else _ScaleGradient.apply(x, factor)

@@ -1,0 +1,88 @@
+"""From a checked recipe to the objects of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch.utils.data import default_collate
+
+from unpairaug.bridge import Bridge
+from unpairaug.data import UnpairedBatch, UnpairedCrops, ValidationPairs, open_images
+from unpairaug.data.preflight import DataReport, preflight
+from unpairaug.recipe import Recipe
+from unpairaug.registry import tasks, translators
+from unpairaug.schedule import Schedule
+from unpairaug.trainer import JointTrainer
+
+SHOWN = 4
+"""Samples on a run's picture sheets."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The images of a run, each of them looked at once."""
+
+    crops: UnpairedCrops
+    """What training reads."""
+    validation: ValidationPairs | None
+    """What the averaged head is measured on, where pairs were given."""
+    report: DataReport
+    """What the preflight found."""
+
+    def shown(self) -> UnpairedBatch:
+        """The first samples of the stream, for the picture sheets."""
+        return default_collate([self.crops[k] for k in range(SHOWN)])
+
+
+def open_data(recipe: Recipe) -> TrainingData:
+    """Open and look at every image that the recipe names.
+
+    Raises:
+        UserError: an image or a folder is missing, broken, too small, or contradicts the scale.
+    """
+    data, scale = recipe.data, recipe.task.get("scale", 1)
+    parts = ("clean", "degraded", "val_clean", "val_degraded", "ceiling_clean")
+    sets = {part: open_images(source, part, scale) for part in parts if (source := getattr(data, part)) is not None}
+    report = preflight(**sets, scale=scale, crop=data.crop)  # type: ignore[arg-type]  # keys are its own names
+    paired = recipe.bridge.feed == "real"
+    crops = UnpairedCrops(
+        sets["ceiling_clean"] if paired else sets["clean"],
+        sets["degraded"],
+        crop=data.crop,
+        scale=scale,
+        seed=recipe.train.seed,
+        flip=data.flip,
+        rotate=data.rotate,
+        paired=paired,
+    )
+    validation = ValidationPairs(sets["val_clean"], sets["val_degraded"], scale) if "val_clean" in sets else None
+    return TrainingData(crops, validation, report)
+
+
+def in_steps(recipe: Recipe, data: TrainingData, processes: int) -> Recipe:
+    """The recipe with every length in steps; an epoch is one pass over the clean images."""
+    per_step = recipe.data.batch_size * processes * recipe.train.gradient_accumulation
+    return recipe.resolve(ceil(len(data.crops.clean) / per_step))
+
+
+def build_trainer(recipe: Recipe, accelerator: Accelerator) -> JointTrainer:
+    """Translator, task, bridge and schedule of the recipe (with lengths in steps), in one trainer.
+
+    Each part's weights follow from the seed alone, so that the same head starts alike under every translator.
+    """
+    set_seed(recipe.train.seed)
+    translator = translators.build(recipe.translator)
+    set_seed(recipe.train.seed)
+    task = tasks.build(recipe.task)
+    bridge = Bridge(**recipe.bridge.model_dump())
+    return JointTrainer(accelerator, translator, task, bridge, make_schedule(recipe), recipe.train)
+
+
+def make_schedule(recipe: Recipe) -> Schedule:
+    """The schedule of a recipe whose lengths are in steps."""
+    schedule = Schedule(steps=recipe.train.steps, **recipe.schedule.model_dump())  # type: ignore[arg-type]
+    assert all(not isinstance(length, str) for length in vars(schedule).values()), "resolve the recipe's epochs first"
+    return schedule

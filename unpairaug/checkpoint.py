@@ -1,0 +1,91 @@
+"""Complete, atomic checkpoints: `checkpoints/step_<n>/` is either whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unpairaug.errors import UserError
+
+Tensors = dict[str, Tensor]
+
+
+def save_checkpoint(folder: Path, step: int, files: dict[str, Tensors], state: dict[str, Any], keep: int) -> Path:
+    """Write one checkpoint, a safetensors file for each entry of `files` and `state.json`; keep the newest `keep`.
+
+    Everything is on disk before the folder gets its name, so a kill or a full disk leaves the earlier checkpoints and
+    at most a `.partial` folder, which the next save removes.
+    """
+    from safetensors.torch import save_file
+
+    partial, final = folder / f"step_{step}.partial", folder / f"step_{step}"
+    for left in folder.glob("*.partial"):
+        shutil.rmtree(left)
+    partial.mkdir(parents=True)
+    for name, tensors in files.items():
+        save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, partial / f"{name}.safetensors")
+    (partial / "state.json").write_text(json.dumps({"step": step, **state}, indent=2), encoding="utf-8")
+    for path in [*partial.iterdir(), partial]:
+        _sync(path)
+    if final.exists():
+        shutil.rmtree(final)
+    partial.rename(final)
+    _sync(folder)
+    for old in checkpoints(folder)[:-keep]:
+        shutil.rmtree(old)
+    return final
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
+    """The files and the state that `save_checkpoint` wrote.
+
+    Raises:
+        UserError: the folder is not a checkpoint, or a file in it is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        return {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}, state
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(
+            f"{path} is not a whole checkpoint: {error}; name an earlier one with train.resume=… or delete it"
+        ) from error
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    steps = {int(m[1]): p for p in folder.glob("step_*") if (m := re.fullmatch(r"step_(\d+)", p.name))}
+    return [steps[n] for n in sorted(steps)]
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[Tensors, list[dict[str, Any]]]:
+    """An optimiser's state as named tensors, and its parameter groups as plain values."""
+    state = optimizer.state_dict()
+    tensors = {f"{i}.{name}": value for i, values in state["state"].items() for name, value in values.items()}
+    return tensors, state["param_groups"]
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, groups: list[dict[str, Any]]) -> None:
+    """Give an optimiser the state that `optimizer_tensors` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,27 @@
+"""`unpairaug bench`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from unpairaug.commands.train import Overrides, RecipeName
+
+
+def step(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    steps: Annotated[int, typer.Option(min=1, help="Counted steps of each kind, in turn.")] = 10,
+) -> None:
+    """Time the joint step against a plain step in the seed system's order: same networks, batch and precision."""
+    from unpairaug.bench import compare_steps
+    from unpairaug.recipe import load_recipe
+
+    result = compare_steps(load_recipe(recipe, overrides or []).resolve(steps_per_epoch=1), steps)
+    print(f"joint step      {result.ours:.4f} s  peak memory {result.our_memory / 2**20:.0f} MiB")
+    print(f"reference step  {result.reference:.4f} s  peak memory {result.reference_memory / 2**20:.0f} MiB")
+    print(f"ratio           {result.ratio:.2f} × as fast (median of {steps} neighbouring pairs)")
+    print("the joint step's time by operator:")
+    for name, share in result.operators:
+        print(f"  {share:5.1%}  {name}")

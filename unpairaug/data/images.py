@@ -1,0 +1,232 @@
+"""Photographs as arrays: find them in a folder, read them whatever their format, write them whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from unpairaug.errors import UserError
+
+Array = NDArray[np.uint8]
+"""An image: (H, W, 3) RGB, 8 bits."""
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
+"""What counts as an image in a folder, in small or capital letters."""
+
+MAX_PIXELS = 178_956_970
+"""Larger images are refused undecoded: a file of some kilobytes can claim gigabytes. (Pillow's own limit.)"""
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """Every image below the folder, in an order that does not depend on the file system.
+
+    Hidden files and folders are passed over (macOS leaves `._photo.png` beside `photo.png`); links to folders are
+    followed, each folder once.
+
+    Raises:
+        UserError: there is no such folder, it is a file, or it holds no image.
+    """
+    root = Path(folder).expanduser()
+    if not root.exists():
+        raise UserError(f"{folder}: there is no such folder; expected a folder of images")
+    if not root.is_dir():
+        raise UserError(f"{folder}: this is a file; expected the folder that holds the images")
+    found: list[Path] = []
+    seen: set[str] = set()
+    for here, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(here)
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        if real not in seen:
+            found += [Path(here, name) for name in files if _is_image(name)]
+        seen.add(real)
+    if not found:
+        raise UserError(f"{folder}: no image in this folder or below it; looked for {' '.join(EXTENSIONS)}")
+    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
+def read_image(path: str | os.PathLike[str]) -> Array:
+    """The image as (H, W, 3) RGB in 8 bits, upright.
+
+    The camera's EXIF rotation is applied; grey, palette and CMYK become RGB; an alpha channel is dropped; 16 bits are
+    rounded to 8; of several frames the first is read.
+
+    Raises:
+        UserError: the file is missing, empty, truncated, no image, or claims more than `MAX_PIXELS`.
+    """
+    if not os.path.isfile(path):
+        raise UserError(f"{path}: there is no such image file")
+    if os.path.getsize(path) == 0:
+        raise UserError(f"{path}: the file is empty (0 bytes); remove it or copy it again")
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise Image.DecompressionBombError(f"{width}×{height} pixels")
+            return np.array(_to_rgb(ImageOps.exif_transpose(image)), dtype=np.uint8)
+    except Image.DecompressionBombError as bomb:
+        raise UserError(f"{path}: more than {MAX_PIXELS} pixels ({bomb}); cut it into smaller images") from bomb
+    except Exception as broken:  # Pillow's decoders raise nearly any type when the bytes are wrong
+        raise UserError(
+            f"{path}: this image cannot be read ({_reason(broken)}); remove it or copy it again"
+        ) from broken
+
+
+def write_image(path: str | os.PathLike[str], image: Array) -> None:
+    """Write the image in the format of the path's extension; the path never holds half an image.
+
+    Raises:
+        UserError: the extension names no image format.
+    """
+    path = Path(path)
+    image_format = Image.registered_extensions().get(path.suffix.lower())
+    if image_format is None or path.suffix.lower() not in EXTENSIONS:
+        raise UserError(f"{path}: unknown extension {path.suffix!r}; use one of {' '.join(EXTENSIONS)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # hidden: list_images passes over it
+    try:
+        Image.fromarray(image).save(partial, format=image_format, **({"quality": 95} if image_format == "JPEG" else {}))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class ImageSet(ABC):
+    """A fixed sequence of named images: `images[i]` is (H, W, 3) RGB in 8 bits, read-only."""
+
+    source: str
+    """What the user wrote: a folder or `sample`."""
+    names: list[str]
+    """One name per image, with forward slashes and extension, unlike any other of the set."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
+    def __getitem__(self, i: int) -> Array: ...
+
+    def where(self, i: int) -> str:
+        """How a message names image `i`."""
+        return f"{self.source}/{self.names[i]}"
+
+    def stem(self, i: int) -> str:
+        """The name of image `i` without its extension: what partners on two sides have in common."""
+        return PurePosixPath(self.names[i]).with_suffix("").as_posix()
+
+
+class FolderImages(ImageSet):
+    """The images below a folder, decoded at first use and kept while there is room (see `DecodedImages`)."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.source = os.fspath(folder)
+        self.root = Path(folder).expanduser()
+        self.names = [path.relative_to(self.root).as_posix() for path in list_images(folder)]
+
+    def __getitem__(self, i: int) -> Array:
+        return DECODED.read(self.root / self.names[i])
+
+
+class MemoryImages(ImageSet):
+    """Images that are already arrays, by name."""
+
+    def __init__(self, source: str, images: Mapping[str, Array]) -> None:
+        self.source = source
+        self.names = list(images)
+        self._images = [_read_only(image) for image in images.values()]
+
+    def __getitem__(self, i: int) -> Array:
+        return self._images[i]
+
+
+class DecodedImages:
+    """The images read last, up to a bound in bytes: a crop of a small set costs no decoding after the first pass."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        """Bytes of pixels; 0 keeps nothing."""
+        self.held = 0
+        """Bytes of pixels now."""
+        self._images: OrderedDict[tuple[str, int, int], Array] = OrderedDict()
+        self._lock = Lock()  # the preflight reads from several threads
+
+    def read(self, path: Path) -> Array:
+        """The image at the path, decoded again if the file has changed.
+
+        Raises:
+            UserError: as `read_image` does.
+        """
+        key = _identity(path)
+        with self._lock:
+            if key in self._images:
+                self._images.move_to_end(key)
+                return self._images[key]
+        image = _read_only(read_image(path))
+        with self._lock:
+            self._keep(key, image)
+        return image
+
+    def clear(self) -> None:
+        """Forget every image."""
+        with self._lock:
+            self._images.clear()
+            self.held = 0
+
+    def _keep(self, key: tuple[str, int, int], image: Array) -> None:
+        if key in self._images or image.nbytes > self.limit:
+            return
+        self._images[key] = image
+        self.held += image.nbytes
+        while self.held > self.limit:
+            self.held -= self._images.popitem(last=False)[1].nbytes
+
+
+DECODED = DecodedImages(limit=2**30)
+"""One for each process (each loader worker is one), shared by all folders; set `DECODED.limit` to change the bound."""
+
+
+def too_small(image: Array, crop: int, where: str) -> str | None:
+    """What is wrong if no square crop of `crop` pixels fits into the image, else None."""
+    if min(image.shape[:2]) >= crop:
+        return None
+    return f"{where}: {image.shape[1]}×{image.shape[0]} px is smaller than the crop of {crop}×{crop} px"
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or (image.mode.startswith("I") and np.asarray(image).max(initial=0) > 65535):
+        raise ValueError(f"pixels of mode {image.mode!r}; expected 8 or 16 bits a channel")
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scaling
+        grey = (np.asarray(image, dtype=np.uint32).clip(0) + 128) // 257
+        image = Image.fromarray(grey.astype(np.uint8))
+    return image.convert("RGB")
+
+
+def _reason(broken: Exception) -> str:
+    """The decoder's words without the path, which the message has already given."""
+    if isinstance(broken, Image.UnidentifiedImageError):
+        return "no known image format"
+    return str(broken).split("\n")[0] or type(broken).__name__
+
+
+def _identity(path: Path) -> tuple[str, int, int]:
+    try:
+        now = path.stat()
+    except OSError:
+        return (str(path), -1, -1)  # read_image says what is wrong
+    return (str(path), now.st_mtime_ns, now.st_size)
+
+
+def _read_only(image: Array) -> Array:
+    image = image.view()
+    image.flags.writeable = False
+    return image

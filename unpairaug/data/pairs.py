@@ -1,0 +1,118 @@
+"""True pairs: a degraded image and its clean twin, matched by name, `scale` times as large."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from unpairaug.data.images import Array, ImageSet
+from unpairaug.errors import UserError
+
+_SHOWN = 5
+"""How many names a message lists before it only counts."""
+
+
+class ImagePair(NamedTuple):
+    """A clean image and its degraded twin, as read."""
+
+    name: str
+    """The stem that both files share."""
+    clean: Array
+    """(scale * h, scale * w, 3) RGB, 8 bits."""
+    degraded: Array
+    """(h, w, 3) RGB, 8 bits."""
+
+
+class ValidationPairs(Sequence[ImagePair]):
+    """Whole pairs to measure on, in the order of the clean images."""
+
+    def __init__(self, clean: ImageSet, degraded: ImageSet, scale: int) -> None:
+        """Match the two sets.
+
+        Raises:
+            UserError: an image of either side has no partner on the other.
+        """
+        self.clean, self.degraded, self.scale = clean, degraded, scale
+        self.matches = match(clean, degraded, scale)
+        """(index of the clean image, index of the degraded one) for each pair."""
+
+    def __len__(self) -> int:
+        return len(self.matches)
+
+    def __getitem__(self, i: int) -> ImagePair:  # type: ignore[override]  # no slices
+        """Pair `i`.
+
+        Raises:
+            UserError: an image cannot be read, or the two sizes contradict the scale.
+        """
+        return read_pair(self.clean, self.degraded, self.matches[i], self.scale)
+
+
+def match(clean: ImageSet, degraded: ImageSet, scale: int) -> list[tuple[int, int]]:
+    """(index in clean, index in degraded) of images of one name, extensions apart, in the order of the clean images.
+
+    DIV2K's way is understood too: `0801x4` is the degraded twin of `0801` at scale 4.
+
+    Raises:
+        UserError: an image has no partner, or two images of one side have the same name but for the extension.
+    """
+    clean_at, degraded_at = _by_stem(clean), _by_stem(degraded)
+    partners = {_clean_stem(stem, scale, clean_at, degraded_at): i for stem, i in degraded_at.items()}
+    alone = [clean.where(i) for stem, i in clean_at.items() if stem not in partners]
+    alone += [degraded.where(i) for stem, i in partners.items() if stem not in clean_at]
+    if alone:
+        raise UserError(
+            f"{len(alone)} of {len(clean) + len(degraded)} images in {clean.source} (clean) and {degraded.source} "
+            f"(degraded) have no partner: {_some(alone)}; partners have the same name apart from the extension"
+        )
+    return [(i, partners[stem]) for stem, i in clean_at.items()]
+
+
+def read_pair(clean: ImageSet, degraded: ImageSet, at: tuple[int, int], scale: int) -> ImagePair:
+    """The pair at (index in clean, index in degraded).
+
+    Raises:
+        UserError: an image cannot be read, or the two sizes contradict the scale.
+    """
+    i, j = at
+    pair = ImagePair(clean.stem(i), clean[i], degraded[j])
+    problem = contradiction(
+        pair.clean.shape[1::-1], pair.degraded.shape[1::-1], clean.where(i), degraded.where(j), scale
+    )
+    if problem:
+        raise UserError(problem)
+    return pair
+
+
+def contradiction(
+    clean: Sequence[int], degraded: Sequence[int], clean_where: str, degraded_where: str, scale: int
+) -> str | None:
+    """What is wrong if a clean image is not `scale` times its degraded twin, both (width, height), else None."""
+    width, height = degraded
+    if tuple(clean) == (width * scale, height * scale):
+        return None
+    implied = " by ".join(dict.fromkeys(f"{clean[i] / degraded[i]:.4g}" for i in (0, 1)))
+    return (
+        f"{clean_where}: {clean[0]}×{clean[1]} px, and its degraded twin {degraded_where}: {width}×{height} px, make a "
+        f"scale of {implied}, but task.scale is {scale}; expected a clean image of {width * scale}×{height * scale} px"
+    )
+
+
+def _clean_stem(stem: str, scale: int, clean_at: dict[str, int], degraded_at: dict[str, int]) -> str:
+    short = stem.removesuffix(f"x{scale}")
+    return short if stem not in clean_at and short in clean_at and short not in degraded_at else stem
+
+
+def _by_stem(images: ImageSet) -> dict[str, int]:
+    at: dict[str, int] = {}
+    for i in range(len(images)):
+        first = at.setdefault(images.stem(i), i)
+        if first != i:
+            raise UserError(
+                f"{images.where(first)} and {images.where(i)}: two images of one name; rename or remove one"
+            )
+    return at
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -1,0 +1,1 @@
+"""Built-in restoration networks, found by the name a recipe gives under `task.head.type`."""

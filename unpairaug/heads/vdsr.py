@@ -1,0 +1,86 @@
+"""VDSR, as published and as CycleSR has it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import ceil
+from typing import Annotated
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from unpairaug.networks import Norm, init_gan_weights, make_norm
+from unpairaug.registry import register_head
+
+Positive = Annotated[int, Field(ge=1)]
+Depth = Annotated[int, Field(ge=3)]
+
+
+@register_head("vdsr")
+class VDSR(nn.Module):
+    """VDSR (Kim et al., 2016): the image enlarged by interpolation, `depth` convolutions, added to what it was given.
+
+    (B, C, h, w) in [0, 1] -> (B, C, scale * h, scale * w). The published network has depth 20 and width 64.
+    Weights start as in He et al. (2015); the last convolution starts at zero, so that training starts from the
+    interpolated image.
+    """
+
+    def __init__(self, scale: int, depth: Depth = 20, width: Positive = 64, channels: Positive = 3) -> None:
+        super().__init__()
+        self.scale = scale
+        self.receptive_margin = ceil(depth / scale) + 2  # each convolution sees 1 pixel further, the interpolation 2
+        widths = [channels, *[width] * (depth - 1), channels]
+        convolutions = [nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths)]
+        for layer in convolutions:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(convolutions[-1].weight)
+        self.body = nn.Sequential(*(part for layer in convolutions for part in (layer, nn.ReLU())))[:-1]
+
+    def forward(self, degraded: Tensor) -> Tensor:
+        enlarged = enlarge(degraded, self.scale)
+        return enlarged + self.body(enlarged)
+
+
+@register_head("vdsr_cyclesr")
+class VDSRCycleSR(nn.Module):
+    """What CycleSR (Chen et al., 2020) calls VDSR: features at low resolution, a long skip, then pixel shuffle.
+
+    (B, C, h, w) in [0, 1] -> (B, C, scale * h, scale * w). CycleSR has 20 blocks of 64 features with batch norm.
+    """
+
+    def __init__(
+        self, scale: int, n_blocks: Positive = 20, width: Positive = 64, norm: Norm = "batch", channels: Positive = 3
+    ) -> None:
+        super().__init__()
+        self.receptive_margin = n_blocks + 5  # the first, the block behind the others, and three after enlargement
+        self.first = nn.Conv2d(channels, width, 3, padding=1)
+        body: list[nn.Module] = []
+        for _ in range(n_blocks):
+            body += [nn.Conv2d(width, width, 3, padding=1), make_norm(norm, width), nn.ReLU()]
+        self.body = nn.Sequential(*body, nn.Conv2d(width, width, 3, padding=1), make_norm(norm, width))
+        tail: list[nn.Module] = []
+        for factor in _shuffles(scale):
+            tail += [nn.Conv2d(width, factor**2 * width, 3, padding=1), nn.PixelShuffle(factor), nn.ReLU()]
+        tail += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, channels, 3, padding=1)]
+        self.tail = nn.Sequential(*tail)
+        self.apply(init_gan_weights)
+
+    def forward(self, degraded: Tensor) -> Tensor:
+        features = self.first(degraded)
+        return self.tail(features + self.body(features))
+
+
+def enlarge(image: Tensor, scale: int) -> Tensor:
+    """The image (B, C, h, w) enlarged `scale` times by bicubic interpolation, on the grid of cell centres."""
+    return F.interpolate(image, scale_factor=scale, mode="bicubic", antialias=True) if scale > 1 else image
+
+
+def _shuffles(scale: int) -> list[int]:
+    """Pixel-shuffle factors whose product is the scale: 4 is 2 and 2, 3 is itself."""
+    factors = []
+    while scale % 2 == 0:
+        factors.append(2)
+        scale //= 2
+    return factors + ([scale] if scale > 1 else [])

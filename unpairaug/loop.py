@@ -1,0 +1,173 @@
+"""The course of a run: step after step, with logs, samples, validation and checkpoints now and then."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import cast
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from unpairaug.data import UnpairedBatch, ValidationPairs
+from unpairaug.errors import RunStopped
+from unpairaug.evaluate import measure_pairs
+from unpairaug.losses import Losses
+from unpairaug.progress import Progress
+from unpairaug.recipe import TrainSection
+from unpairaug.rng import mix_seed
+from unpairaug.run_folder import RunFolder
+from unpairaug.samples import sample_sheet, save_sheet
+from unpairaug.trainer import JointTrainer
+
+
+class TrainingLoop:
+    """Takes the steps from `start` to the end of the schedule and keeps the run folder."""
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        trainer: JointTrainer,
+        train: TrainSection,
+        run: RunFolder,
+        shown: UnpairedBatch,
+        validation: ValidationPairs | None,
+        start: int,
+    ) -> None:
+        self.accelerator, self.trainer, self.train, self.run = accelerator, trainer, train, run
+        self.shown, self.validation = shown, validation
+        self.steps = trainer.schedule.steps
+        self.progress = Progress(start, self.steps, enabled=accelerator.is_main_process)
+        self.sums: Losses = {}
+        self.summed = 0
+
+    def run_to_the_end(self, batches: Iterable[UnpairedBatch]) -> None:
+        """Take every step; leave a checkpoint and the trained parts behind.
+
+        Raises:
+            RunStopped: on SIGINT or SIGTERM, after the step in hand and a checkpoint; or a loss term is not finite.
+        """
+        batches = iter(batches)
+        with _stop_signals() as stopped:
+            for step in range(self.progress.step, self.steps):
+                self.seed(step)
+                micro_batches = [
+                    to_device(b, self.accelerator) for b in islice(batches, self.train.gradient_accumulation)
+                ]
+                self.add(self.trainer.train_step(micro_batches, step))
+                self.progress.advance()
+                self.now_and_then(step + 1)
+                if self.asked_to_stop(stopped, step + 1):
+                    self.save(step + 1)
+                    raise RunStopped(f"stopped after step {step + 1}; the same command goes on from there")
+        self.progress.close()
+
+    def seed(self, step: int) -> None:
+        """Seed what does not draw from the step's own generators, such as dropout in a head."""
+        torch.manual_seed(
+            mix_seed(self.train.seed, step * self.accelerator.num_processes + self.accelerator.process_index)
+        )
+
+    def asked_to_stop(self, signals: Sequence[int], step: int) -> bool:
+        """Whether a signal came; processes agree on it where they wait for each other anyway."""
+        if self.accelerator.num_processes == 1:
+            return bool(signals)
+        if step % self.train.log_every:
+            return False
+        return bool(
+            cast("Tensor", self.accelerator.reduce(torch.tensor(len(signals), device=self.accelerator.device))) > 0
+        )
+
+    def now_and_then(self, step: int) -> None:
+        """What happens beside the step, each at its own interval and all at the end."""
+        train, last = self.train, step == self.steps
+        if step % train.log_every == 0 or last:
+            self.report(step)
+        if step % train.sample_every == 0 or last:
+            self.sample(step)
+        if step % train.validate_every == 0 or last:
+            self.validate(step)
+        if step % train.checkpoint_every == 0 or last:
+            self.save(step)
+        if last:
+            self.run.save_parts(self.trainer.ema_translator, self.trainer.ema_task)
+
+    def add(self, losses: Losses) -> None:
+        """Keep a running sum of each loss term on the device, so that no step waits for a number to be read."""
+        if losses.keys() != self.sums.keys():
+            self.sums, self.summed = {}, 0  # a new phase has other terms
+        self.sums = {name: self.sums.get(name, 0) + loss for name, loss in losses.items()}
+        self.summed += 1
+
+    def report(self, step: int) -> None:
+        """Log the mean of each loss term since the last report, over all processes; stop at one that is not finite."""
+        names = list(self.sums)
+        sums = torch.stack([self.sums[name].float() for name in names])
+        means = cast("Tensor", self.accelerator.reduce(sums / self.summed, "mean"))
+        values = dict(zip(names, means.tolist(), strict=True))
+        summed, self.sums, self.summed = self.summed, {}, 0
+        broken = [name for name, value in values.items() if not math.isfinite(value)]
+        if broken:
+            raise RunStopped(
+                f"not finite: {', '.join(broken)}, from step {step - summed} to {step}; earlier checkpoints in "
+                f"{self.run.checkpoints} are whole. Lower the learning rates, set train.clip, or use full precision."
+            )
+        self.progress.report(values)
+        schedule = self.trainer.schedule
+        course = {"lr_factor": schedule.lr_factor(step - 1), "feedback": schedule.feedback_at(step - 1)}
+        self.record(step, "train", {**values, **course, "steps_per_second": self.progress.steps_per_second})
+
+    def sample(self, step: int) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        picture = sample_sheet(self.trainer.ema_translator, self.trainer.ema_task, self.shown, self.train.seed)
+        save_sheet(self.run.path / "samples" / f"step_{step:06}.png", picture)
+        for tracker in self.accelerator.trackers:
+            tracker.log_images({"samples": picture[None]}, step=step, dataformats="NHWC")
+
+    def validate(self, step: int) -> None:
+        """Measure the averaged head on the validation pairs, divided over the processes."""
+        if self.validation is None:
+            return
+        means, _ = measure_pairs(self.trainer.ema_task, self.validation)
+        self.progress.say(f"step {step}  validation  " + "  ".join(f"{k} {v:.4f}" for k, v in means.items()))
+        self.record(step, "val", means)
+
+    def save(self, step: int) -> None:
+        files, state = self.trainer.state()
+        self.run.save_checkpoint(step, files, state)
+        self.accelerator.wait_for_everyone()
+
+    def record(self, step: int, split: str, values: dict[str, float]) -> None:
+        self.run.metrics(step, split, values)
+        self.accelerator.log({f"{split}/{name}": value for name, value in values.items()}, step=step)
+
+
+def to_device(batch: UnpairedBatch, accelerator: Accelerator) -> UnpairedBatch:
+    """The batch on this process's device, its images channels-last: convolutions are faster so, on CPUs too."""
+    clean, degraded = (
+        image.to(accelerator.device, memory_format=torch.channels_last, non_blocking=True) for image in batch[:2]
+    )
+    return UnpairedBatch(clean, degraded, batch.index)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Sequence[int]]:
+    """Signals that asked the run to stop; a second one of them stops at once."""
+    received: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,24 @@
+"""Adversarial, cycle-consistency and identity losses. Pure functions; images are (B, C, H, W) in [0, 1]."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Losses = dict[str, Tensor]
+"""Named, weighted loss terms: scalars that are summed once and logged under the same names."""
+
+
+def gan_loss(logits: Tensor, is_real: bool) -> Tensor:
+    """Least-squares GAN loss (Mao et al., 2017) on patch logits (B, 1, h, w)."""
+    return (logits - float(is_real)).square().mean()
+
+
+def cycle_loss(reconstructed: Tensor, original: Tensor) -> Tensor:
+    """L1 cycle consistency, |restore(degrade(x)) - x| (Zhu et al., 2017, eq. 2)."""
+    return F.l1_loss(reconstructed, original)
+
+
+def identity_loss(same: Tensor, original: Tensor) -> Tensor:
+    """L1 identity mapping, |degrade(y) - y| for a y that is degraded already (Zhu et al., 2017, sec. 5.2)."""
+    return F.l1_loss(same, original)

@@ -1,0 +1,184 @@
+"""Generator and discriminator architectures. No losses, no optimisers, no files.
+
+Images enter and leave in [0, 1]; a network that thinks in [-1, 1] converts inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from math import ceil
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unpairaug.rng import Rng, normal
+
+Norm = Literal["batch", "instance", "none"]
+UpMode = Literal["transpose", "resize", "pixelshuffle"]
+
+
+class ResnetGenerator(nn.Module):
+    """CycleGAN's generator (Zhu et al., 2017; after Johnson et al., 2016): (B, C, H, W) in [0, 1] -> the same.
+
+    Two stride-2 convolutions, `n_blocks` residual blocks, two up-samplings, tanh. Any H, W: the image is padded to a
+    multiple of 4 and cropped again. Residual blocks are zero-padded, as in CycleSR, where the original reflects.
+    """
+
+    def __init__(
+        self,
+        ngf: int = 64,
+        n_blocks: int = 9,
+        norm: Norm = "instance",
+        up_mode: UpMode = "transpose",
+        channels: int = 3,
+    ) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *_conv(channels, ngf, 7, norm, reflect=True),
+            *_conv(ngf, 2 * ngf, 3, norm, stride=2),
+            *_conv(2 * ngf, 4 * ngf, 3, norm, stride=2),
+            *(ResidualBlock(4 * ngf, norm) for _ in range(n_blocks)),
+            *_upsample(4 * ngf, 2 * ngf, norm, up_mode),
+            *_upsample(2 * ngf, ngf, norm, up_mode),
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(ngf, channels, 7),
+            nn.Tanh(),
+        )
+        self.apply(init_gan_weights)
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        padded = pad_to_multiple(image, 4)
+        return (self.body(2 * padded - 1) / 2 + 0.5)[..., :height, :width]
+
+
+class ResidualBlock(nn.Module):
+    """x + conv-norm-relu-conv-norm(x), without a ReLU after the sum (He et al., 2016)."""
+
+    def __init__(self, width: int, norm: Norm) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*_conv(width, width, 3, norm), *_conv(width, width, 3, norm)[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class PatchDiscriminator(nn.Module):
+    """PatchGAN (Isola et al., 2017): (B, C, H, W) in [0, 1] -> logits (B, 1, h, w), one for each overlapping patch.
+
+    `n_layers` stride-2 convolutions; 3 see patches of 70x70 pixels, 2 of 34x34, 1 of 16x16. The first and the last
+    convolution have no norm.
+    """
+
+    def __init__(self, ndf: int = 64, n_layers: int = 3, norm: Norm = "instance", channels: int = 3) -> None:
+        super().__init__()
+        widths = [channels, *(ndf * min(2**i, 8) for i in range(n_layers + 1))]
+        layers: list[nn.Module] = []
+        for i, (before, after) in enumerate(pairwise(widths)):
+            stride = 1 if i == n_layers else 2
+            layers += [nn.Conv2d(before, after, 4, stride, 1)]
+            layers += [make_norm("none" if i == 0 else norm, after), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
+        self.apply(init_gan_weights)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.body(2 * image - 1)
+
+
+class ResidualGenerator(nn.Module):
+    """image + f(image, z): a residual of convolutions, zero at the start, that can turn noise z into grain.
+
+    (B, C, H, W) in [0, 1] -> the same, not clamped. `depth` 3x3 convolutions; z has `noise_channels` channels of
+    standard normal numbers for every pixel, so that grain is fine. No norm: it would wash out colour.
+    """
+
+    def __init__(self, width: int = 32, depth: int = 4, noise_channels: int = 0, channels: int = 3) -> None:
+        super().__init__()
+        self.noise_channels = noise_channels
+        layers: list[nn.Module] = [nn.Conv2d(channels + noise_channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
+        for _ in range(depth - 2):
+            layers += [nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2)]
+        last = nn.Conv2d(width, channels, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.body = nn.Sequential(*layers, last)
+
+    def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
+        batch, _, height, width = image.shape
+        z = normal((batch, self.noise_channels, height, width), image, rng)
+        return image + self.body(torch.cat([image - 0.5, z], dim=1))
+
+
+class TextureDiscriminator(nn.Module):
+    """Judges high frequencies in small patches: (B, C, H, W) in [0, 1] -> logits (B, 1, h, w).
+
+    It sees the image less its low-pass (Fritsche et al., 2019), so colour and content are none of its business.
+    `n_layers` 3x3 convolutions of stride 1.
+    """
+
+    def __init__(self, ndf: int = 32, n_layers: int = 3, sigma: float = 2.0, channels: int = 3) -> None:
+        super().__init__()
+        self.sigma = sigma
+        layers: list[nn.Module] = []
+        for before in [channels, *[ndf] * (n_layers - 1)]:
+            layers += [nn.Conv2d(before, ndf, 3, padding=1), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*layers, nn.Conv2d(ndf, 1, 3, padding=1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.body(4 * (image - low_pass(image, self.sigma)))
+
+
+def low_pass(image: Tensor, sigma: float) -> Tensor:
+    """The image (B, C, H, W) blurred by a Gaussian of `sigma` pixels, reflected at its edges."""
+    radius = ceil(2.5 * sigma)
+    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=image.device) / sigma) ** 2)
+    taps = (taps / taps.sum()).to(image.dtype)
+    channels = image.shape[1]
+    rows, columns = (taps.view(shape).expand(channels, 1, -1, -1) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
+    padded = F.pad(image, (radius,) * 4, mode="reflect")
+    return F.conv2d(F.conv2d(padded, rows, groups=channels), columns, groups=channels)
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """The image, its right and bottom edge repeated until H and W are multiples of `multiple`."""
+    height, width = image.shape[-2:]
+    return F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+
+
+def init_gan_weights(module: nn.Module) -> None:
+    """Convolution weights ~ N(0, 0.02), biases 0 (Radford et al., 2016), as CycleGAN and CycleSR start."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+def make_norm(norm: Norm, width: int) -> nn.Module:
+    kinds: dict[Norm, Callable[[int], nn.Module]] = {
+        "batch": nn.BatchNorm2d,
+        "instance": nn.InstanceNorm2d,
+        "none": lambda _: nn.Identity(),
+    }
+    return kinds[norm](width)
+
+
+def _conv(before: int, after: int, size: int, norm: Norm, stride: int = 1, reflect: bool = False) -> list[nn.Module]:
+    pad = size // 2
+    conv = nn.Conv2d(before, after, size, stride, pad, padding_mode="reflect" if reflect else "zeros")
+    return [conv, make_norm(norm, after), nn.ReLU()]
+
+
+def _upsample(before: int, after: int, norm: Norm, up_mode: UpMode) -> list[nn.Module]:
+    """Twice the size: transposed convolution, nearest resize and convolution (Odena et al., 2016), or pixel shuffle."""
+    if up_mode == "transpose":
+        up: list[nn.Module] = [nn.ConvTranspose2d(before, after, 3, 2, 1, output_padding=1)]
+    elif up_mode == "resize":
+        up = [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(before, after, 3, padding=1)]
+    else:
+        up = [nn.Conv2d(before, 4 * after, 3, padding=1), nn.PixelShuffle(2)]
+    return [*up, make_norm(norm, after), nn.ReLU()]

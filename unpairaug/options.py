@@ -1,0 +1,201 @@
+"""Named values held to their types: what a recipe section or a constructor takes, and what is wrong with a value."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterable
+from functools import reduce
+from operator import or_
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    create_model,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+Path = tuple[str | int, ...]
+"""Keys from the outside in; a number is a position in a list."""
+UNKNOWN_KEY = "unknown key"
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# YAML already says which values are numbers, so text is never read as one, nor true and false as 1 and 0.
+# A number without a fraction counts as whole however it is written: 1e3 is 1000.
+Whole = Annotated[int, BeforeValidator(_whole), Strict()]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Text = Annotated[str, Strict()]
+TrueOrFalse = Annotated[bool, Strict()]
+_STRICT = {int: Whole, float: Number, str: Text, bool: TrueOrFalse}
+
+_EXPECTED = {
+    "bool_type": "should be true or false",
+    "dict_type": "should be a section of `key: value` lines",
+    "float_type": "should be a number",
+    "int_from_float": "should be a whole number",
+    "int_type": "should be a whole number",
+    "model_type": "should be a section of `key: value` lines",
+    "string_type": "should be text; put it in quotes",
+}
+
+
+class Section(BaseModel):
+    """Named values of which each has a type and none is unknown; an empty section is one of defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_the_nearest_key(cls, values: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check({} if values is None else values)
+        except ValidationError as error:
+            wrong = [_naming_the_nearest(detail, cls.model_fields) for detail in error.errors(include_url=False)]
+        raise ValidationError.from_exception_data(cls.__name__, wrong)
+
+
+class Mistake(NamedTuple):
+    """One thing wrong in what the user gave."""
+
+    path: Path
+    sentence: str
+    """What was given, what should have been, what to do."""
+
+
+def constructor_options(cls: type, without: Collection[str] = ()) -> type[Section]:
+    """A model of the named arguments that a constructor takes, made from its annotated signature.
+
+    Bounds are written as pydantic writes them: ``depth: Annotated[int, Field(ge=3)] = 20``. A constructor that ends in
+    ``**options`` takes any other key too. An argument without annotation takes anything.
+
+    Args:
+        without: arguments that whoever builds the object supplies, so that they are no options.
+
+    Raises:
+        TypeError: an annotation names what its module does not define.
+    """
+    try:
+        annotations = get_type_hints(cls.__init__, include_extras=True)
+        parameters = [p for p in inspect.signature(cls).parameters.values() if p.name not in without]
+    except (NameError, ValueError) as error:
+        raise TypeError(f"the signature of {cls.__qualname__} in {cls.__module__} cannot be read: {error}") from error
+    fields: dict[str, Any] = {
+        p.name: (strict(annotations.get(p.name, Any)), ... if p.default is p.empty else p.default)
+        for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    kinds = {p.kind for p in parameters}
+    # `(*args, **kwargs)` is what a class without a constructor inherits from `nn.Module`: it takes no options.
+    is_open = inspect.Parameter.VAR_KEYWORD in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds
+    return create_model(cls.__name__, __base__=_OpenOptions if is_open else _Options, **fields)
+
+
+class _Options(Section):
+    model_config = ConfigDict(validate_default=True, arbitrary_types_allowed=True)
+
+
+class _OpenOptions(_Options):
+    model_config = ConfigDict(extra="allow")
+
+
+def strict(annotation: Any) -> Any:
+    """The annotation with every number, text and truth value in it held to its own type; a list passes for a tuple."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if isinstance(annotation, type) and not parts:
+        return _STRICT.get(annotation, annotation)
+    if not parts or origin in (Literal, Callable):
+        return annotation
+    if origin is Annotated:
+        return Annotated[(strict(parts[0]), *annotation.__metadata__)]
+    held = tuple(strict(part) for part in parts)
+    return reduce(or_, held) if origin in (Union, UnionType) else origin[held]
+
+
+def refusal(*wrong: Mistake) -> ValidationError:
+    """The error that a check raises to say in its own words what is wrong; paths count from where the check stands."""
+    details = [_detail("refused", mistake.sentence, mistake.path, None) for mistake in wrong]
+    return ValidationError.from_exception_data("options", details)
+
+
+def mistakes(error: ValidationError, values: Any) -> list[Mistake]:
+    """What the error says about `values`: one sentence for each place, in the order of the model's keys."""
+    sentences: dict[Path, list[str]] = {}
+    for detail in error.errors(include_url=False):
+        said = sentences.setdefault(_path_within(values, detail), [])
+        if (sentence := _sentence(detail)) not in said:
+            said.append(sentence)
+    return [Mistake(path, ", or ".join(said)) for path, said in sentences.items()]
+
+
+def dotted(path: Path) -> str:
+    """The path as an override spells it: `task.head.depth`."""
+    return ".".join(str(step) for step in path)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` was probably meant to be."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+
+
+def shown(value: Any) -> str:
+    """The value as the user would write it, cut short where it is long."""
+    if value is None:
+        return "nothing"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _naming_the_nearest(detail: ErrorDetails, known: Iterable[str]) -> InitErrorDetails:
+    """The detail as it was, or with the nearest key where a key of this very section is unknown."""
+    kind, sentence = detail["type"], detail["msg"]
+    if kind == "extra_forbidden" and len(detail["loc"]) == 1:
+        names = list(known)
+        near = nearest(str(detail["loc"][0]), names)
+        hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(names) or 'no key at all'}"
+        kind, sentence = "unknown_key", f"{UNKNOWN_KEY}; {hint}"
+    return _detail(kind, sentence, detail["loc"], detail["input"], detail.get("ctx"))
+
+
+def _detail(kind: Any, sentence: Any, path: Path, given: Any, context: Any = None) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError(kind, sentence, context), loc=path, input=given)
+
+
+def _path_within(values: Any, detail: ErrorDetails) -> Path:
+    """The detail's place as the user knows it: pydantic also counts the branch of a union as a step of the way."""
+    path: Path = ()
+    for step in detail["loc"]:
+        items = enumerate(values) if isinstance(values, (list, tuple)) else ()
+        known: dict[Any, Any] = values if isinstance(values, dict) else dict(items)
+        if step not in known:
+            is_absent_key = detail["type"] in ("missing", "refused") and step == detail["loc"][-1]
+            return (*path, step) if is_absent_key else path
+        path, values = (*path, step), known[step]
+    return path
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    kind, said, given = detail["type"], detail["msg"], detail["input"]
+    if kind in ("unknown_key", "refused"):
+        return said
+    if kind == "value_error":
+        return said.removeprefix("Value error, ")
+    if kind == "missing":
+        return "required, and not given"
+    sentence = f"given {shown(given)}, {_EXPECTED.get(kind, said.removeprefix('Input '))}"
+    near = (
+        nearest(given, re.findall(r"'([^']*)'", said)) if kind == "literal_error" and isinstance(given, str) else None
+    )
+    return f"{sentence}; did you mean {near!r}?" if near else sentence

@@ -1,0 +1,170 @@
+"""A recipe: the YAML file that says everything about one run, as typed and checked sections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError, model_validator
+
+from unpairaug.errors import UserError
+from unpairaug.options import UNKNOWN_KEY, Mistake, Path, Section, dotted, mistakes, nearest, refusal
+from unpairaug.recipe_sections import (
+    LENGTH,
+    BridgeSection,
+    DataSection,
+    ScheduleSection,
+    Source,
+    TrainSection,
+    in_steps,
+    is_longer,
+)
+from unpairaug.recipe_yaml import Document, dump, parse
+from unpairaug.registry import TaskSpec, TranslatorSpec, tasks
+
+__all__ = ["BridgeSection", "DataSection", "Recipe", "ScheduleSection", "TrainSection"]
+__all__ += ["bundled_recipes", "differences", "load_recipe", "to_yaml"]
+
+
+class Recipe(Section):
+    """Everything about one run."""
+
+    task: TaskSpec
+    """What is restored, by which head, judged by which loss: `type` and the options of that class."""
+    translator: TranslatorSpec
+    """What learns the degradation: `type` and the options of that class."""
+    bridge: BridgeSection = BridgeSection()
+    schedule: ScheduleSection = ScheduleSection()
+    data: DataSection
+    train: TrainSection
+    output_dir: Source
+    """The run's folder; `runs/<name of the recipe>` if the file has none."""
+
+    def resolve(self, steps_per_epoch: int) -> Recipe:
+        """The recipe with every length in steps.
+
+        Raises:
+            UserError: the lengths turn out to contradict each other.
+        """
+        values = self.model_dump()
+        for name, key in _LENGTHS:
+            values[name][key] = in_steps(values[name][key], steps_per_epoch)
+        return _checked(values, lambda path: "")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Recipe:
+        if contradictions := list(_contradictions(self)):
+            raise refusal(*contradictions)
+        return self
+
+
+_SECTIONS = {"bridge": BridgeSection, "schedule": ScheduleSection, "data": DataSection, "train": TrainSection}
+_FIELDS = {(name, key): field for name, section in _SECTIONS.items() for key, field in section.model_fields.items()}
+_LENGTHS = [path for path, field in _FIELDS.items() if LENGTH in field.metadata]
+_HOMES = {key: f"{name}.{key}" for name, key in _FIELDS}
+
+
+def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a file, or the bundled one of that name, with `dotted.key=value` overrides on top.
+
+    Raises:
+        UserError: there is none, or something in it is wrong; the message has a line for each mistake, with its place.
+    """
+    name, text = _read(recipe)
+    document = parse(text, name)
+    document.values.setdefault("output_dir", f"runs/{FilePath(name).stem}")
+    for override in overrides:
+        document.override(override)
+    _drop_a_scale_that_the_new_task_lacks(document)
+    return _checked(document.values, lambda path: f"{document.place(path)}: ")
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The whole recipe as YAML, from which `load_recipe` makes an equal one."""
+    return dump(recipe.model_dump(mode="json"))
+
+
+def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
+    """The dotted keys whose values differ, with the old value and the new; None where a recipe lacks the key."""
+    before, after = dict(_flat(old.model_dump())), dict(_flat(new.model_dump()))
+    pairs = {key: (before.get(key), after.get(key)) for key in (*before, *after)}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def bundled_recipes() -> dict[str, FilePath]:
+    """The recipes that come with unpairaug, by name."""
+    files = (FilePath(str(file)) for file in resources.files("unpairaug.recipes").iterdir())
+    return {file.stem: file for file in sorted(files) if file.suffix == ".yaml"}
+
+
+def _read(recipe: str) -> tuple[str, str]:
+    """The name of the file that `recipe` stands for, and its text."""
+    path, bundled = FilePath(recipe), bundled_recipes()
+    if not path.is_file():
+        path = bundled.get(recipe.removesuffix(".yaml"), path)
+    try:
+        return str(path), path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        near = nearest(path.stem, bundled)
+        hint = f"Did you mean {near!r}? " if near else ""
+        raise UserError(
+            f"no recipe {recipe!r}: no such file, and none of that name comes with unpairaug. {hint}"
+            f"Bundled: {', '.join(bundled)}."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"recipe {recipe!r} cannot be read; give a YAML file in UTF-8: {error}") from error
+
+
+def _checked(values: dict[str, Any], place: Callable[[Path], str]) -> Recipe:
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{place(path)}{dotted(path)}: {_with_home(path, said)}" for path, said in mistakes(error, values)]
+        raise UserError("\n".join(lines)) from error
+
+
+def _with_home(path: Path, sentence: str) -> str:
+    """The sentence; where it calls a key unknown that belongs to another section, that section's."""
+    home = _HOMES.get(str(path[-1])) if sentence.startswith(UNKNOWN_KEY) else None
+    return f"{UNKNOWN_KEY}; did you mean {home!r}?" if home else sentence
+
+
+def _drop_a_scale_that_the_new_task_lacks(document: Document) -> None:
+    """`task.type=…` keeps the file's scale for the new task; one that knows no scale has no use for it."""
+    task: Any = document.values.get("task")
+    if ("task", "type") not in document.overrides or ("task", "scale") in document.overrides:
+        return
+    try:
+        takes_scale = "scale" in tasks.options(str(task["type"])).model_fields
+    except UserError:
+        return  # no such task: the check of the whole recipe says so, with the place
+    if not takes_scale:
+        task.pop("scale", None)
+
+
+def _contradictions(recipe: Recipe) -> Iterator[Mistake]:
+    data, schedule, steps, scale = recipe.data, recipe.schedule, recipe.train.steps, recipe.task.get("scale", 1)
+    if data.crop % scale:
+        below = data.crop // scale * scale
+        good = " or ".join(str(crop) for crop in (below, below + scale) if crop)
+        yield Mistake(("data", "crop"), f"{data.crop} is not divisible by task.scale {scale}; try {good}")
+    if recipe.bridge.feed == "real" and data.ceiling_clean is None:
+        yield Mistake(("data", "ceiling_clean"), "required by bridge.feed 'real': the clean twins of data.degraded")
+    for one, other in (("val_clean", "val_degraded"), ("val_degraded", "val_clean")):
+        if getattr(data, one) is None and getattr(data, other) is not None:
+            yield Mistake(("data", one), f"required beside data.{other}: validation compares pairs")
+    if is_longer((schedule.translator_warmup, schedule.head_warmup), steps):
+        both = f"{schedule.translator_warmup} and head_warmup {schedule.head_warmup}"
+        yield Mistake(("schedule", "translator_warmup"), f"{both} together are longer than train.steps {steps}")
+    if is_longer((schedule.lr_decay,), steps):
+        yield Mistake(("schedule", "lr_decay"), f"{schedule.lr_decay} is longer than train.steps {steps}")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

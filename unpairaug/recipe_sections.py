@@ -1,0 +1,159 @@
+"""The sections of a recipe: every key with its type, bounds, default and meaning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from unpairaug.options import Number, Section, Text, TrueOrFalse, Whole, shown
+
+
+def _length(value: Any) -> int | str:
+    words = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(step|epoch)s?\s*", value) if isinstance(value, str) else None
+    amount = float(words[1]) if words else value
+    if isinstance(amount, bool) or not isinstance(amount, (int, float)):
+        raise ValueError(f"given {shown(value)}, should be a number of steps, or of epochs as in '200 epochs'")
+    if words and words[2] == "epoch" and amount:
+        return f"{words[1]} epochs"
+    if amount < 0 or not float(amount).is_integer():
+        raise ValueError(f"given {shown(value)}, should be a whole number of steps, 0 or more")
+    return int(amount)
+
+
+def _strength(value: Any) -> float | tuple[float, float]:
+    ends = [value, value] if isinstance(value, (int, float)) else value
+    is_range = isinstance(ends, (list, tuple)) and len(ends) == 2
+    if not is_range or not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends):
+        raise ValueError(f"given {shown(value)}, should be a number in [0, 1], or two as in [0.5, 1.0]")
+    if not 0 <= ends[0] <= ends[1] <= 1:
+        raise ValueError(f"given {shown(value)}, should be within [0, 1], the lower end first")
+    return float(value) if ends is not value else (float(ends[0]), float(ends[1]))
+
+
+def in_steps(length: int | str, steps_per_epoch: int) -> int:
+    """The length as a number of steps; a part of an epoch that is less than a step is one."""
+    return length if isinstance(length, int) else max(1, round(float(length.split()[0]) * steps_per_epoch))
+
+
+def is_longer(parts: Iterable[int | str], whole: int | str) -> bool:
+    """Whether the parts exceed the whole, as far as that can be said: steps and epochs do not compare."""
+    lengths = [length for length in (*parts, whole) if length != 0]
+    if len({isinstance(length, str) for length in lengths}) > 1:
+        return False
+    amounts = [float(str(length).split()[0]) for length in lengths]
+    return sum(amounts[:-1]) > amounts[-1]
+
+
+def _above_zero(length: int | str) -> int | str:
+    if length == 0:
+        raise ValueError("given 0, should be 1 step or more")
+    return length
+
+
+LENGTH = BeforeValidator(_length)
+"""Marks the fields that `Recipe.resolve` turns into steps."""
+Length = Annotated[int | str, LENGTH]
+"""Steps, or passes over the clean images: 1200, "200 epochs"."""
+Strength = Annotated[float | tuple[float, float], BeforeValidator(_strength)]
+Count = Annotated[Whole, Field(ge=1)]
+Source = Annotated[Text, Field(min_length=1)]
+Rate = Annotated[Number, Field(gt=0)]
+Weight = Annotated[Number, Field(ge=0)]
+Decay = Annotated[Number, Field(ge=0, lt=1)]
+
+
+class BridgeSection(Section):
+    """What passes from the translator to the head."""
+
+    feed: Literal["fake", "real"] = "fake"
+    """What the head is trained on: translated images, or (the ceiling) real ones, which needs `data.ceiling_clean`."""
+    strength: Strength = 1.0
+    """Share of the translation in what the head sees: 0 is the source; [low, high] draws it for each sample."""
+    round: TrueOrFalse = True
+    """Round to 8 bits, as a file would, with a straight-through gradient."""
+    perturbation: Weight = 0.0
+    """Standard deviation of the noise added on top, in 8-bit steps."""
+
+
+class ScheduleSection(Section):
+    """When what is trained."""
+
+    translator_warmup: Length = 0
+    """First part of the run, in which the translator alone is trained."""
+    head_warmup: Length = 0
+    """The part after that, in which the head alone is trained, on plain sources."""
+    feedback: Weight = 1.0
+    """Weight of the head's gradient in the translator; 0 trains the two side by side."""
+    feedback_ramp: Length = 0
+    """Part of the joint phase over which the feedback grows to its weight."""
+    lr_decay: Length = 0
+    """Last part of the run, over which learning rates fall linearly towards 0."""
+
+
+class DataSection(Section):
+    """The images; each source is a folder, or `sample` for the photographs that come along."""
+
+    clean: Source
+    """Clean images."""
+    degraded: Source
+    """Real degraded images, of other scenes."""
+    val_clean: Source | None = None
+    """Clean images of the validation pairs; null does without validation."""
+    val_degraded: Source | None = None
+    """Their degraded twins, of the same names."""
+    ceiling_clean: Source | None = None
+    """The clean twins of `degraded`, for a run that feeds real pairs; no other run reads them."""
+    batch_size: Count = 16
+    """Images of each side per process and micro-step."""
+    crop: Count = 96
+    """Side of a clean training crop, in pixels; a multiple of the task's scale."""
+    flip: TrueOrFalse = True
+    """Mirror crops at random."""
+    rotate: TrueOrFalse = True
+    """Turn crops by multiples of 90 degrees at random."""
+    num_workers: Annotated[Whole, Field(ge=0)] = 2
+    """Processes that read images; 0 reads them in the training process."""
+
+
+class TrainSection(Section):
+    """The optimisation, and what is written on the way; intervals are in steps."""
+
+    steps: Annotated[Length, AfterValidator(_above_zero)]
+    """Length of the run; a step is one update of every network in play."""
+    seed: Annotated[Whole, Field(ge=0)] = 0
+    """Decides initial weights, the order of the data, and every draw."""
+    translator_lr: Rate = 2e-4
+    """Adam's learning rate for the generators."""
+    discriminator_lr: Rate = 2e-4
+    """Adam's learning rate for the discriminators."""
+    head_lr: Rate = 1e-4
+    """Adam's learning rate for the head."""
+    betas: tuple[Decay, Decay] = (0.5, 0.999)
+    """Adam's betas for generators and discriminators."""
+    head_betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Adam's betas for the head."""
+    lambda_task: Weight = 1.0
+    """Weight of the task loss."""
+    clip: Rate | None = None
+    """Largest gradient norm of each network; null does not clip."""
+    ema: Decay = 0.999
+    """Decay of the running averages of the weights, which are measured and saved; 0 takes the weights as they are."""
+    gradient_accumulation: Count = 1
+    """Micro-steps per step."""
+    mixed_precision: Literal["no", "bf16", "fp16"] | None = None
+    """Precision of the networks' passes; null leaves it to accelerate's flag."""
+    log_every: Count = 50
+    """Losses."""
+    sample_every: Count = 500
+    """Sheets of images."""
+    validate_every: Count = 500
+    """Metrics on the validation pairs."""
+    checkpoint_every: Count = 500
+    """Checkpoints."""
+    keep_checkpoints: Count = 2
+    """How many of the latest checkpoints stay."""
+    resume: Source = "auto"
+    """`auto` goes on from the run folder's latest checkpoint, if there is one; `never`; or a checkpoint's folder."""

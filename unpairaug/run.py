@@ -1,0 +1,114 @@
+"""Train from a recipe: ``accelerate launch -m unpairaug.run RECIPE [dotted.key=value …]``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unpairaug.commands import exit_kindly
+from unpairaug.errors import UserError
+from unpairaug.recipe import Recipe, differences, load_recipe
+
+if TYPE_CHECKING:
+    from unpairaug.run_folder import RunFolder
+    from unpairaug.trainer import JointTrainer
+
+USAGE = "usage: accelerate launch -m unpairaug.run RECIPE [dotted.key=value …]"
+
+MUST_NOT_CHANGE = ("task.", "translator.", "train.seed")
+"""Where a recipe must equal that of the checkpoint it goes on from."""
+MAY_CHANGE = ("output_dir", "train.resume", "data.num_workers")
+"""What changes nothing of a run."""
+
+log = logging.getLogger("unpairaug")
+
+
+def train(recipe_name: str, overrides: Sequence[str] = ()) -> None:
+    """Train what the recipe says and leave a run folder.
+
+    Raises:
+        UserError: recipe or data are wrong; nothing has been trained then.
+    """
+    recipe = load_recipe(recipe_name, overrides)
+    # Heavy imports come after the cheap checks: a mistake in a recipe is told in a second.
+    from accelerate import Accelerator
+
+    from unpairaug.build import build_trainer, in_steps, open_data
+    from unpairaug.data import StepBatches, loader
+    from unpairaug.loop import TrainingLoop
+    from unpairaug.run_folder import RunFolder
+
+    accelerator = Accelerator(
+        mixed_precision=recipe.train.mixed_precision, log_with="tensorboard", project_dir=recipe.output_dir
+    )
+    log_to_console(accelerator.is_main_process)
+    data = open_data(recipe)
+    recipe = in_steps(recipe, data, accelerator.num_processes)
+    trainer = build_trainer(recipe, accelerator)
+    run = RunFolder(recipe, active=accelerator.is_main_process)
+    start = resume(recipe, trainer, run)
+    run.open(str(accelerator.device), accelerator.num_processes, start)
+    accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": start + 1}})
+    log.info(f"{recipe_name} → {recipe.output_dir}, {accelerator.num_processes} × {accelerator.device}\n{data.report}")
+
+    batches = StepBatches(
+        start,
+        trainer.schedule.steps,
+        recipe.data.batch_size,
+        recipe.train.gradient_accumulation,
+        accelerator.process_index,
+        accelerator.num_processes,
+    )
+    loop = TrainingLoop(accelerator, trainer, recipe.train, run, data.shown(), data.validation, start)
+    loop.run_to_the_end(loader(data.crops, batches, recipe.data.num_workers, accelerator.device.type == "cuda"))
+    log.info(f"done: {run.path / 'head'} restores, {run.path / 'translator'} degrades")
+    accelerator.end_training()
+
+
+def resume(recipe: Recipe, trainer: JointTrainer, run: RunFolder) -> int:
+    """Load the checkpoint that the recipe asks for, and return the step to go on from.
+
+    Raises:
+        UserError: the folder holds a run although none is wanted, or one of other networks or another seed.
+    """
+    wanted = recipe.train.resume
+    path = run.latest_checkpoint() if wanted in ("auto", "never") else Path(wanted)
+    if path is None:
+        return 0
+    if wanted == "never":
+        raise UserError(
+            f"{run.path} holds a run already ({path.name}): train.resume=auto goes on, another output_dir starts anew"
+        )
+    from unpairaug.checkpoint import load_checkpoint
+
+    files, state = load_checkpoint(path)
+    changed = differences(Recipe.model_validate(state["recipe"]), recipe)
+    told = [f"{key}: {before!r} → {now!r}" for key, (before, now) in changed.items() if key not in MAY_CHANGE]
+    if any(key.startswith(MUST_NOT_CHANGE) for key in changed):
+        raise UserError(
+            f"{path} is of another run, so it cannot be continued: {'; '.join(told)}; give another output_dir"
+        )
+    trainer.load_state(files, state)
+    log.info(f"goes on from {path}" + (f", with {'; '.join(told)}" if told else ""))
+    return state["step"]
+
+
+def log_to_console(is_main: bool) -> None:
+    """Plain lines on standard output, from one process alone."""
+    log.setLevel(logging.INFO if is_main else logging.ERROR)
+    log.addHandler(logging.StreamHandler(sys.stdout))
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(f"{__doc__}\n\n{USAGE}\n\nRECIPE is a file, or the name of one that comes with unpairaug.")
+        sys.exit(0 if arguments else 2)
+    exit_kindly(lambda: train(arguments[0], arguments[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What a run leaves on disk: recipe, environment, log, metrics, samples, checkpoints, trained parts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from unpairaug.checkpoint import Tensors, checkpoints, save_checkpoint
+from unpairaug.recipe import Recipe, to_yaml
+from unpairaug.task import Task
+from unpairaug.translator import Translator
+
+log = logging.getLogger("unpairaug")
+
+PACKAGES = ["torch", "accelerate", "albumentations", "numpy", "pillow", "scikit-image", "safetensors"]
+
+
+class RunFolder:
+    """One run's folder. Only the main process writes; `active` is False on the others, whose calls do nothing."""
+
+    def __init__(self, recipe: Recipe, active: bool = True) -> None:
+        self.path, self.recipe, self.active = Path(recipe.output_dir), recipe, active
+        self.checkpoints = self.path / "checkpoints"
+
+    def open(self, device: str, processes: int, resumed_at: int) -> None:
+        """Write recipe and environment, and forget metrics of steps that will be taken again."""
+        if not self.active:
+            return
+        (self.path / "samples").mkdir(parents=True, exist_ok=True)
+        (self.path / "recipe.yaml").write_text(to_yaml(self.recipe), encoding="utf-8")
+        environment = {
+            "command": " ".join(sys.argv),
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "cpu_cores": os.cpu_count(),
+            "device": device,
+            "processes": processes,
+            "packages": {name: _version(name) for name in ["unpairaug", *PACKAGES]},
+        }
+        (self.path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+        self._forget_metrics_after(resumed_at)
+        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        log.addHandler(handler)
+
+    def metrics(self, step: int, split: str, values: dict[str, Any]) -> None:
+        """Append one line to `metrics.jsonl`."""
+        if self.active:
+            with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+
+    def save_checkpoint(self, step: int, files: dict[str, Tensors], state: dict[str, Any]) -> None:
+        """Write a checkpoint that knows its recipe; the oldest go (see `train.keep_checkpoints`)."""
+        if self.active:
+            state = {**state, "recipe": self.recipe.model_dump(mode="json")}
+            save_checkpoint(self.checkpoints, step, files, state, self.recipe.train.keep_checkpoints)
+
+    def latest_checkpoint(self) -> Path | None:
+        return next(reversed(checkpoints(self.checkpoints)), None)
+
+    def save_parts(self, translator: Translator, task: Task) -> None:
+        """Write `translator/` and `head/`, loadable by `from_pretrained`."""
+        if self.active:
+            translator.save_pretrained(self.path / "translator")
+            task.save_pretrained(self.path / "head")
+
+    def _forget_metrics_after(self, step: int) -> None:
+        path = self.path / "metrics.jsonl"
+        if path.exists():
+            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
+            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,53 @@
+"""Picture sheets of a run: what goes in, what the translator makes of it, what the head makes of that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from unpairaug.bridge import round_to_8_bits
+from unpairaug.data import UnpairedBatch
+from unpairaug.rng import sample_rng
+from unpairaug.task import Task
+from unpairaug.translator import Translator
+
+COLUMNS = ["source", "fake", "real", "restored real", "restored fake", "clean"]
+GAP = 4
+"""Pixels between pictures."""
+TITLE = 14
+"""Pixels for the line of column titles."""
+
+
+@torch.inference_mode()
+def sample_sheet(translator: Translator, task: Task, batch: UnpairedBatch, seed: int) -> np.ndarray:
+    """A sheet (H, W, 3) uint8: a row for each sample, a column for each of `COLUMNS`."""
+    source = task.source(batch.clean)
+    fake = round_to_8_bits(
+        translator.degrade(source, sample_rng(seed, batch.index.tolist(), source.device)).clamp(0, 1)
+    )
+    small = [F.interpolate(x, scale_factor=task.scale, mode="nearest") for x in (source, fake, batch.degraded)]
+    return sheet([*small, task(batch.degraded), task(fake), batch.clean], COLUMNS)
+
+
+def sheet(columns: list[Tensor], titles: list[str]) -> np.ndarray:
+    """Columns of pictures (B, 3, H, W) in [0, 1] under their titles, as one (H, W, 3) uint8 image."""
+    pictures = torch.stack([c.float().clamp(0, 1).cpu() for c in columns], dim=1)  # (B, columns, 3, H, W)
+    rows, _, _, height, width = pictures.shape
+    canvas = np.full((TITLE + rows * (height + GAP), len(columns) * (width + GAP), 3), 255, np.uint8)
+    for (row, column), picture in zip(np.ndindex(rows, len(columns)), pictures.flatten(0, 1), strict=True):
+        top, left = TITLE + row * (height + GAP), column * (width + GAP)
+        canvas[top : top + height, left : left + width] = (picture * 255).round().byte().permute(1, 2, 0).numpy()
+    titled = Image.fromarray(canvas)
+    draw = ImageDraw.Draw(titled)
+    for column, title in enumerate(titles):
+        draw.text((column * (width + GAP), 1), title, fill="black")
+    return np.asarray(titled)
+
+
+def save_sheet(path: Path, picture: np.ndarray) -> None:
+    Image.fromarray(picture).save(path)

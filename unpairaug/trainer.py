@@ -1,0 +1,173 @@
+"""Joint training of a translator and a task head: one update at a time."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from unpairaug.bridge import Bridge
+from unpairaug.checkpoint import Tensors, load_optimizer, optimizer_tensors
+from unpairaug.data import UnpairedBatch
+from unpairaug.losses import Losses
+from unpairaug.recipe import TrainSection
+from unpairaug.rng import sample_rng
+from unpairaug.schedule import Phase, Schedule
+from unpairaug.task import Task
+from unpairaug.translator import Translator
+
+
+class JointTrainer:
+    """The head learns on degraded images as they are made, and what it finds hard flows back into the translator.
+
+    One forward and one backward pass of the head serve both its own update and the translator's feedback. All networks
+    are updated together from the same state by one optimiser, which keeps a parameter group for each: so there is one
+    gradient scaler, and one count of accumulated batches, whatever the number of networks.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        translator: Translator,
+        task: Task,
+        bridge: Bridge,
+        schedule: Schedule,
+        train: TrainSection,
+    ) -> None:
+        self.accelerator, self.train = accelerator, train
+        self.translator, self.task = translator.to(accelerator.device), task.to(accelerator.device)
+        self.bridge, self.schedule = bridge, schedule
+        self.networks = {
+            **{f"generator_{name}": network for name, network in translator.generators.items()},
+            **{f"discriminator_{name}": network for name, network in translator.discriminators.items()},
+            "head": task,
+        }
+        for network in self.networks.values():
+            network.train().to(memory_format=torch.channels_last)
+        self.adam = self._adam()
+        # Under accelerate, stepping and zeroing go through the gradient scaler of fp16.
+        self.optimizer = accelerator.prepare_optimizer(self.adam)
+        self.learned = nn.ModuleList([translator.generators, task])
+        self.average = AveragedModel(self.learned, multi_avg_fn=get_ema_multi_avg_fn(train.ema))
+        generators, self.ema_task = cast("tuple[nn.ModuleDict, Task]", tuple(self.average.module.children()))
+        self.ema_translator = _with_generators(translator, generators)
+        self.average.eval()
+
+    def train_step(self, micro_batches: Sequence[UnpairedBatch], step: int) -> Losses:
+        """One update of every network that the phase trains; the mean of each loss term over the micro-batches."""
+        phase = self.schedule.phase(step)
+        terms = [self.accumulate(batch, step, phase, 1 / len(micro_batches)) for batch in micro_batches]
+        self.update(step)
+        return {name: torch.stack([losses[name] for losses in terms]).mean() for name in terms[0]}
+
+    def accumulate(self, batch: UnpairedBatch, step: int, phase: Phase, share: float) -> Losses:
+        """Add the gradients of one micro-batch, in the order of the data: source, fake, restored, losses."""
+        clean, real, index = batch
+        self.translator.rng = rng = sample_rng(self.train.seed, index.tolist(), clean.device)
+
+        with self.accelerator.autocast():
+            self.discriminators_learn(False)
+            source = self.task.source(clean)
+            fake = source if phase == "head" else self.translator.degrade(source)
+            losses_g = {} if phase == "head" else self.translator.losses_g(source, real, fake)
+            if phase != "translator":
+                fed = self.bridge(source, fake, real, self.schedule.feedback_at(step), rng)
+                losses_g["task"] = self.train.lambda_task * self.task.loss(self.task(fed), clean)
+        self.backward(losses_g, share)
+
+        with self.accelerator.autocast():
+            self.discriminators_learn(True)
+            losses_d = {} if phase == "head" else self.translator.losses_d(source, real, fake.detach())
+        self.backward(losses_d, share)
+        return {name: loss.detach() for name, loss in {**losses_g, **losses_d}.items()}
+
+    def backward(self, losses: Losses, share: float) -> None:
+        total = torch.stack([*losses.values()]).sum() if losses else torch.zeros(())
+        if total.requires_grad:
+            self.accelerator.backward(share * total)
+
+    def update(self, step: int) -> None:
+        """Average the gradients over processes, clip each network's, step, and move the running averages."""
+        self.average_gradients()
+        self.accelerator.unscale_gradients(self.optimizer)
+        if self.train.clip is not None:
+            for network in self.networks.values():
+                nn.utils.clip_grad_norm_(network.parameters(), self.train.clip)
+        for group in self.adam.param_groups:
+            group["lr"] = group["initial_lr"] * self.schedule.lr_factor(step)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.average.update_parameters(self.learned)
+
+    def average_gradients(self) -> None:
+        """One all-reduce over the gradients of all networks.
+
+        DistributedDataParallel expects one forward for each backward, of a fixed set of parameters; here generators run
+        several times a step, discriminators are frozen for half of it, and warm-ups leave networks out.
+        """
+        if self.accelerator.num_processes == 1:
+            return
+        gradients = [p.grad for n in self.networks.values() for p in n.parameters() if p.grad is not None]
+        flat = cast("Tensor", self.accelerator.reduce(torch.cat([g.flatten() for g in gradients]), reduction="mean"))
+        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def discriminators_learn(self, learn: bool) -> None:
+        """Whether gradients stop at the discriminators' weights or only pass through them to the generators."""
+        self.translator.discriminators.requires_grad_(learn)
+
+    def state(self) -> tuple[dict[str, Tensors], dict[str, Any]]:
+        """All that a resumed run needs, as named tensors by file, and as plain values.
+
+        Collective: every process must call it. There are no random states in it, since every draw follows from the seed
+        and the step.
+        """
+        optimizer, groups = optimizer_tensors(self.adam)
+        files = {
+            "translator": self.translator.state_dict(),
+            "task": self.task.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": optimizer,
+            "memory": {name: self.accelerator.gather(rows) for name, rows in self.translator.memory().items()},
+        }
+        scaler = self.accelerator.scaler
+        return files, {"param_groups": groups, "scaler": scaler.state_dict() if scaler else None}
+
+    def load_state(self, files: dict[str, Tensors], state: dict[str, Any]) -> None:
+        """Take back what `state` gave, on any number of processes that shares the global batch evenly."""
+        self.translator.load_state_dict(files["translator"])
+        self.task.load_state_dict(files["task"])
+        self.average.load_state_dict(files["average"])
+        load_optimizer(self.adam, files["optimizer"], state["param_groups"])
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        mine = {name: rows.chunk(ranks)[rank].to(self.accelerator.device) for name, rows in files["memory"].items()}
+        self.translator.load_memory(mine)
+        if self.accelerator.scaler and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+
+    def _adam(self) -> torch.optim.Optimizer:
+        train = self.train
+        settings = {
+            "generator": {"lr": train.translator_lr, "betas": train.betas},
+            "discriminator": {"lr": train.discriminator_lr, "betas": train.betas},
+            "head": {"lr": train.head_lr, "betas": train.head_betas},
+        }
+        groups = [
+            {"params": list(network.parameters()), "name": name, **settings[name.partition("_")[0]]}
+            for name, network in self.networks.items()
+        ]
+        for group in groups:
+            group["initial_lr"] = group["lr"]
+        return torch.optim.Adam(groups, fused=True)
+
+
+def _with_generators(translator: Translator, generators: nn.ModuleDict) -> Translator:
+    """A translator of the same kind that degrades with other generators; for use, not for training."""
+    twin = copy.deepcopy(translator)
+    twin.generators, twin.discriminators = generators, nn.ModuleDict()
+    return twin.eval()

@@ -1,0 +1,74 @@
+"""The contract of a degradation translator."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from torch import Tensor, nn
+
+from unpairaug.losses import Losses
+from unpairaug.pretrained import load_pretrained, save_pretrained
+from unpairaug.registry import Spec, translators
+from unpairaug.rng import Rng
+
+
+class Translator(nn.Module):
+    """Learns from unpaired images how the real camera degrades, and degrades clean ones alike.
+
+    A subclass names itself with `@register_translator("name")` and fills `generators` and `discriminators`; the trainer
+    gives each of them its learning rate, clip and average. `losses_g` and `losses_d` are the two sides of the
+    adversarial game. Images stay on the pixel grid of antialiased bicubic (cell centres): unpaired data cannot reveal a
+    shift, and a shift ruins the head.
+    """
+
+    config: Spec
+    """What the translator was built from: `type` and the constructor's options."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generators = nn.ModuleDict()
+        self.discriminators = nn.ModuleDict()
+        self.rng: Rng = None
+        """Where noise is drawn from when a call brings no generator of its own; the trainer renews it every step."""
+
+    def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
+        """The source (B, C, h, w) in [0, 1] as the real camera would show it: the same shape, not clamped.
+
+        A stochastic translator draws its noise from `rng`: the same seed gives the same image.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must say how it degrades")
+
+    def restore(self, real: Tensor) -> Tensor:
+        """A real degraded image (B, C, h, w) in [0, 1] as a source would look, where the translator has a way back."""
+        raise NotImplementedError(f"translator {self.config['type']!r} has no restoring generator")
+
+    def losses_g(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
+        """The generators' weighted terms. `fake` is `degrade(source)`, still attached; all (B, C, h, w) in [0, 1]."""
+        return {}
+
+    def losses_d(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
+        """The discriminators' weighted terms, asked after `losses_g` on the same batch."""
+        return {}
+
+    def memory(self) -> dict[str, Tensor]:
+        """What the translator remembers between steps beside its weights, one row for each position of the batch."""
+        return {}
+
+    def load_memory(self, memory: dict[str, Tensor]) -> None:
+        """Take back what `memory` gave."""
+
+    def save_pretrained(self, folder: str | PathLike[str]) -> None:
+        """Write `config.json` and `model.safetensors` (the generators) into the folder."""
+        save_pretrained(folder, "translator", self.config, self.generators.state_dict())
+
+    @staticmethod
+    def from_pretrained(model: str | PathLike[str]) -> Translator:
+        """A trained translator, in evaluation mode, from a run folder, its `translator/`, or a hub id.
+
+        Raises:
+            UserError: there is no such folder or hub repository, or it holds something else.
+        """
+        config, weights = load_pretrained(model, "translator")
+        translator = translators.build(config)
+        translator.generators.load_state_dict(weights)
+        return translator.eval()
