@@ -5,9 +5,11 @@ import torch
 from torch import nn
 
 from unpairaug.networks import (
+    NoisyGenerator,
     PatchDiscriminator,
     ResidualGenerator,
     ResnetGenerator,
+    SignalDependentNoise,
     TextureDiscriminator,
     low_pass,
 )
@@ -58,24 +60,25 @@ def test_a_patch_discriminators_norm_is_honoured(norm, kind):
 
 def test_a_residual_generator_starts_as_the_identity():
     x = image()
-    assert torch.equal(ResidualGenerator(8, 3, noise_channels=2)(x), x)
+    assert torch.equal(ResidualGenerator(8, 3)(x), x)
 
 
-def awake(generator: ResidualGenerator) -> ResidualGenerator:
-    for p in generator.parameters():
-        nn.init.normal_(p, std=0.2, generator=torch.Generator().manual_seed(1))
-    return generator
+def test_noise_starts_with_its_stated_strength_and_a_mean_of_nothing():
+    x = image(64, 64)
+    noise = NoisyGenerator(8, 3)(x, sample_rng(0, range(2))) - x
+    assert noise.std().item() == pytest.approx(SignalDependentNoise.START, rel=0.05)
+    assert abs(noise.mean().item()) < 0.1 * SignalDependentNoise.START
 
 
 def test_one_seed_makes_one_image_and_two_seeds_make_two():
-    generator, x = awake(ResidualGenerator(8, 3, noise_channels=2)), image()
+    generator, x = NoisyGenerator(8, 3), image()
     first, again, other = (generator(x, sample_rng(seed, range(2))) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.allclose(first, other)
 
 
 def test_a_batch_is_degraded_as_its_images_are_alone():
-    generator, x = awake(ResidualGenerator(8, 3, noise_channels=2)), image()
+    generator, x = NoisyGenerator(8, 3), image()
     together = generator(x, sample_rng(3, [0, 1]))
     alone = torch.cat([generator(x[i : i + 1], sample_rng(3, [i])) for i in (0, 1)])
     assert torch.allclose(together, alone, atol=1e-6)
@@ -85,7 +88,7 @@ def test_a_texture_discriminator_does_not_see_low_frequencies():
     discriminator, x = TextureDiscriminator(8, 2), image()
     ramp = torch.linspace(0, 0.2, 20).expand(2, 3, 20, 20)
     inner = (..., slice(8, -8), slice(8, -8))
-    assert torch.allclose(discriminator(x)[inner], discriminator(x + 0.1 + ramp)[inner], atol=1e-4)
+    assert torch.allclose(discriminator(x)[inner], discriminator(x + 0.1 + ramp)[inner], atol=1e-3)
 
 
 def test_low_pass_keeps_a_constant_and_removes_a_checkerboard():

@@ -226,7 +226,7 @@ def test_what_is_no_recipe_is_refused_with_its_place(refused: Callable[..., str]
     [
         ("train.steps=0", "given 0, should be 1 step or more"),
         ("train.steps=1.5", "whole number of steps"),
-        ("train.steps=5 epoch s", "epochs as in"),
+        ("train.steps=5 epoch s", "'200 epochs'"),
         ("train.steps=true", "given true"),
         ("train.steps=.inf", "whole number"),
         ("train.head_lr=0", "greater than 0"),
@@ -281,16 +281,25 @@ def test_an_override_of_another_form_is_refused(refused: Callable[..., str], ove
         (["data.val_degraded=a"], "data.val_clean: required beside data.val_degraded"),
         (["schedule.translator_warmup=60", "schedule.head_warmup=41"], "longer than train.steps 100"),
         (["train.steps=9 epochs", "schedule.lr_decay=10 epochs"], "10 epochs is longer than train.steps 9 epochs"),
+        (["schedule.head_warmup=60%", "schedule.head_finish=41%"], "longer than train.steps 100"),
+        (["train.steps=50%"], "given '50%', should be 1 step or more, or epochs"),
     ],
 )
 def test_an_impossible_combination_is_refused(refused: Callable[..., str], overrides: list[str], sentence: str):
     assert sentence in refused(RECIPE, *overrides)
 
 
+def test_a_share_of_the_run_follows_its_length(load: Load):
+    for steps, expected in (("1000", 300), ("7", 2), ("4 epochs", 12)):
+        recipe = load(RECIPE, f"train.steps={steps}", "schedule.head_finish=30%")
+        assert recipe.schedule.head_finish == "30%"
+        assert recipe.resolve(steps_per_epoch=10).schedule.head_finish == expected
+
+
 def test_steps_and_epochs_are_compared_once_an_epoch_has_a_length(load: Load):
     recipe = load(RECIPE, "schedule.head_warmup=3 epochs")
     assert recipe.resolve(steps_per_epoch=33).schedule.head_warmup == 99
-    with pytest.raises(UserError, match=r"schedule\.translator_warmup: 0 and head_warmup 102 together are longer"):
+    with pytest.raises(UserError, match=r"schedule: .*head_warmup 102 .*are longer"):
         recipe.resolve(steps_per_epoch=34)
 
 

@@ -4,8 +4,9 @@ from unpairaug.schedule import Schedule
 
 
 def test_phases_follow_each_other():
-    schedule = Schedule(steps=10, translator_warmup=3, head_warmup=2)
-    assert [schedule.phase(s) for s in range(7)] == ["translator"] * 3 + ["head"] * 2 + ["joint"] * 2
+    schedule = Schedule(steps=9, translator_warmup=3, head_warmup=2, head_finish=2)
+    expected = ["translator_warmup"] * 3 + ["head_warmup"] * 2 + ["joint"] * 2 + ["head_finish"] * 2
+    assert [schedule.phase(s) for s in range(9)] == expected
 
 
 def test_feedback_is_0_before_the_joint_phase_and_ramps_up_in_it():
@@ -18,5 +19,10 @@ def test_feedback_without_a_ramp_is_whole_from_the_first_joint_step():
 
 
 def test_learning_rate_falls_in_a_line_and_the_last_step_still_learns():
-    factors = [Schedule(steps=6, lr_decay=3).lr_factor(s) for s in range(6)]
-    assert factors == [1, 1, 1, 0.75, 0.5, 0.25]
+    schedule = Schedule(steps=6, lr_decay=3)
+    assert [schedule.lr_factor(s, schedule.steps) for s in range(6)] == [1, 1, 1, 0.75, 0.5, 0.25]
+
+
+def test_a_translator_that_ends_earlier_slows_down_earlier():
+    schedule = Schedule(steps=6, head_finish=2, lr_decay=1)
+    assert [schedule.lr_factor(s, schedule.translator_end) for s in range(6)] == [1, 1, 1, 0.5, 0, 0]

@@ -16,7 +16,8 @@ from unpairaug.schedule import Schedule
 from unpairaug.trainer import JointTrainer
 
 CYCLEGAN = {"type": "cyclegan", "ngf": 4, "n_blocks": 1, "ndf": 4, "n_layers_D": 1, "pool_size": 0}
-TRANSLATORS = [CYCLEGAN, {"type": "bicubic"}]
+STOCHASTIC = {"type": "stochastic_cyclegan", "width": 4, "depth": 3, "ndf": 4, "pool_size": 0}
+TRANSLATORS = [CYCLEGAN, STOCHASTIC, {"type": "bicubic"}]
 
 
 def make_trainer(translator: dict = CYCLEGAN, schedule: Schedule = Schedule(steps=100), **train) -> JointTrainer:  # noqa: B008
@@ -75,11 +76,12 @@ def test_feedback_0_keeps_the_task_loss_out_of_degrade():
             2,
             {"generator_degrade", "generator_restore", "discriminator_degraded", "discriminator_clean", "head"},
         ),
+        (99, {"head"}),
     ],
-    ids=["translator warm-up", "head warm-up", "joint"],
+    ids=["translator warm-up", "head warm-up", "joint", "head finish"],
 )
 def test_a_phase_moves_its_networks_and_no_other(step, moved):
-    trainer = make_trainer(schedule=Schedule(steps=100, translator_warmup=1, head_warmup=1))
+    trainer = make_trainer(schedule=Schedule(steps=100, translator_warmup=1, head_warmup=1, head_finish=1))
     before = copy.deepcopy(trainer.networks)
     trainer.train_step([make_batch()], step)
     for name, network in trainer.networks.items():
@@ -148,7 +150,7 @@ def test_the_average_is_the_running_average_of_the_weights():
 
 @pytest.mark.parametrize("translator", TRANSLATORS, ids=lambda spec: spec["type"])
 def test_a_trainer_goes_on_bit_for_bit_from_its_state(translator):
-    translator = {**translator, **({"pool_size": 8} if translator["type"] == "cyclegan" else {})}
+    translator = {**translator, **({"pool_size": 8} if "pool_size" in translator else {})}
     batches = [make_batch(4 * i) for i in range(8)]
     never_stopped, stopped, resumed = (make_trainer(translator) for _ in range(3))
     for step, batch in enumerate(batches):

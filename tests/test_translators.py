@@ -10,6 +10,7 @@ from unpairaug.translator import Translator
 SMALL = {
     "bicubic": {},
     "cyclegan": {"ngf": 4, "n_blocks": 1, "ndf": 4, "n_layers_D": 1},
+    "stochastic_cyclegan": {"width": 4, "depth": 3, "ndf": 4},
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from unpairaug.data import UnpairedBatch
 from unpairaug.errors import UserError
 from unpairaug.loop import to_device
 from unpairaug.losses import cycle_loss, gan_loss, identity_loss
+from unpairaug.memory import PeakMemory
 from unpairaug.recipe import Recipe
 from unpairaug.trainer import JointTrainer
 
@@ -52,9 +52,9 @@ class ReferenceStep:
     """
 
     def __init__(self, trainer: JointTrainer) -> None:
-        translator: Any = trainer.translator  # a CycleGAN of whatever class: it has pools and two weights
-        if not {"degrade", "restore"} <= set(translator.generators):
-            raise UserError(f"translator {translator.config['type']!r} has no cycle; the reference step is of CycleGAN")
+        translator: Any = trainer.translator
+        if not hasattr(translator, "lambda_identity"):
+            raise UserError(f"translator {translator.config['type']!r} is not CycleGAN, which the reference step is of")
         self.translator, self.task, self.train = translator, trainer.task, trainer.train
         for network in trainer.networks.values():
             network.to(memory_format=torch.contiguous_format)
@@ -173,16 +173,10 @@ def operator_shares(step: Step, count: int = 6) -> list[tuple[str, float]]:
 def peak_memory(kind: str, recipe: Recipe, steps: int = 3) -> int:
     """Bytes at the peak of a few steps, above what was held before the first; best asked in a fresh process."""
     step = {"ours": our_step, "reference": reference_step}[kind](recipe)
-    if torch.cuda.is_available():
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    for _ in range(steps):
-        step()
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() - before
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    with PeakMemory() as memory:
+        for _ in range(steps):
+            step()
+    return memory.peak - memory.before
 
 
 def _in_a_process(kind: str, recipe: Recipe) -> int:

@@ -25,16 +25,16 @@ class Bridge:
         feed: Feed = "fake",
         strength: float | tuple[float, float] = 1.0,
         round: bool = True,
-        perturbation: float = 0.0,
+        perturbation: float | tuple[float, float] = 0.0,
     ) -> None:
         self.feed = feed
         """What the head is fed: the translated image, or the real one where pairs exist (the ceiling)."""
-        self.low, self.high = strength if isinstance(strength, (tuple, list)) else (strength, strength)
+        self.strength = _as_range(strength)
         """Share of the translation in the blend, drawn uniformly per sample: 0 is the source, 1 the fake."""
         self.round = round
         """Round to 8 bits, with a straight-through gradient."""
-        self.perturbation = perturbation
-        """Standard deviation of Gaussian noise added before rounding, in 8-bit steps."""
+        self.perturbation = _as_range(perturbation)
+        """Standard deviation of Gaussian noise added before rounding, in 8-bit steps, drawn uniformly per sample."""
 
     def __call__(self, source: Tensor, fake: Tensor, real: Tensor, feedback: float = 1.0, rng: Rng = None) -> Tensor:
         """What the head is fed, (B, C, h, w) in [0, 1], from source, fake and real of that shape.
@@ -44,12 +44,20 @@ class Bridge:
         if self.feed == "real":
             return real
         fake = fake.detach() if feedback == 0 else _scale_gradient(fake, feedback)
-        strength = self.low + (self.high - self.low) * uniform((len(fake), 1, 1, 1), fake, rng)
-        fed = source + strength * (fake - source)
-        if self.perturbation:
-            fed = fed + self.perturbation / 255 * normal(fed.shape, fed, rng)
+        fed = source + _draw(self.strength, fake, rng) * (fake - source)
+        if self.perturbation != (0, 0):
+            fed = fed + _draw(self.perturbation, fed, rng) / 255 * normal(fed.shape, fed, rng)
         fed = fed.clamp(0, 1)
         return round_to_8_bits(fed) if self.round else fed
+
+
+def _as_range(value: float | tuple[float, float]) -> tuple[float, float]:
+    return (value, value) if isinstance(value, (int, float)) else (value[0], value[1])
+
+
+def _draw(ends: tuple[float, float], images: Tensor, rng: Rng) -> Tensor:
+    """A number for each image, uniform between the ends: (B, 1, 1, 1)."""
+    return ends[0] + (ends[1] - ends[0]) * uniform((len(images), 1, 1, 1), images, rng)
 
 
 def round_to_8_bits(image: Tensor) -> Tensor:

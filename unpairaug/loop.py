@@ -19,6 +19,7 @@ from unpairaug.evaluate import measure_pairs
 from unpairaug.losses import Losses
 from unpairaug.progress import Progress
 from unpairaug.recipe import TrainSection
+from unpairaug.restore import Bicubic
 from unpairaug.rng import mix_seed
 from unpairaug.run_folder import RunFolder
 from unpairaug.samples import sample_sheet, save_sheet
@@ -52,6 +53,8 @@ class TrainingLoop:
             RunStopped: on SIGINT or SIGTERM, after the step in hand and a checkpoint; or a loss term is not finite.
         """
         batches = iter(batches)
+        if self.progress.step == 0:
+            self.measure_bicubic()
         with _stop_signals() as stopped:
             for step in range(self.progress.step, self.steps):
                 self.seed(step)
@@ -118,7 +121,7 @@ class TrainingLoop:
             )
         self.progress.report(values)
         schedule = self.trainer.schedule
-        course = {"lr_factor": schedule.lr_factor(step - 1), "feedback": schedule.feedback_at(step - 1)}
+        course = {"lr_factor": schedule.lr_factor(step - 1, schedule.steps), "feedback": schedule.feedback_at(step - 1)}
         self.record(step, "train", {**values, **course, "steps_per_second": self.progress.steps_per_second})
 
     def sample(self, step: int) -> None:
@@ -136,6 +139,13 @@ class TrainingLoop:
         means, _ = measure_pairs(self.trainer.ema_task, self.validation)
         self.progress.say(f"step {step}  validation  " + "  ".join(f"{k} {v:.4f}" for k, v in means.items()))
         self.record(step, "val", means)
+
+    def measure_bicubic(self) -> None:
+        """Say what the head has to beat: the validation images enlarged by interpolation, or as they are at scale 1."""
+        if self.validation is not None:
+            means, _ = measure_pairs(Bicubic(self.trainer.task.scale), self.validation)
+            self.progress.say("bicubic  validation  " + "  ".join(f"{k} {v:.4f}" for k, v in means.items()))
+            self.record(0, "val_bicubic", means)
 
     def save(self, step: int) -> None:
         files, state = self.trainer.state()

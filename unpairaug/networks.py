@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from math import ceil
+from math import ceil, expm1, log
 from typing import Literal
 
 import torch
@@ -89,46 +89,78 @@ class PatchDiscriminator(nn.Module):
 
 
 class ResidualGenerator(nn.Module):
-    """image + f(image, z): a residual of convolutions, zero at the start, that can turn noise z into grain.
+    """image + f(image): (B, C, H, W) in [0, 1] -> the same, not clamped.
 
-    (B, C, H, W) in [0, 1] -> the same, not clamped. `depth` 3x3 convolutions; z has `noise_channels` channels of
-    standard normal numbers for every pixel, so that grain is fine. No norm: it would wash out colour.
+    f is `depth` 3x3 convolutions, zero at the start. There is no norm: it would wash out colour.
     """
 
-    def __init__(self, width: int = 32, depth: int = 4, noise_channels: int = 0, channels: int = 3) -> None:
+    def __init__(self, width: int = 16, depth: int = 5, channels: int = 3) -> None:
         super().__init__()
-        self.noise_channels = noise_channels
-        layers: list[nn.Module] = [nn.Conv2d(channels + noise_channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
-        for _ in range(depth - 2):
-            layers += [nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2)]
-        last = nn.Conv2d(width, channels, 3, padding=1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
-        self.body = nn.Sequential(*layers, last)
+        widths = [channels, *[width] * (depth - 1), channels]
+        convolutions = [nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths)]
+        _zero(convolutions[-1])
+        self.residual = nn.Sequential(*(part for c in convolutions for part in (c, nn.LeakyReLU(0.2))))[:-1]
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image + self.residual(image - 0.5)
+
+
+class NoisyGenerator(nn.Module):
+    """A residual generator whose result carries noise that depends on the image: (B, C, H, W) in [0, 1] -> the same."""
+
+    def __init__(self, width: int = 16, depth: int = 5, channels: int = 3) -> None:
+        super().__init__()
+        self.content = ResidualGenerator(width, depth, channels)
+        self.noise = SignalDependentNoise(channels)
 
     def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
-        batch, _, height, width = image.shape
-        z = normal((batch, self.noise_channels, height, width), image, rng)
-        return image + self.body(torch.cat([image - 0.5, z], dim=1))
+        return self.content(image) + self.noise(image, rng)
+
+
+class SignalDependentNoise(nn.Module):
+    """Noise for an image (B, C, H, W) in [0, 1], of the same shape and mean 0.
+
+    Standard normal numbers for every pixel and channel, mixed and correlated by one 3x3 filter; their strength depends
+    on the image's own brightness, as a sensor's does.
+    """
+
+    START = 0.02
+    """Standard deviation before training, 5 of 255 steps: enough for a discriminator to notice."""
+
+    def __init__(self, channels: int = 3, width: int = 16) -> None:
+        super().__init__()
+        last = nn.Conv2d(width, channels, 1)
+        _zero(last)
+        nn.init.constant_(last.bias, log(expm1(self.START)))  # type: ignore[arg-type]  # the inverse of softplus
+        self.strength = nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2), last, nn.Softplus())
+        self.grain = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        nn.init.dirac_(self.grain.weight)
+
+    def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
+        return self.strength(image - 0.5) * self.grain(normal(image.shape, image, rng))
 
 
 class TextureDiscriminator(nn.Module):
     """Judges high frequencies in small patches: (B, C, H, W) in [0, 1] -> logits (B, 1, h, w).
 
     It sees the image less its low-pass (Fritsche et al., 2019), so colour and content are none of its business.
-    `n_layers` 3x3 convolutions of stride 1.
+    `n_layers` 3x3 convolutions, of which all but the first have stride 2; 2 see patches of 9x9 pixels beside the
+    low-pass.
     """
 
-    def __init__(self, ndf: int = 32, n_layers: int = 3, sigma: float = 2.0, channels: int = 3) -> None:
+    GAIN = 10.0
+    """High frequencies are weak; this brings them to about the size that the weights start for."""
+
+    def __init__(self, ndf: int = 32, n_layers: int = 2, sigma: float = 2.0, channels: int = 3) -> None:
         super().__init__()
         self.sigma = sigma
         layers: list[nn.Module] = []
-        for before in [channels, *[ndf] * (n_layers - 1)]:
-            layers += [nn.Conv2d(before, ndf, 3, padding=1), nn.LeakyReLU(0.2)]
+        for i, before in enumerate([channels, *[ndf] * (n_layers - 1)]):
+            layers += [nn.Conv2d(before, ndf, 3, 2 if i else 1, padding=1), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers, nn.Conv2d(ndf, 1, 3, padding=1))
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.body(4 * (image - low_pass(image, self.sigma)))
+        return self.body(self.GAIN * (image - low_pass(image, self.sigma)))
 
 
 def low_pass(image: Tensor, sigma: float) -> Tensor:
@@ -156,6 +188,11 @@ def init_gan_weights(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+def _zero(layer: nn.Conv2d) -> None:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
 
 def make_norm(norm: Norm, width: int) -> nn.Module:

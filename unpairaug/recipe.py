@@ -49,8 +49,9 @@ class Recipe(Section):
             UserError: the lengths turn out to contradict each other.
         """
         values = self.model_dump()
+        steps = in_steps(self.train.steps, steps_per_epoch, steps=0)
         for name, key in _LENGTHS:
-            values[name][key] = in_steps(values[name][key], steps_per_epoch)
+            values[name][key] = in_steps(values[name][key], steps_per_epoch, steps)
         return _checked(values, lambda path: "")
 
     @model_validator(mode="after")
@@ -155,9 +156,10 @@ def _contradictions(recipe: Recipe) -> Iterator[Mistake]:
     for one, other in (("val_clean", "val_degraded"), ("val_degraded", "val_clean")):
         if getattr(data, one) is None and getattr(data, other) is not None:
             yield Mistake(("data", one), f"required beside data.{other}: validation compares pairs")
-    if is_longer((schedule.translator_warmup, schedule.head_warmup), steps):
-        both = f"{schedule.translator_warmup} and head_warmup {schedule.head_warmup}"
-        yield Mistake(("schedule", "translator_warmup"), f"{both} together are longer than train.steps {steps}")
+    parts = {key: getattr(schedule, key) for key in ("translator_warmup", "head_warmup", "head_finish")}
+    if is_longer(parts.values(), steps):
+        said = " + ".join(f"{key} {length}" for key, length in parts.items())
+        yield Mistake(("schedule",), f"{said} are longer than train.steps {steps}")
     if is_longer((schedule.lr_decay,), steps):
         yield Mistake(("schedule", "lr_decay"), f"{schedule.lr_decay} is longer than train.steps {steps}")
 

@@ -12,10 +12,12 @@ from unpairaug.options import Number, Section, Text, TrueOrFalse, Whole, shown
 
 
 def _length(value: Any) -> int | str:
-    words = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(step|epoch)s?\s*", value) if isinstance(value, str) else None
+    words = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(step|epoch|%)s?\s*", value) if isinstance(value, str) else None
     amount = float(words[1]) if words else value
     if isinstance(amount, bool) or not isinstance(amount, (int, float)):
-        raise ValueError(f"given {shown(value)}, should be a number of steps, or of epochs as in '200 epochs'")
+        raise ValueError(f"given {shown(value)}, should be a number of steps, '200 epochs', or '30%' of the run")
+    if words and words[2] == "%" and amount:
+        return f"{words[1]}%"
     if words and words[2] == "epoch" and amount:
         return f"{words[1]} epochs"
     if amount < 0 or not float(amount).is_integer():
@@ -23,40 +25,53 @@ def _length(value: Any) -> int | str:
     return int(amount)
 
 
-def _strength(value: Any) -> float | tuple[float, float]:
+def _range(value: Any) -> float | tuple[float, float]:
     ends = [value, value] if isinstance(value, (int, float)) else value
     is_range = isinstance(ends, (list, tuple)) and len(ends) == 2
     if not is_range or not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends):
-        raise ValueError(f"given {shown(value)}, should be a number in [0, 1], or two as in [0.5, 1.0]")
-    if not 0 <= ends[0] <= ends[1] <= 1:
-        raise ValueError(f"given {shown(value)}, should be within [0, 1], the lower end first")
+        raise ValueError(f"given {shown(value)}, should be a number, or two as in [0.5, 1.0]")
+    if not 0 <= ends[0] <= ends[1]:
+        raise ValueError(f"given {shown(value)}, should be 0 or more, the lower end first")
     return float(value) if ends is not value else (float(ends[0]), float(ends[1]))
 
 
-def in_steps(length: int | str, steps_per_epoch: int) -> int:
-    """The length as a number of steps; a part of an epoch that is less than a step is one."""
-    return length if isinstance(length, int) else max(1, round(float(length.split()[0]) * steps_per_epoch))
+def _strength(value: Any) -> float | tuple[float, float]:
+    strength = _range(value)
+    if (strength if isinstance(strength, float) else strength[1]) > 1:
+        raise ValueError(f"given {shown(value)}, should be within [0, 1]")
+    return strength
+
+
+def in_steps(length: int | str, steps_per_epoch: int, steps: int) -> int:
+    """The length as a number of steps, in a run of `steps`; a part of an epoch that is less than a step is one."""
+    if isinstance(length, int):
+        return length
+    if length.endswith("%"):
+        return round(float(length[:-1]) / 100 * steps)
+    return max(1, round(float(length.split()[0]) * steps_per_epoch))
 
 
 def is_longer(parts: Iterable[int | str], whole: int | str) -> bool:
-    """Whether the parts exceed the whole, as far as that can be said: steps and epochs do not compare."""
-    lengths = [length for length in (*parts, whole) if length != 0]
-    if len({isinstance(length, str) for length in lengths}) > 1:
-        return False
-    amounts = [float(str(length).split()[0]) for length in lengths]
-    return sum(amounts[:-1]) > amounts[-1]
+    """Whether the parts exceed the whole, as far as that can be said: steps, epochs and shares do not compare."""
+    lengths = [length for length in parts if length != 0]
+    if lengths and all(isinstance(length, str) and length.endswith("%") for length in lengths):
+        whole = "100%"
+    units = {re.sub(r"[\d.]", "", str(length)) for length in (*lengths, whole)}
+    amounts = [float(re.sub(r"[^\d.]", "", str(length))) for length in lengths]
+    return len(units) == 1 and sum(amounts) > float(re.sub(r"[^\d.]", "", str(whole)))
 
 
-def _above_zero(length: int | str) -> int | str:
-    if length == 0:
-        raise ValueError("given 0, should be 1 step or more")
+def _whole_run(length: int | str) -> int | str:
+    if length == 0 or str(length).endswith("%"):
+        raise ValueError(f"given {shown(length)}, should be 1 step or more, or epochs")
     return length
 
 
 LENGTH = BeforeValidator(_length)
 """Marks the fields that `Recipe.resolve` turns into steps."""
 Length = Annotated[int | str, LENGTH]
-"""Steps, or passes over the clean images: 1200, "200 epochs"."""
+"""Steps, passes over the clean images, or a share of the run: 1200, "200 epochs", "30%"."""
+Range = Annotated[float | tuple[float, float], BeforeValidator(_range)]
 Strength = Annotated[float | tuple[float, float], BeforeValidator(_strength)]
 Count = Annotated[Whole, Field(ge=1)]
 Source = Annotated[Text, Field(min_length=1)]
@@ -74,8 +89,8 @@ class BridgeSection(Section):
     """Share of the translation in what the head sees: 0 is the source; [low, high] draws it for each sample."""
     round: TrueOrFalse = True
     """Round to 8 bits, as a file would, with a straight-through gradient."""
-    perturbation: Weight = 0.0
-    """Standard deviation of the noise added on top, in 8-bit steps."""
+    perturbation: Range = 0.0
+    """Standard deviation of the noise added on top, in 8-bit steps; [low, high] draws it for each sample."""
 
 
 class ScheduleSection(Section):
@@ -85,12 +100,14 @@ class ScheduleSection(Section):
     """First part of the run, in which the translator alone is trained."""
     head_warmup: Length = 0
     """The part after that, in which the head alone is trained, on plain sources."""
+    head_finish: Length = 0
+    """Last part of the run, in which the head alone is trained, on what the averaged translator makes."""
     feedback: Weight = 1.0
     """Weight of the head's gradient in the translator; 0 trains the two side by side."""
     feedback_ramp: Length = 0
     """Part of the joint phase over which the feedback grows to its weight."""
     lr_decay: Length = 0
-    """Last part of the run, over which learning rates fall linearly towards 0."""
+    """Last part of each network's training, over which its learning rate falls linearly towards 0."""
 
 
 class DataSection(Section):
@@ -121,7 +138,7 @@ class DataSection(Section):
 class TrainSection(Section):
     """The optimisation, and what is written on the way; intervals are in steps."""
 
-    steps: Annotated[Length, AfterValidator(_above_zero)]
+    steps: Annotated[Length, AfterValidator(_whole_run)]
     """Length of the run; a step is one update of every network in play."""
     seed: Annotated[Whole, Field(ge=0)] = 0
     """Decides initial weights, the order of the data, and every draw."""

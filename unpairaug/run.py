@@ -50,6 +50,9 @@ def train(recipe_name: str, overrides: Sequence[str] = ()) -> None:
     trainer = build_trainer(recipe, accelerator)
     run = RunFolder(recipe, active=accelerator.is_main_process)
     start = resume(recipe, trainer, run)
+    if start >= trainer.schedule.steps:
+        log.info(f"{run.path} has taken all its {start} steps; train.steps=… adds some, another output_dir starts anew")
+        return
     run.open(str(accelerator.device), accelerator.num_processes, start)
     accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": start + 1}})
     log.info(f"{recipe_name} → {recipe.output_dir}, {accelerator.num_processes} × {accelerator.device}\n{data.report}")

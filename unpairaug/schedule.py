@@ -1,11 +1,11 @@
-"""When what is trained: translator warm-up, head warm-up, joint; and how learning rates and feedback move."""
+"""When what is trained: translator warm-up, head warm-up, joint, head finish; how learning rates and feedback move."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["translator", "head", "joint"]
+Phase = Literal["translator_warmup", "head_warmup", "joint", "head_finish"]
 
 
 @dataclass(frozen=True)
@@ -18,22 +18,31 @@ class Schedule:
     """First steps, in which the translator alone is trained."""
     head_warmup: int = 0
     """Steps after that, in which the head alone is trained, on plain sources."""
+    head_finish: int = 0
+    """Last steps, in which the head alone is trained, on what the averaged translator makes."""
     feedback: float = 1.0
     """Weight of the head's gradient in the translator; 0 trains the two side by side."""
     feedback_ramp: int = 0
     """Steps of the joint phase over which the feedback grows from 0 to its weight."""
     lr_decay: int = 0
-    """Last steps of the run, over which learning rates fall linearly towards 0."""
+    """Last steps of each network's training, over which its learning rate falls linearly towards 0."""
+
+    @property
+    def translator_end(self) -> int:
+        """The step before which the translator is trained."""
+        return self.steps - self.head_finish
 
     def phase(self, step: int) -> Phase:
         if step < self.translator_warmup:
-            return "translator"
-        return "head" if step < self.translator_warmup + self.head_warmup else "joint"
+            return "translator_warmup"
+        if step < self.translator_warmup + self.head_warmup:
+            return "head_warmup"
+        return "joint" if step < self.translator_end else "head_finish"
 
     def feedback_at(self, step: int) -> float:
         joint = step - self.translator_warmup - self.head_warmup
         return self.feedback * min(1.0, (joint + 1) / (self.feedback_ramp + 1)) if joint >= 0 else 0.0
 
-    def lr_factor(self, step: int) -> float:
-        """Factor of every learning rate: 1, then down a straight line that would reach 0 one step after the last."""
-        return min(1.0, (self.steps - step) / (self.lr_decay + 1))
+    def lr_factor(self, step: int, end: int) -> float:
+        """Factor of the learning rate of a network trained until `end`: 1, then a straight line down to 0 there."""
+        return max(0.0, min(1.0, (end - step) / (self.lr_decay + 1)))

@@ -16,10 +16,12 @@ from unpairaug.checkpoint import Tensors, load_optimizer, optimizer_tensors
 from unpairaug.data import UnpairedBatch
 from unpairaug.losses import Losses
 from unpairaug.recipe import TrainSection
-from unpairaug.rng import sample_rng
+from unpairaug.rng import Rng, sample_rng
 from unpairaug.schedule import Phase, Schedule
 from unpairaug.task import Task
 from unpairaug.translator import Translator
+
+TRANSLATOR_LEARNS: tuple[Phase, ...] = ("translator_warmup", "joint")
 
 
 class JointTrainer:
@@ -73,18 +75,27 @@ class JointTrainer:
         with self.accelerator.autocast():
             self.discriminators_learn(False)
             source = self.task.source(clean)
-            fake = source if phase == "head" else self.translator.degrade(source)
-            losses_g = {} if phase == "head" else self.translator.losses_g(source, real, fake)
-            if phase != "translator":
+            fake = self.degrade(source, phase, rng)
+            losses_g = self.translator.losses_g(source, real, fake) if phase in TRANSLATOR_LEARNS else {}
+            if phase != "translator_warmup":
                 fed = self.bridge(source, fake, real, self.schedule.feedback_at(step), rng)
                 losses_g["task"] = self.train.lambda_task * self.task.loss(self.task(fed), clean)
         self.backward(losses_g, share)
 
         with self.accelerator.autocast():
             self.discriminators_learn(True)
-            losses_d = {} if phase == "head" else self.translator.losses_d(source, real, fake.detach())
+            losses_d = self.translator.losses_d(source, real, fake.detach()) if phase in TRANSLATOR_LEARNS else {}
         self.backward(losses_d, share)
         return {name: loss.detach() for name, loss in {**losses_g, **losses_d}.items()}
+
+    def degrade(self, source: Tensor, phase: Phase, rng: Rng) -> Tensor:
+        """The fake: of the translator while it learns; the source itself before, the averaged translator's after."""
+        if phase == "head_warmup":
+            return source
+        if phase == "head_finish":
+            with torch.no_grad():
+                return self.ema_translator.degrade(source, rng)
+        return self.translator.degrade(source)
 
     def backward(self, losses: Losses, share: float) -> None:
         total = torch.stack([*losses.values()]).sum() if losses else torch.zeros(())
@@ -99,7 +110,8 @@ class JointTrainer:
             for network in self.networks.values():
                 nn.utils.clip_grad_norm_(network.parameters(), self.train.clip)
         for group in self.adam.param_groups:
-            group["lr"] = group["initial_lr"] * self.schedule.lr_factor(step)
+            end = self.schedule.steps if group["name"] == "head" else self.schedule.translator_end
+            group["lr"] = group["initial_lr"] * self.schedule.lr_factor(step, end)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.average.update_parameters(self.learned)
