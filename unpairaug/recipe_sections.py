@@ -47,7 +47,7 @@ def in_steps(length: int | str, steps_per_epoch: int, steps: int) -> int:
     if isinstance(length, int):
         return length
     if length.endswith("%"):
-        return round(float(length[:-1]) / 100 * steps)
+        return round(float(length.rstrip("%")) / 100 * steps)
     return max(1, round(float(length.split()[0]) * steps_per_epoch))
 
 
