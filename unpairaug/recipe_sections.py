@@ -32,12 +32,12 @@ def _range(value: Any) -> float | tuple[float, float]:
         raise ValueError(f"given {shown(value)}, should be a number, or two as in [0.5, 1.0]")
     if not 0 <= ends[0] <= ends[1]:
         raise ValueError(f"given {shown(value)}, should be 0 or more, the lower end first")
-    return float(value) if ends is not value else (float(ends[0]), float(ends[1]))
+    return (float(ends[0]), float(ends[1])) if isinstance(value, (list, tuple)) else float(value)
 
 
 def _strength(value: Any) -> float | tuple[float, float]:
     strength = _range(value)
-    if (strength if isinstance(strength, float) else strength[1]) > 1:
+    if max(strength if isinstance(strength, tuple) else (strength,)) > 1:
         raise ValueError(f"given {shown(value)}, should be within [0, 1]")
     return strength
 
@@ -46,9 +46,8 @@ def in_steps(length: int | str, steps_per_epoch: int, steps: int) -> int:
     """The length as a number of steps, in a run of `steps`; a part of an epoch that is less than a step is one."""
     if isinstance(length, int):
         return length
-    if length.endswith("%"):
-        return round(float(length.rstrip("%")) / 100 * steps)
-    return max(1, round(float(length.split()[0]) * steps_per_epoch))
+    amount = float(re.sub(r"[^\d.]", "", length))
+    return round(amount / 100 * steps) if length.endswith("%") else max(1, round(amount * steps_per_epoch))
 
 
 def is_longer(parts: Iterable[int | str], whole: int | str) -> bool:
