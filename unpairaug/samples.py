@@ -17,6 +17,8 @@ from unpairaug.task import Task
 from unpairaug.translator import Translator
 
 COLUMNS = ["source", "fake", "real", "restored real", "restored fake", "clean"]
+SIDE = 128
+"""Pixels that a picture should have to be looked at: smaller crops are shown enlarged by a whole factor."""
 GAP = 4
 """Pixels between pictures."""
 TITLE = 14
@@ -37,6 +39,8 @@ def sample_sheet(translator: Translator, task: Task, batch: UnpairedBatch, seed:
 def sheet(columns: list[Tensor], titles: list[str]) -> np.ndarray:
     """Columns of pictures (B, 3, H, W) in [0, 1] under their titles, as one (H, W, 3) uint8 image."""
     pictures = torch.stack([c.float().clamp(0, 1).cpu() for c in columns], dim=1)  # (B, columns, 3, H, W)
+    zoom = max(1, SIDE // pictures.shape[-1])
+    pictures = pictures.repeat_interleave(zoom, -2).repeat_interleave(zoom, -1)
     rows, _, _, height, width = pictures.shape
     canvas = np.full((TITLE + rows * (height + GAP), len(columns) * (width + GAP), 3), 255, np.uint8)
     for (row, column), picture in zip(np.ndindex(rows, len(columns)), pictures.flatten(0, 1), strict=True):
@@ -45,7 +49,7 @@ def sheet(columns: list[Tensor], titles: list[str]) -> np.ndarray:
     titled = Image.fromarray(canvas)
     draw = ImageDraw.Draw(titled)
     for column, title in enumerate(titles):
-        draw.text((column * (width + GAP), 1), title, fill="black")
+        draw.text((column * (width + GAP) + 2, 1), title, fill="black")
     return np.asarray(titled)
 
 
