@@ -11,7 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from unpairaug.checkpoint import Tensors, checkpoints, save_checkpoint
+from unpairaug.errors import RunStopped, UserError
 from unpairaug.recipe import Recipe, to_yaml
 from unpairaug.task import Task
 from unpairaug.translator import Translator
@@ -29,10 +32,17 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
 
     def open(self, device: str, processes: int, resumed_at: int) -> None:
-        """Write recipe and environment, and forget metrics of steps that will be taken again."""
+        """Write recipe and environment, and forget metrics of steps that will be taken again.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
         if not self.active:
             return
-        (self.path / "samples").mkdir(parents=True, exist_ok=True)
+        try:
+            (self.path / "samples").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"output_dir {self.path} cannot be written: {error}; give another output_dir") from error
         (self.path / "recipe.yaml").write_text(to_yaml(self.recipe), encoding="utf-8")
         environment = {
             "command": " ".join(sys.argv),
@@ -56,10 +66,22 @@ class RunFolder:
                 file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
 
     def save_checkpoint(self, step: int, files: dict[str, Tensors], state: dict[str, Any]) -> None:
-        """Write a checkpoint that knows its recipe; the oldest go (see `train.keep_checkpoints`)."""
-        if self.active:
-            state = {**state, "recipe": self.recipe.model_dump(mode="json")}
+        """Write a checkpoint that knows its recipe; the oldest go (see `train.keep_checkpoints`).
+
+        Raises:
+            RunStopped: it cannot be written, as on a full disk; the earlier ones are whole.
+        """
+        if not self.active:
+            return
+        state = {**state, "recipe": self.recipe.model_dump(mode="json")}
+        try:
             save_checkpoint(self.checkpoints, step, files, state, self.recipe.train.keep_checkpoints)
+        except (OSError, SafetensorError) as error:
+            kept = self.latest_checkpoint()
+            raise RunStopped(
+                f"the checkpoint of step {step} cannot be written: {error}. "
+                + (f"{kept} is whole: make room and give the same command again" if kept else "No earlier one is there")
+            ) from error
 
     def latest_checkpoint(self) -> Path | None:
         return next(reversed(checkpoints(self.checkpoints)), None)

@@ -1,0 +1,82 @@
+"""Laws of checkpoints: whole or not there, newest kept, loaded equals saved."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from unpairaug.checkpoint import checkpoints, load_checkpoint, load_optimizer, optimizer_tensors, save_checkpoint
+from unpairaug.errors import UserError
+
+
+def save(folder, step: int, keep: int = 2):
+    return save_checkpoint(folder, step, {"net": {"w": torch.full((2,), float(step))}}, {"note": "x"}, keep)
+
+
+def test_loaded_equals_saved(tmp_path):
+    files, state = load_checkpoint(save(tmp_path, 3))
+    assert torch.equal(files["net"]["w"], torch.full((2,), 3.0))
+    assert state == {"step": 3, "note": "x"}
+
+
+def test_the_newest_are_kept_by_number_and_not_by_name(tmp_path):
+    for step in (9, 10, 100):
+        save(tmp_path, step)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step_10", "step_100"]
+
+
+def test_what_a_kill_left_half_written_is_no_checkpoint_and_is_removed(tmp_path):
+    save(tmp_path, 1)
+    shutil.copytree(tmp_path / "step_1", tmp_path / "step_2.partial")
+    assert [path.name for path in checkpoints(tmp_path)] == ["step_1"]
+    save(tmp_path, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_1", "step_3"]
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path, monkeypatch):
+    save(tmp_path, 1)
+
+    def full(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(tmp_path, 2, keep=1)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step_1"]
+    assert load_checkpoint(tmp_path / "step_1")[1]["step"] == 1
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "not json"])
+def test_a_damaged_checkpoint_is_named(tmp_path, damage):
+    path = save(tmp_path, 5)
+    if damage == "missing":
+        (path / "state.json").unlink()
+    elif damage == "truncated":
+        weights = path / "net.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-4])
+    else:
+        (path / "state.json").write_text("{")
+    with pytest.raises(UserError, match=r"step_5 is not a whole checkpoint.*train\.resume"):
+        load_checkpoint(path)
+
+
+def test_an_optimizer_goes_on_from_its_tensors():
+    def make():
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(2, 2)
+        return layer, torch.optim.Adam([{"params": [layer.weight], "name": "a"}, {"params": [layer.bias], "lr": 0.1}])
+
+    def step(layer, optimizer):
+        optimizer.zero_grad()
+        layer(torch.ones(1, 2)).square().sum().backward()
+        optimizer.step()
+
+    (layer, optimizer), (other, resumed) = make(), make()
+    step(layer, optimizer)
+    tensors, groups = optimizer_tensors(optimizer)
+    other.load_state_dict(layer.state_dict())
+    load_optimizer(resumed, {k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(groups)))
+    step(layer, optimizer)
+    step(other, resumed)
+    assert all(torch.equal(p, q) for p, q in zip(layer.parameters(), other.parameters(), strict=True))
