@@ -46,6 +46,14 @@ def test_a_runs_recipe_runs_again_as_it_is(trained):
     assert heads[0].read_bytes() == heads[1].read_bytes()
 
 
+def test_half_precision_and_accumulation_train_to_the_end_too(trained):
+    overrides = ["train.mixed_precision=bf16", "train.gradient_accumulation=2", "train.steps=4", "output_dir=runs/half"]
+    result = unpairaug("train", "smoke", *overrides, cwd=trained)
+    assert result.returncode == 0, result.stderr
+    lines = [json.loads(line) for line in (trained / "runs/half/metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["split"] == "train"] == [4]
+
+
 def test_a_finished_run_has_nothing_left_to_do(trained):
     result = unpairaug("train", "smoke", cwd=trained)
     assert result.returncode == 0, result.stderr

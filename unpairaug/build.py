@@ -12,6 +12,7 @@ from torch.utils.data import default_collate
 from unpairaug.bridge import Bridge
 from unpairaug.data import UnpairedBatch, UnpairedCrops, ValidationPairs, open_images
 from unpairaug.data.preflight import DataReport, preflight
+from unpairaug.data.sources import SAMPLE
 from unpairaug.recipe import Recipe
 from unpairaug.registry import tasks, translators
 from unpairaug.schedule import Schedule
@@ -47,6 +48,11 @@ def open_data(recipe: Recipe) -> TrainingData:
     parts = ("clean", "degraded", "val_clean", "val_degraded", "ceiling_clean")
     sets = {part: open_images(source, part, scale) for part in parts if (source := getattr(data, part)) is not None}
     report = preflight(**sets, scale=scale, crop=data.crop)  # type: ignore[arg-type]  # keys are its own names
+    if data.val_clean == SAMPLE and SAMPLE not in (data.clean, data.degraded):
+        report.warnings.append(
+            "validation measures on the sample photographs, not on yours: give data.val_clean and data.val_degraded, "
+            "or null for both"
+        )
     paired = recipe.bridge.feed == "real"
     crops = UnpairedCrops(
         sets["ceiling_clean"] if paired else sets["clean"],

@@ -40,7 +40,7 @@ class TrainingLoop:
         start: int,
     ) -> None:
         self.accelerator, self.trainer, self.train, self.run = accelerator, trainer, train, run
-        self.shown, self.validation = shown, validation
+        self.shown, self.validation = to_device(shown, accelerator), validation
         self.steps = trainer.schedule.steps
         self.progress = Progress(start, self.steps, enabled=accelerator.is_main_process)
         self.sums: Losses = {}

@@ -8,6 +8,7 @@ resumed run draws what it would have drawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,23 +24,24 @@ def sample_rng(seed: int, index: Iterable[int], device: torch.device | str = "cp
 
 
 def normal(shape: Sequence[int], like: Tensor, rng: Rng = None) -> Tensor:
-    """Standard normal numbers of `shape` (B, ...), with the device and dtype of `like`."""
+    """Standard normal numbers of `shape` (B, ...), on the device of `like`."""
     return _draw(torch.randn, shape, like, rng)
 
 
 def uniform(shape: Sequence[int], like: Tensor, rng: Rng = None) -> Tensor:
-    """Uniform numbers in [0, 1) of `shape` (B, ...), with the device and dtype of `like`."""
+    """Uniform numbers in [0, 1) of `shape` (B, ...), on the device of `like`."""
     return _draw(torch.rand, shape, like, rng)
 
 
 def _draw(draw: Callable[..., Tensor], shape: Sequence[int], like: Tensor, rng: Rng) -> Tensor:
+    # Always in 32 bits: numbers drawn in half precision would be other ones, and coarse.
+    draw = partial(draw, device=like.device, dtype=torch.float32)
     if rng is None or isinstance(rng, torch.Generator):
-        return draw(*shape, generator=rng, device=like.device, dtype=like.dtype)
+        return draw(*shape, generator=rng)
     repeats, rest = divmod(shape[0], len(rng))
     assert rest == 0, f"a batch of {shape[0]} cannot be shared by {len(rng)} generators"
-    # A batch may be several batches laid one after the other (see CycleGAN): each takes one draw a sample.
-    rows = [draw(*shape[1:], generator=g, device=like.device, dtype=like.dtype) for g in [*rng] * repeats]
-    return torch.stack(rows)
+    # A batch may be several batches laid one after the other (see CycleTranslator): each takes one draw a sample.
+    return torch.stack([draw(*shape[1:], generator=generator) for generator in [*rng] * repeats])
 
 
 def mix_seed(seed: int, index: int) -> int:
