@@ -1,6 +1,5 @@
 """Laws of checkpoints: whole or not there, newest kept, loaded equals saved."""
 
-import json
 import shutil
 
 import pytest
@@ -74,9 +73,24 @@ def test_an_optimizer_goes_on_from_its_tensors():
 
     (layer, optimizer), (other, resumed) = make(), make()
     step(layer, optimizer)
-    tensors, groups = optimizer_tensors(optimizer)
+    tensors = optimizer_tensors(optimizer)
     other.load_state_dict(layer.state_dict())
-    load_optimizer(resumed, {k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(groups)))
+    load_optimizer(resumed, {k: v.clone() for k, v in tensors.items()})
     step(layer, optimizer)
     step(other, resumed)
     assert all(torch.equal(p, q) for p, q in zip(layer.parameters(), other.parameters(), strict=True))
+
+
+def test_moments_lie_in_memory_as_their_weights_do():
+    layer = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(layer.parameters(), fused=True)
+    layer(torch.ones(1, 3, 4, 4)).sum().backward()
+    optimizer.step()
+    load_optimizer(optimizer, {k: v.contiguous() for k, v in optimizer_tensors(optimizer).items()})
+    assert optimizer.state[layer.weight]["exp_avg"].stride() == layer.weight.stride()
+
+
+def test_putting_an_earlier_checkpoint_to_use_again_hides_the_later_ones(tmp_path):
+    for step in (1, 2, 3):
+        save(tmp_path, step, keep=9)
+    assert [path.name for path in checkpoints(tmp_path, after=1)] == ["step_2", "step_3"]

@@ -43,7 +43,7 @@ def metrics(folder: Path, split: str) -> list[dict]:
 def test_two_processes_with_half_the_batch_end_where_one_does(tmp_path):
     options = ["smoke", CYCLEGAN, "train.steps=6", "schedule={}"]
     one = run(*options, "data.batch_size=4", "output_dir=one", cwd=tmp_path)
-    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29511", "-m")
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
     two = run(*options, "data.batch_size=2", "output_dir=two", cwd=tmp_path, launcher=torchrun)
     assert one.returncode == two.returncode == 0, one.stderr + two.stderr
     a, b = weights(tmp_path / "one", 6), weights(tmp_path / "two", 6)
@@ -56,7 +56,7 @@ def test_two_processes_with_half_the_batch_end_where_one_does(tmp_path):
             assert x[key] == pytest.approx(y[key], rel=1e-3), key
 
 
-def test_killed_at_any_moment_and_started_again_ends_where_the_uninterrupted_run_does(tmp_path):
+def test_killed_and_started_again_ends_where_the_uninterrupted_run_does(tmp_path):
     options = ["smoke", "train.steps=30", "train.checkpoint_every=4", "train.log_every=2"]
     whole = run(*options, "output_dir=whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
@@ -69,8 +69,11 @@ def test_killed_at_any_moment_and_started_again_ends_where_the_uninterrupted_run
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (killed / "head").exists(), "the run was over before it was killed"
+    assert not (killed / "checkpoints" / "step_30").exists(), "the run was over before it was killed"
+    assert (killed / "head" / "model.safetensors").is_file(), "parts are there from the first checkpoint on"
 
+    with (killed / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "spl')  # a line that the kill cut short
     resumed = run(*options, "output_dir=killed", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert re.search(r"goes on from killed/checkpoints/step_\d+", resumed.stdout)
@@ -85,7 +88,7 @@ def test_asked_to_stop_a_run_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path)
     process = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True)
     log = tmp_path / "runs" / "smoke" / "metrics.jsonl"
     deadline = time.monotonic() + 120
-    while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
+    while not (log.exists() and '"train"' in log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
@@ -111,6 +114,21 @@ def photographs(tmp_path_factory) -> Path:
     return root
 
 
+def test_own_photographs_without_pairs_train_by_the_overrides_of_the_readme(photographs, tmp_path):
+    own = [f"data.clean={photographs}/clean", f"data.degraded={photographs}/degraded"]
+    budget = [
+        "data.val_clean=null",
+        "data.val_degraded=null",
+        "train.steps=2",
+        "data.batch_size=2",
+        "task.head.depth=3",
+    ]
+    result = run("cyclesr_sr", *own, *budget, "output_dir=mine", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "paired set used as unpaired" in result.stdout or "warning" in result.stdout  # one scene on both sides
+    assert (tmp_path / "mine" / "head" / "model.safetensors").is_file()
+
+
 MISTAKES = {
     "missing folder": (["data.clean=nowhere"], ["nowhere", "no such folder"]),
     "empty folder": (["data.degraded={}/empty"], ["empty", "no image", ".png"]),
@@ -122,6 +140,7 @@ MISTAKES = {
         ["data.val_clean={}/clean", "data.val_degraded={}/degraded"],
         ["one.png", "64×64", "task.scale"],
     ),
+    "crop too small for the translator": (["translator.n_layers_D=3"], ["data.crop 32", "16 px", "needs 24"]),
     "unknown translator": (["translator.type=cyclegam"], ["cyclegam", "cyclegan"]),
     "no such recipe": ([], ["no recipe", "smoke"]),
 }

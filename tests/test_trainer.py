@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from unpairaug.bridge import Bridge
+from unpairaug.checkpoint import load_checkpoint, save_checkpoint
 from unpairaug.data import UnpairedBatch
 from unpairaug.recipe import TrainSection
 from unpairaug.registry import tasks, translators
@@ -149,7 +150,7 @@ def test_the_average_is_the_running_average_of_the_weights():
 
 
 @pytest.mark.parametrize("translator", TRANSLATORS, ids=lambda spec: spec["type"])
-def test_a_trainer_goes_on_bit_for_bit_from_its_state(translator):
+def test_a_trainer_goes_on_bit_for_bit_from_its_checkpoint(translator, tmp_path):
     translator = {**translator, **({"pool_size": 8} if "pool_size" in translator else {})}
     batches = [make_batch(4 * i) for i in range(8)]
     never_stopped, stopped, resumed = (make_trainer(translator) for _ in range(3))
@@ -157,8 +158,8 @@ def test_a_trainer_goes_on_bit_for_bit_from_its_state(translator):
         never_stopped.train_step([batch], step)
         if step < 4:
             stopped.train_step([batch], step)
-    files, state = stopped.state()
-    resumed.load_state(copy.deepcopy(files), state)
+    save_checkpoint(tmp_path, 4, *stopped.state(), keep=1)
+    resumed.load_state(*load_checkpoint(tmp_path / "step_4"))
     for step, batch in enumerate(batches[4:], 4):
         resumed.train_step([batch], step)
     expected, found = never_stopped.state()[0], resumed.state()[0]
@@ -166,3 +167,18 @@ def test_a_trainer_goes_on_bit_for_bit_from_its_state(translator):
         assert expected[file].keys() == found[file].keys()
         for key in expected[file]:
             assert torch.equal(expected[file][key], found[file][key]), f"{file}: {key}"
+
+
+def test_learning_rates_and_betas_are_the_recipes_also_after_a_resume(tmp_path):
+    trainer, other = make_trainer(head_lr=1e-2), make_trainer(head_lr=1e-5)
+    trainer.train_step([make_batch()], 0)
+    save_checkpoint(tmp_path, 1, *trainer.state(), keep=1)
+    other.load_state(*load_checkpoint(tmp_path / "step_1"))
+    other.train_step([make_batch(4)], 1)
+    assert [group["lr"] for group in other.adam.param_groups if group["name"] == "head"] == [1e-5]
+
+
+def test_a_translator_without_networks_passes_its_warm_up():
+    trainer = make_trainer({"type": "bicubic"}, Schedule(steps=4, translator_warmup=1))
+    assert trainer.train_step([make_batch()], 0) == {}
+    assert set(trainer.train_step([make_batch()], 1)) == {"task"}

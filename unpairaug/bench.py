@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import multiprocessing
 import statistics
 import time
@@ -47,7 +46,7 @@ class StepComparison:
 class ReferenceStep:
     """CycleSR's step as its authors order it: six generator passes, two head passes, discriminators one by one.
 
-    Everything is computed forward once; each discriminator is updated, then both generators, with the head's loss;
+    Everything is computed forward once, in full precision; each discriminator is updated, then both generators, with the head's loss;
     then the head runs again, on the same fake, for its own update. Four optimisers, plain memory format.
     """
 
@@ -106,40 +105,42 @@ class ReferenceStep:
 
 
 def compare_steps(recipe: Recipe, steps: int) -> StepComparison:
-    """Time both steps in turn, A B A B, in this process, and measure the memory of each in a process of its own."""
-    ours, reference = (make(recipe) for make in (our_step, reference_step))
+    """Measure the memory of each step in a process of its own, then time both in turn, A B A B, in this one."""
+    memory = [_in_a_process(kind, recipe) for kind in STEPS]
+    ours, reference = (make(_trainer(recipe), recipe) for make in STEPS.values())
+    device = Accelerator().device
     for step in (ours, reference):
         step()  # the first step allocates what later ones reuse
-    pairs = [(seconds(ours), seconds(reference)) for _ in range(steps)]
-    memory = [_in_a_process(kind, recipe) for kind in ("ours", "reference")]
+    pairs = [(seconds(ours, device), seconds(reference, device)) for _ in range(steps)]
     return StepComparison(
         ours=statistics.median(a for a, _ in pairs),
         reference=statistics.median(b for _, b in pairs),
         ratio=statistics.median(b / a for a, b in pairs),
         our_memory=memory[0],
         reference_memory=memory[1],
-        operators=operator_shares(ours),
+        operators=operator_shares(ours, device),
     )
 
 
-def our_step(recipe: Recipe) -> Step:
+def our_step(trainer: JointTrainer, recipe: Recipe) -> Step:
     """The joint step of this project on random images."""
-    trainer = _trainer(recipe)
-    batch = random_batch(recipe, trainer)
-    last = trainer.schedule.steps - 1
-    return lambda: trainer.train_step([batch], last)
+    batch = random_batch(trainer, recipe)
+    joint = trainer.schedule.translator_end - 1
+    return lambda: trainer.train_step([batch], joint)
 
 
-def reference_step(recipe: Recipe) -> Step:
+def reference_step(trainer: JointTrainer, recipe: Recipe) -> Step:
     """The reference step on the same networks and images."""
-    trainer = _trainer(recipe)
-    batch = random_batch(recipe, trainer)
+    batch = random_batch(trainer, recipe)
     plain = UnpairedBatch(batch.clean.contiguous(), batch.degraded.contiguous(), batch.index)
     step = ReferenceStep(trainer)
     return lambda: step(plain)
 
 
-def random_batch(recipe: Recipe, trainer: JointTrainer) -> UnpairedBatch:
+STEPS = {"ours": our_step, "reference": reference_step}
+
+
+def random_batch(trainer: JointTrainer, recipe: Recipe) -> UnpairedBatch:
     """A batch of random images, of the recipe's size."""
     size, small, count = recipe.data.crop, recipe.data.crop // trainer.task.scale, recipe.data.batch_size
     rng = torch.Generator().manual_seed(recipe.train.seed)
@@ -147,24 +148,22 @@ def random_batch(recipe: Recipe, trainer: JointTrainer) -> UnpairedBatch:
     return to_device(UnpairedBatch(clean, degraded, torch.arange(count)), trainer.accelerator)
 
 
-def seconds(step: Step) -> float:
+def seconds(step: Step, device: torch.device) -> float:
     """How long one step takes, the device's work included."""
-    _wait()
+    _wait(device)
     began = time.perf_counter()
     step()
-    _wait()
+    _wait(device)
     return time.perf_counter() - began
 
 
-def operator_shares(step: Step, count: int = 6) -> list[tuple[str, float]]:
-    """The operators with the most time of their own in one step, each with its share."""
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    if torch.cuda.is_available():
-        activities.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=activities) as profile:
+def operator_shares(step: Step, device: torch.device, count: int = 6) -> list[tuple[str, float]]:
+    """The operators (on CUDA the kernels) with the most time of their own in one step, each with its share."""
+    activity = torch.profiler.ProfilerActivity.CUDA if device.type == "cuda" else torch.profiler.ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[activity]) as profile:
         step()
-        _wait()
-    own = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+        _wait(device)
+    own = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     times = {event.key: getattr(event, own) for event in profile.key_averages()}
     total = sum(times.values())
     return [(name, times[name] / total) for name in sorted(times, key=times.__getitem__, reverse=True)[:count]]
@@ -172,8 +171,9 @@ def operator_shares(step: Step, count: int = 6) -> list[tuple[str, float]]:
 
 def peak_memory(kind: str, recipe: Recipe, steps: int = 3) -> int:
     """Bytes at the peak of a few steps, above what was held before the first; best asked in a fresh process."""
-    step = {"ours": our_step, "reference": reference_step}[kind](recipe)
-    with PeakMemory() as memory:
+    trainer = _trainer(recipe)
+    step = STEPS[kind](trainer, recipe)
+    with PeakMemory(trainer.accelerator.device) as memory:
         for _ in range(steps):
             step()
     return memory.peak - memory.before
@@ -185,9 +185,9 @@ def _in_a_process(kind: str, recipe: Recipe) -> int:
 
 
 def _trainer(recipe: Recipe) -> JointTrainer:
-    return build_trainer(copy.deepcopy(recipe), Accelerator(mixed_precision=recipe.train.mixed_precision))
+    return build_trainer(recipe, Accelerator(mixed_precision="no"))
 
 
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import GradientAccumulationPlugin, set_seed
 from torch.utils.data import default_collate
 
 from unpairaug.bridge import Bridge
 from unpairaug.data import UnpairedBatch, UnpairedCrops, ValidationPairs, open_images
 from unpairaug.data.preflight import DataReport, preflight
+from unpairaug.data.sample import Part
 from unpairaug.data.sources import SAMPLE
+from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe
 from unpairaug.registry import tasks, translators
 from unpairaug.schedule import Schedule
+from unpairaug.task import Task
 from unpairaug.trainer import JointTrainer
+from unpairaug.translator import Translator
 
 SHOWN = 4
 """Samples on a run's picture sheets."""
@@ -45,7 +49,10 @@ def open_data(recipe: Recipe) -> TrainingData:
         UserError: an image or a folder is missing, broken, too small, or contradicts the scale.
     """
     data, scale = recipe.data, recipe.task.get("scale", 1)
-    parts = ("clean", "degraded", "val_clean", "val_degraded", "ceiling_clean")
+    paired = recipe.bridge.feed == "real"
+    parts: list[Part] = ["clean", "degraded", "val_clean", "val_degraded"]
+    if paired:
+        parts.append("ceiling_clean")
     sets = {part: open_images(source, part, scale) for part in parts if (source := getattr(data, part)) is not None}
     report = preflight(**sets, scale=scale, crop=data.crop)  # type: ignore[arg-type]  # keys are its own names
     if data.val_clean == SAMPLE and SAMPLE not in (data.clean, data.degraded):
@@ -53,7 +60,6 @@ def open_data(recipe: Recipe) -> TrainingData:
             "validation measures on the sample photographs, not on yours: give data.val_clean and data.val_degraded, "
             "or null for both"
         )
-    paired = recipe.bridge.feed == "real"
     crops = UnpairedCrops(
         sets["ceiling_clean"] if paired else sets["clean"],
         sets["degraded"],
@@ -71,18 +77,31 @@ def open_data(recipe: Recipe) -> TrainingData:
 def in_steps(recipe: Recipe, data: TrainingData, processes: int) -> Recipe:
     """The recipe with every length in steps; an epoch is one pass over the clean images."""
     per_step = recipe.data.batch_size * processes * recipe.train.gradient_accumulation
-    return recipe.resolve(ceil(len(data.crops.clean) / per_step))
+    return recipe.resolve(data.report.steps_per_epoch(per_step))
+
+
+def make_accelerator(recipe: Recipe, **options: Any) -> Accelerator:
+    """Device, precision and processes as accelerate's launcher says, or the recipe.
+
+    Micro-batches are counted by the trainer, so accelerate's own count is held at 1 whatever its flag says.
+    """
+    one = GradientAccumulationPlugin(num_steps=1)
+    return Accelerator(mixed_precision=recipe.train.mixed_precision, gradient_accumulation_plugin=one, **options)
 
 
 def build_trainer(recipe: Recipe, accelerator: Accelerator) -> JointTrainer:
     """Translator, task, bridge and schedule of the recipe (with lengths in steps), in one trainer.
 
     Each part's weights follow from the seed alone, so that the same head starts alike under every translator.
+
+    Raises:
+        UserError: the crop is too small for the translator, or the task's scale is not the recipe's.
     """
     set_seed(recipe.train.seed)
     translator = translators.build(recipe.translator)
     set_seed(recipe.train.seed)
     task = tasks.build(recipe.task)
+    _refuse_what_does_not_fit(recipe, translator, task)
     bridge = Bridge(**recipe.bridge.model_dump())
     return JointTrainer(accelerator, translator, task, bridge, make_schedule(recipe), recipe.train)
 
@@ -92,3 +111,18 @@ def make_schedule(recipe: Recipe) -> Schedule:
     schedule = Schedule(steps=recipe.train.steps, **recipe.schedule.model_dump())  # type: ignore[arg-type]
     assert all(not isinstance(length, str) for length in vars(schedule).values()), "resolve the recipe's epochs first"
     return schedule
+
+
+def _refuse_what_does_not_fit(recipe: Recipe, translator: Translator, task: Task) -> None:
+    scale = recipe.task.get("scale", 1)
+    if task.scale != scale:
+        raise UserError(
+            f"task {recipe.task['type']!r} has scale {task.scale}, but the recipe knows of scale {scale}: let its "
+            f"constructor take `scale`, and give task.scale"
+        )
+    side, least = recipe.data.crop // scale, translator.smallest_side
+    if side < least:
+        raise UserError(
+            f"data.crop {recipe.data.crop} at task.scale {scale} gives translator {recipe.translator['type']!r} images "
+            f"of {side} px, and it needs {least}; set data.crop to {least * scale} or more"
+        )

@@ -37,9 +37,9 @@ def dry_run(trainer: JointTrainer, crops: Dataset[UnpairedBatch], batch_size: in
     """
     batches = iter(loader(crops, StepBatches(0, 2, batch_size, accumulation)))
     joint = trainer.schedule.translator_end - 1
-    with PeakMemory() as memory:
+    with PeakMemory(trainer.accelerator.device) as memory:
         times = [_timed_step(trainer, islice(batches, accumulation), joint) for _ in range(2)]
-    return DryRun(times[-1], memory.peak, total_memory())
+    return DryRun(times[-1], memory.peak, total_memory(trainer.accelerator.device))
 
 
 def _timed_step(trainer: JointTrainer, batches: Iterable[UnpairedBatch], step: int) -> float:

@@ -50,21 +50,21 @@ class TrainingLoop:
         """Take every step; leave a checkpoint and the trained parts behind.
 
         Raises:
-            RunStopped: on SIGINT or SIGTERM, after the step in hand and a checkpoint; or a loss term is not finite.
+            RunStopped: SIGINT or SIGTERM came, and a checkpoint was left; a loss term is not finite; the disk is full.
         """
         batches = iter(batches)
-        if self.progress.step == 0:
-            self.measure_bicubic()
         with _stop_signals() as stopped:
+            if self.progress.step == 0:
+                self.measure_bicubic()
+                self.validate(0)
             for step in range(self.progress.step, self.steps):
                 self.seed(step)
-                micro_batches = [
-                    to_device(b, self.accelerator) for b in islice(batches, self.train.gradient_accumulation)
-                ]
-                self.add(self.trainer.train_step(micro_batches, step))
+                micro_batches = list(islice(batches, self.train.gradient_accumulation))
+                losses = self.trainer.train_step([to_device(b, self.accelerator) for b in micro_batches], step)
+                self.add(losses, step)
                 self.progress.advance()
                 self.now_and_then(step + 1)
-                if self.asked_to_stop(stopped, step + 1):
+                if step + 1 < self.steps and self.asked_to_stop(stopped, step + 1):
                     self.save(step + 1)
                     raise RunStopped(f"stopped after step {step + 1}; the same command goes on from there")
         self.progress.close()
@@ -96,23 +96,23 @@ class TrainingLoop:
             self.validate(step)
         if step % train.checkpoint_every == 0 or last:
             self.save(step)
-        if last:
-            self.run.save_parts(self.trainer.ema_translator, self.trainer.ema_task)
 
-    def add(self, losses: Losses) -> None:
+    def add(self, losses: Losses, step: int) -> None:
         """Keep a running sum of each loss term on the device, so that no step waits for a number to be read."""
-        if losses.keys() != self.sums.keys():
-            self.sums, self.summed = {}, 0  # a new phase has other terms
-        self.sums = {name: self.sums.get(name, 0) + loss for name, loss in losses.items()}
+        if self.sums and losses.keys() != self.sums.keys():
+            self.report(step)  # a new phase has other terms
+        self.sums = {name: self.sums.get(name, 0) + loss.float() for name, loss in losses.items()}
         self.summed += 1
 
     def report(self, step: int) -> None:
         """Log the mean of each loss term since the last report, over all processes; stop at one that is not finite."""
-        names = list(self.sums)
-        sums = torch.stack([self.sums[name].float() for name in names])
-        means = cast("Tensor", self.accelerator.reduce(sums / self.summed, "mean"))
+        if not self.sums:
+            return  # nothing is trained: a translator without networks in its warm-up
+        names, summed = list(self.sums), self.summed
+        sums = torch.stack([self.sums[name] for name in names])
+        means = cast("Tensor", self.accelerator.reduce(sums / summed, "mean"))
         values = dict(zip(names, means.tolist(), strict=True))
-        summed, self.sums, self.summed = self.summed, {}, 0
+        self.sums, self.summed = {}, 0
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         if broken:
             raise RunStopped(
@@ -120,9 +120,17 @@ class TrainingLoop:
                 f"{self.run.checkpoints} are whole. Lower the learning rates, set train.clip, or use full precision."
             )
         self.progress.report(values)
+        self.record(step, "train", {**values, **self.course(step - 1)})
+
+    def course(self, step: int) -> dict[str, float]:
+        """Where the schedule stands at a step, and how fast the run is."""
         schedule = self.trainer.schedule
-        course = {"lr_factor": schedule.lr_factor(step - 1, schedule.steps), "feedback": schedule.feedback_at(step - 1)}
-        self.record(step, "train", {**values, **course, "steps_per_second": self.progress.steps_per_second})
+        return {
+            "lr_factor_head": schedule.lr_factor(step, schedule.steps),
+            "lr_factor_translator": schedule.lr_factor(step, schedule.translator_end),
+            "feedback": schedule.feedback_at(step),
+            "steps_per_second": self.progress.steps_per_second,
+        }
 
     def sample(self, step: int) -> None:
         if not self.accelerator.is_main_process:
@@ -148,8 +156,9 @@ class TrainingLoop:
             self.record(0, "val_bicubic", means)
 
     def save(self, step: int) -> None:
+        self.report(step)  # never save what is not finite
         files, state = self.trainer.state()
-        self.run.save_checkpoint(step, files, state)
+        self.run.save(step, files, state, self.trainer.ema_translator, self.trainer.ema_task)
         self.accelerator.wait_for_everyone()
 
     def record(self, step: int, split: str, values: dict[str, float]) -> None:

@@ -11,7 +11,7 @@ Losses = dict[str, Tensor]
 
 def gan_loss(logits: Tensor, is_real: bool) -> Tensor:
     """Least-squares GAN loss (Mao et al., 2017) on patch logits (B, 1, h, w)."""
-    return (logits - float(is_real)).square().mean()
+    return (logits.float() - float(is_real)).square().mean()
 
 
 def cycle_loss(reconstructed: Tensor, original: Tensor) -> Tensor:

@@ -163,9 +163,14 @@ class TextureDiscriminator(nn.Module):
         return self.body(self.GAIN * (image - low_pass(image, self.sigma)))
 
 
+def radius_of(sigma: float) -> int:
+    """Pixels to each side that `low_pass` looks at; an image must be larger."""
+    return ceil(2.5 * sigma)
+
+
 def low_pass(image: Tensor, sigma: float) -> Tensor:
     """The image (B, C, H, W) blurred by a Gaussian of `sigma` pixels, reflected at its edges."""
-    radius = ceil(2.5 * sigma)
+    radius = radius_of(sigma)
     taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=image.device) / sigma) ** 2)
     taps = (taps / taps.sum()).to(image.dtype)
     channels = image.shape[1]

@@ -42,7 +42,10 @@ class ImagePool:
         """The history, a row for each position of this process's batch; the rows of all processes are the whole."""
         if self.images is None:
             return {}
-        return {"images": self.images, "filled": torch.full((len(self.images),), self.filled)}
+        return {
+            "images": self.images,
+            "filled": torch.full((len(self.images),), self.filled, device=self.images.device),
+        }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         if state:

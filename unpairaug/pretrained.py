@@ -25,10 +25,12 @@ def save_pretrained(folder: str | PathLike[str], part: Part, config: Spec, weigh
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"part": part, "unpairaug": __version__, part: config}, indent=2)
-    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / "model.safetensors"
-    )
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    # Whoever reads while a run writes finds a whole file, the old one or the new one.
+    save_file(plain, folder / "model.partial")
+    (folder / "config.partial").write_text(text + "\n", encoding="utf-8")
+    (folder / "model.partial").replace(folder / "model.safetensors")
+    (folder / "config.partial").replace(folder / "config.json")
 
 
 def load_pretrained(model: str | PathLike[str], part: Part) -> tuple[Spec, dict[str, Tensor]]:

@@ -34,16 +34,12 @@ def train(recipe_name: str, overrides: Sequence[str] = ()) -> None:
     """
     recipe = load_recipe(recipe_name, overrides)
     # Heavy imports come after the cheap checks: a mistake in a recipe is told in a second.
-    from accelerate import Accelerator
-
-    from unpairaug.build import build_trainer, in_steps, open_data
+    from unpairaug.build import build_trainer, in_steps, make_accelerator, open_data
     from unpairaug.data import StepBatches, loader
     from unpairaug.loop import TrainingLoop
     from unpairaug.run_folder import RunFolder
 
-    accelerator = Accelerator(
-        mixed_precision=recipe.train.mixed_precision, log_with="tensorboard", project_dir=recipe.output_dir
-    )
+    accelerator = make_accelerator(recipe, log_with="tensorboard", project_dir=recipe.output_dir)
     log_to_console(accelerator.is_main_process)
     data = open_data(recipe)
     recipe = in_steps(recipe, data, accelerator.num_processes)

@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import platform
+import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
 
     def open(self, device: str, processes: int, resumed_at: int) -> None:
-        """Write recipe and environment, and forget metrics of steps that will be taken again.
+        """Write recipe and environment; what a resumed run leaves behind is forgotten or put aside.
 
         Raises:
             UserError: the folder cannot be written.
@@ -54,7 +56,7 @@ class RunFolder:
             "packages": {name: _version(name) for name in ["unpairaug", *PACKAGES]},
         }
         (self.path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
-        self._forget_metrics_after(resumed_at)
+        self._forget_what_came_after(resumed_at)
         handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         log.addHandler(handler)
@@ -65,8 +67,12 @@ class RunFolder:
             with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
 
-    def save_checkpoint(self, step: int, files: dict[str, Tensors], state: dict[str, Any]) -> None:
-        """Write a checkpoint that knows its recipe; the oldest go (see `train.keep_checkpoints`).
+    def save(
+        self, step: int, files: dict[str, Tensors], state: dict[str, Any], translator: Translator, task: Task
+    ) -> None:
+        """Write `translator/` and `head/`, loadable by `from_pretrained`, and a checkpoint that knows its recipe.
+
+        The oldest checkpoints go (see `train.keep_checkpoints`).
 
         Raises:
             RunStopped: it cannot be written, as on a full disk; the earlier ones are whole.
@@ -75,6 +81,8 @@ class RunFolder:
             return
         state = {**state, "recipe": self.recipe.model_dump(mode="json")}
         try:
+            translator.save_pretrained(self.path / "translator")
+            task.save_pretrained(self.path / "head")
             save_checkpoint(self.checkpoints, step, files, state, self.recipe.train.keep_checkpoints)
         except (OSError, SafetensorError) as error:
             kept = self.latest_checkpoint()
@@ -86,17 +94,26 @@ class RunFolder:
     def latest_checkpoint(self) -> Path | None:
         return next(reversed(checkpoints(self.checkpoints)), None)
 
-    def save_parts(self, translator: Translator, task: Task) -> None:
-        """Write `translator/` and `head/`, loadable by `from_pretrained`."""
-        if self.active:
-            translator.save_pretrained(self.path / "translator")
-            task.save_pretrained(self.path / "head")
-
-    def _forget_metrics_after(self, step: int) -> None:
+    def _forget_what_came_after(self, step: int) -> None:
+        """Drop metrics of steps that will be taken again; give later checkpoints another name, out of the way."""
+        for later in checkpoints(self.checkpoints, after=step):
+            aside = later.with_name(f"left_{later.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            later.rename(aside)
         path = self.path / "metrics.jsonl"
         if path.exists():
-            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
-            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+            partial = path.with_suffix(".partial")
+            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            partial.replace(path)
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of metrics; a line that a kill or a full disk cut short belongs to none."""
+    try:
+        return json.loads(line)["step"]
+    except json.JSONDecodeError:
+        return inf
 
 
 def _version(package: str) -> str:

@@ -40,8 +40,9 @@ class Schedule:
         return "joint" if step < self.translator_end else "head_finish"
 
     def feedback_at(self, step: int) -> float:
+        """Weight of the head's gradient in the translator at a step: 0 outside the joint phase, ramped up in it."""
         joint = step - self.translator_warmup - self.head_warmup
-        return self.feedback * min(1.0, (joint + 1) / (self.feedback_ramp + 1)) if joint >= 0 else 0.0
+        return self.feedback * min(1.0, (joint + 1) / (self.feedback_ramp + 1)) if self.phase(step) == "joint" else 0.0
 
     def lr_factor(self, step: int, end: int) -> float:
         """Factor of the learning rate of a network trained until `end`: 1, then a straight line down to 0 there."""

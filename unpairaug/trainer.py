@@ -64,7 +64,8 @@ class JointTrainer:
         """One update of every network that the phase trains; the mean of each loss term over the micro-batches."""
         phase = self.schedule.phase(step)
         terms = [self.accumulate(batch, step, phase, 1 / len(micro_batches)) for batch in micro_batches]
-        self.update(step)
+        if terms[0]:  # a translator without networks has nothing to learn in its warm-up
+            self.update(step)
         return {name: torch.stack([losses[name] for losses in terms]).mean() for name in terms[0]}
 
     def accumulate(self, batch: UnpairedBatch, step: int, phase: Phase, share: float) -> Losses:
@@ -117,17 +118,19 @@ class JointTrainer:
         self.average.update_parameters(self.learned)
 
     def average_gradients(self) -> None:
-        """One all-reduce over the gradients of all networks.
+        """One all-reduce over the gradients of all networks, and over the running statistics of batch norm.
 
         DistributedDataParallel expects one forward for each backward, of a fixed set of parameters; here generators run
         several times a step, discriminators are frozen for half of it, and warm-ups leave networks out.
         """
         if self.accelerator.num_processes == 1:
             return
-        gradients = [p.grad for n in self.networks.values() for p in n.parameters() if p.grad is not None]
-        flat = cast("Tensor", self.accelerator.reduce(torch.cat([g.flatten() for g in gradients]), reduction="mean"))
-        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
+        networks = self.networks.values()
+        shared = [p.grad for network in networks for p in network.parameters() if p.grad is not None]
+        shared += [buffer for network in networks for buffer in network.buffers() if buffer.is_floating_point()]
+        flat = cast("Tensor", self.accelerator.reduce(torch.cat([t.flatten() for t in shared]), reduction="mean"))
+        for own, mean in zip(shared, flat.split([t.numel() for t in shared]), strict=True):
+            own.copy_(mean.view_as(own))
 
     def discriminators_learn(self, learn: bool) -> None:
         """Whether gradients stop at the discriminators' weights or only pass through them to the generators."""
@@ -139,23 +142,22 @@ class JointTrainer:
         Collective: every process must call it. There are no random states in it, since every draw follows from the seed
         and the step.
         """
-        optimizer, groups = optimizer_tensors(self.adam)
         files = {
             "translator": self.translator.state_dict(),
             "task": self.task.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": optimizer,
+            "optimizer": optimizer_tensors(self.adam),
             "memory": {name: self.accelerator.gather(rows) for name, rows in self.translator.memory().items()},
         }
         scaler = self.accelerator.scaler
-        return files, {"param_groups": groups, "scaler": scaler.state_dict() if scaler else None}
+        return files, {"scaler": scaler.state_dict() if scaler else None}
 
     def load_state(self, files: dict[str, Tensors], state: dict[str, Any]) -> None:
         """Take back what `state` gave, on any number of processes that shares the global batch evenly."""
         self.translator.load_state_dict(files["translator"])
         self.task.load_state_dict(files["task"])
         self.average.load_state_dict(files["average"])
-        load_optimizer(self.adam, files["optimizer"], state["param_groups"])
+        load_optimizer(self.adam, files["optimizer"])
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
         mine = {name: rows.chunk(ranks)[rank].to(self.accelerator.device) for name, rows in files["memory"].items()}
         self.translator.load_memory(mine)

@@ -30,6 +30,8 @@ class Translator(nn.Module):
         self.discriminators = nn.ModuleDict()
         self.rng: Rng = None
         """Where noise is drawn from when a call brings no generator of its own; the trainer renews it every step."""
+        self.smallest_side = 1
+        """Side in pixels of the smallest images that the losses can be computed on."""
 
     def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
         """The source (B, C, h, w) in [0, 1] as the real camera would show it: the same shape, not clamped.

@@ -7,15 +7,13 @@ from unpairaug.commands.train import Overrides, RecipeName
 
 def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Check a recipe and its data, take two dry steps, estimate time and memory. Trains nothing, writes nothing."""
-    from accelerate import Accelerator
-
-    from unpairaug.build import build_trainer, in_steps, open_data
+    from unpairaug.build import build_trainer, in_steps, make_accelerator, open_data
     from unpairaug.dry_run import dry_run
     from unpairaug.progress import duration
     from unpairaug.recipe import load_recipe
 
     checked = load_recipe(recipe, overrides or [])
-    accelerator = Accelerator(mixed_precision=checked.train.mixed_precision)
+    accelerator = make_accelerator(checked)
     data = open_data(checked)
     print(data.report)
     checked = in_steps(checked, data, accelerator.num_processes)

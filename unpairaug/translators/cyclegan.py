@@ -35,6 +35,7 @@ class CycleGAN(CycleTranslator):
             pool_size,
         )
         self.lambda_cycle, self.lambda_identity = lambda_cycle, lambda_identity
+        self.smallest_side = 3 * 2**n_layers_D  # behind the strides, the last two convolutions take 1 pixel each
 
     def losses_g(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
         """`gan_*`, `cycle_*` and, unless its weight is 0, `identity_*`; each for one generator or one cycle."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unpairaug.cycle_translator import CycleTranslator
 from unpairaug.losses import Losses, cycle_loss
-from unpairaug.networks import NoisyGenerator, ResidualGenerator, TextureDiscriminator, low_pass
+from unpairaug.networks import NoisyGenerator, ResidualGenerator, TextureDiscriminator, low_pass, radius_of
 from unpairaug.registry import register_translator
 from unpairaug.rng import Rng
 
@@ -43,6 +43,7 @@ class StochasticCycleGAN(CycleTranslator):
             {domain: TextureDiscriminator(ndf, n_layers_D, sigma) for domain in ("degraded", "clean")},
             pool_size,
         )
+        self.smallest_side = radius_of(sigma) + 1
         self.sigma = sigma
         """Width in pixels of the Gaussian that parts low frequencies from high ones."""
         self.lambda_cycle, self.lambda_low = lambda_cycle, lambda_low
@@ -50,9 +51,9 @@ class StochasticCycleGAN(CycleTranslator):
         """The newest fake without its noise, from `degrade` for `losses_g`."""
 
     def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
-        generator = self.degrading
-        self.content = generator.content(source)
-        return self.content + generator.noise(source, self.rng if rng is None else rng)
+        content = self.degrading.content(source)
+        self.content = content if self.training else None
+        return content + self.degrading.noise(source, self.rng if rng is None else rng)
 
     @property
     def degrading(self) -> NoisyGenerator:
