@@ -116,16 +116,10 @@ def photographs(tmp_path_factory) -> Path:
 
 def test_own_photographs_without_pairs_train_by_the_overrides_of_the_readme(photographs, tmp_path):
     own = [f"data.clean={photographs}/clean", f"data.degraded={photographs}/degraded"]
-    budget = [
-        "data.val_clean=null",
-        "data.val_degraded=null",
-        "train.steps=2",
-        "data.batch_size=2",
-        "task.head.depth=3",
-    ]
-    result = run("cyclesr_sr", *own, *budget, "output_dir=mine", cwd=tmp_path)
+    without_pairs = ["data.val_clean=null", "data.val_degraded=null"]
+    result = run("cyclesr_sr", *own, *without_pairs, "train.steps=2", "output_dir=mine", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "paired set used as unpaired" in result.stdout or "warning" in result.stdout  # one scene on both sides
+    assert "warning: " in result.stdout, "the two folders hold the same scene"
     assert (tmp_path / "mine" / "head" / "model.safetensors").is_file()
 
 

@@ -46,8 +46,8 @@ class StepComparison:
 class ReferenceStep:
     """CycleSR's step as its authors order it: six generator passes, two head passes, discriminators one by one.
 
-    Everything is computed forward once, in full precision; each discriminator is updated, then both generators, with the head's loss;
-    then the head runs again, on the same fake, for its own update. Four optimisers, plain memory format.
+    Everything is computed forward once; each discriminator is updated, then both generators, with the head's loss; then
+    the head runs again, on the same fake, for its own update. Four optimisers, full precision, plain memory format.
     """
 
     def __init__(self, trainer: JointTrainer) -> None:
