@@ -30,10 +30,10 @@ ROWS = [
     {"trainer", "evaluate"},
     {"build", "loop"},
     {"bench", "dry_run"},
-    {"commands"},
     {"run"},
     {"commands/train"},
     {"commands/*"},
+    {"commands"},
 ]
 RANK = {name: row for row, names in enumerate(ROWS) for name in names}
 BATCH_COMMANDS = {"trainer", "build", "loop", "evaluate", "bench", "dry_run", "run", "commands/check"}

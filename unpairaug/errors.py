@@ -1,4 +1,10 @@
-"""The ways a program ends early, each with a message instead of a traceback."""
+"""The ways a program ends early, each told in one message instead of a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
 
 
 class UserError(Exception):
@@ -7,3 +13,13 @@ class UserError(Exception):
 
 class RunStopped(Exception):
     """A run ended before its last step; the message says why, what is kept and how to go on. Exit code 1."""
+
+
+def exit_kindly(program: Callable[[], None]) -> None:
+    """Run a program; what the user can mend is one message on standard error and an exit code, without a traceback."""
+    try:
+        program()
+    except (UserError, RunStopped) as error:
+        if os.environ.get("RANK", "0") == "0":  # every process finds the same mistake; one tells it
+            print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UserError) else 1)

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unpairaug.commands import exit_kindly
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, exit_kindly
 from unpairaug.recipe import Recipe, differences, load_recipe
 
 if TYPE_CHECKING:

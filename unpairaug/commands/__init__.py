@@ -1,15 +1,12 @@
-"""The `unpairaug` program: one function a command, one place where the user's mistakes are told."""
+"""The `unpairaug` program: one function a command."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable
 from importlib import import_module
 
 import typer
 
-from unpairaug.errors import RunStopped, UserError
+from unpairaug.errors import exit_kindly
 
 app = typer.Typer(
     help="Learn a degradation from unpaired photographs and train restoration networks on it while it is learnt.",
@@ -31,13 +28,3 @@ def main() -> None:
     """Entry point of the `unpairaug` program."""
     _commands()
     exit_kindly(app)
-
-
-def exit_kindly(program: Callable[[], None]) -> None:
-    """Run a program; what the user can mend is one message on standard error and exit code 2, without a traceback."""
-    try:
-        program()
-    except (UserError, RunStopped) as error:
-        if os.environ.get("RANK", "0") == "0":  # every process finds the same mistake; one tells it
-            print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UserError) else 1)
