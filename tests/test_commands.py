@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 PROGRAM = "from unpairaug.commands import main; main()"
@@ -31,7 +32,7 @@ def trained(tmp_path_factory) -> Path:
 
 
 def test_a_run_leaves_the_folder_that_the_readme_lists(trained):
-    left = {path.name for path in (trained / "runs" / "smoke").iterdir()}
+    left = {path.name for path in (trained / "runs" / "smoke").iterdir() if not path.name.startswith(".")}
     files = {"recipe.yaml", "environment.json", "log.txt", "metrics.jsonl"}
     assert left == files | {"tensorboard", "samples", "checkpoints", "translator", "head"}
     assert json.loads((trained / "runs/smoke/environment.json").read_text())["packages"]["torch"]
@@ -67,6 +68,13 @@ def test_another_recipe_is_not_mixed_into_a_run(trained):
     result = unpairaug("train", "smoke", "train.resume=never", cwd=trained)
     assert result.returncode == 2
     assert "holds a run already" in result.stderr
+
+
+def test_two_runs_do_not_share_a_folder(trained):
+    with FileLock(trained / "runs" / "smoke" / ".lock"):
+        result = unpairaug("train", "smoke", "train.steps=20", cwd=trained)
+    assert result.returncode == 2
+    assert "another run is writing to runs/smoke" in result.stderr
 
 
 def test_evaluate_and_restore_read_the_run(trained):

@@ -44,6 +44,7 @@ def train(recipe_name: str, overrides: Sequence[str] = ()) -> None:
     recipe = in_steps(recipe, data, accelerator.num_processes)
     trainer = build_trainer(recipe, accelerator)
     run = RunFolder(recipe, active=accelerator.is_main_process)
+    run.claim()
     start = resume(recipe, trainer, run)
     if start >= trainer.schedule.steps:
         log.info(f"{run.path} has taken all its {start} steps; train.steps=… adds some, another output_dir starts anew")

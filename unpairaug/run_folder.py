@@ -13,6 +13,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from unpairaug.checkpoint import Tensors, checkpoints, save_checkpoint
@@ -32,19 +33,31 @@ class RunFolder:
     def __init__(self, recipe: Recipe, active: bool = True) -> None:
         self.path, self.recipe, self.active = Path(recipe.output_dir), recipe, active
         self.checkpoints = self.path / "checkpoints"
+        self.lock = FileLock(self.path / ".lock")
 
-    def open(self, device: str, processes: int, resumed_at: int) -> None:
-        """Write recipe and environment; what a resumed run leaves behind is forgotten or put aside.
+    def claim(self) -> None:
+        """Keep other runs out of the folder for as long as this process lives.
 
         Raises:
-            UserError: the folder cannot be written.
+            UserError: another run writes there, or the folder cannot be made.
         """
         if not self.active:
             return
         try:
-            (self.path / "samples").mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(
+                f"another run is writing to {self.path}: wait for it, or give another output_dir"
+            ) from error
         except OSError as error:
             raise UserError(f"output_dir {self.path} cannot be written: {error}; give another output_dir") from error
+
+    def open(self, device: str, processes: int, resumed_at: int) -> None:
+        """Write recipe and environment; what a resumed run leaves behind is forgotten or put aside."""
+        if not self.active:
+            return
+        (self.path / "samples").mkdir(exist_ok=True)
         (self.path / "recipe.yaml").write_text(to_yaml(self.recipe), encoding="utf-8")
         environment = {
             "command": " ".join(sys.argv),
