@@ -290,6 +290,8 @@ def test_an_impossible_combination_is_refused(refused: Callable[..., str], overr
 
 
 def test_a_share_of_the_run_follows_its_length(load: Load):
+    whole = load(RECIPE, "train.steps=100", "schedule.head_finish=29%")
+    assert whole.resolve(steps_per_epoch=1).schedule.head_finish == 29, "29 / 100 * 100 is less than 29 in floats"
     for steps, expected in (("1000", 300), ("7", 2), ("4 epochs", 12)):
         recipe = load(RECIPE, f"train.steps={steps}", "schedule.head_finish=30%")
         assert recipe.schedule.head_finish == "30%"

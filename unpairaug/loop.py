@@ -19,7 +19,7 @@ from unpairaug.evaluate import measure_pairs
 from unpairaug.losses import Losses
 from unpairaug.progress import Progress
 from unpairaug.recipe import TrainSection
-from unpairaug.restore import Bicubic
+from unpairaug.restore import Bicubic, Restorer
 from unpairaug.rng import mix_seed
 from unpairaug.run_folder import RunFolder
 from unpairaug.samples import sample_sheet, save_sheet
@@ -141,19 +141,19 @@ class TrainingLoop:
             tracker.log_images({"samples": picture[None]}, step=step, dataformats="NHWC")
 
     def validate(self, step: int) -> None:
-        """Measure the averaged head on the validation pairs, divided over the processes."""
-        if self.validation is None:
-            return
-        means, _ = measure_pairs(self.trainer.ema_task, self.validation)
-        self.progress.say(f"step {step}  validation  " + "  ".join(f"{k} {v:.4f}" for k, v in means.items()))
-        self.record(step, "val", means)
+        """Measure the averaged head on the validation pairs."""
+        self.measure(step, "val", self.trainer.ema_task)
 
     def measure_bicubic(self) -> None:
         """Say what the head has to beat: the validation images enlarged by interpolation, or as they are at scale 1."""
+        self.measure(0, "val_bicubic", Bicubic(self.trainer.task.scale))
+
+    def measure(self, step: int, split: str, restorer: Restorer) -> None:
+        """Measure on the validation pairs, where there are any, divided over the processes."""
         if self.validation is not None:
-            means, _ = measure_pairs(Bicubic(self.trainer.task.scale), self.validation)
-            self.progress.say("bicubic  validation  " + "  ".join(f"{k} {v:.4f}" for k, v in means.items()))
-            self.record(0, "val_bicubic", means)
+            means, _ = measure_pairs(restorer, self.validation)
+            self.progress.say(f"step {step}  {split}  " + "  ".join(f"{k} {v:.4f}" for k, v in means.items()))
+            self.record(step, split, means)
 
     def save(self, step: int) -> None:
         self.report(step)  # never save what is not finite

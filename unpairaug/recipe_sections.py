@@ -47,7 +47,7 @@ def in_steps(length: int | str, steps_per_epoch: int, steps: int) -> int:
     if isinstance(length, int):
         return length
     amount = float(re.sub(r"[^\d.]", "", length))
-    return int(amount / 100 * steps) if length.endswith("%") else max(1, round(amount * steps_per_epoch))
+    return int(amount * steps / 100) if length.endswith("%") else max(1, round(amount * steps_per_epoch))
 
 
 def is_longer(parts: Iterable[int | str], whole: int | str) -> bool:

@@ -9,11 +9,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unpairaug.data.images import list_images, read_image, write_image
 from unpairaug.errors import UserError
+from unpairaug.networks import enlarge
 from unpairaug.task import Task
 
 BICUBIC = "bicubic"
@@ -47,10 +47,7 @@ class Bicubic(nn.Module):
         self.scale = scale
 
     def forward(self, degraded: Tensor) -> Tensor:
-        if self.scale == 1:
-            return degraded
-        # Without `antialias`, torch interpolates with a = -0.75, which is nobody's baseline.
-        return F.interpolate(degraded, scale_factor=self.scale, mode="bicubic", antialias=True)
+        return enlarge(degraded, self.scale)
 
 
 def load_model(model: str, scale: int | None = None, device: torch.device | str | None = None) -> Restorer:

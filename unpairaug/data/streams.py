@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -189,7 +190,7 @@ class _Draws:
         self.python = random.Random(int(self.numpy.integers(2**63)))
 
 
-class _Augment:
+class _Augment(ABC):
     """An albumentations transform that takes its random numbers from the sample, not from itself.
 
     Its own seeding will not do: `Compose.set_random_seed` gives each of its transforms a generator of the same seed, so
@@ -197,9 +198,9 @@ class _Augment:
     never pickled, so that a loader worker makes its own.
     """
 
+    @abstractmethod
     def make(self, albumentations: Any) -> Any:
         """The transform, from the module that was imported late."""
-        raise NotImplementedError
 
     @cached_property
     def transform(self) -> Any:

@@ -6,11 +6,10 @@ from itertools import pairwise
 from math import ceil
 from typing import Annotated
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from unpairaug.networks import Norm, init_gan_weights, make_norm
+from unpairaug.networks import Norm, enlarge, init_gan_weights, make_norm
 from unpairaug.registry import register_head
 
 Positive = Annotated[int, Field(ge=1)]
@@ -70,11 +69,6 @@ class VDSRCycleSR(nn.Module):
     def forward(self, degraded: Tensor) -> Tensor:
         features = self.first(degraded)
         return self.tail(features + self.body(features))
-
-
-def enlarge(image: Tensor, scale: int) -> Tensor:
-    """The image (B, C, h, w) enlarged `scale` times by bicubic interpolation, on the grid of cell centres."""
-    return F.interpolate(image, scale_factor=scale, mode="bicubic", antialias=True) if scale > 1 else image
 
 
 def _shuffles(scale: int) -> list[int]:

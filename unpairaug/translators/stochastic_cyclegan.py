@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, cast
 
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -34,7 +35,7 @@ class StochasticCycleGAN(CycleTranslator):
         ndf: Positive = 32,
         n_layers_D: Positive = 2,
         sigma: Annotated[float, Field(gt=0)] = 2.0,
-        lambda_cycle: float = 10.0,
+        lambda_cycle: float = 1.0,
         lambda_low: float = 10.0,
         pool_size: int = 50,
     ) -> None:
@@ -71,6 +72,6 @@ class StochasticCycleGAN(CycleTranslator):
             **self.adversarial(fake, restored),
             "cycle_clean": self.lambda_cycle * cycle_loss(reconstructed_source, source),
             "cycle_degraded": self.lambda_cycle * cycle_loss(low(reconstructed_real), low(real)),
-            "low_degrade": self.lambda_low * cycle_loss(low(fake), low(source)),
-            "low_restore": self.lambda_low * cycle_loss(low(restored), low(real)),
+            "low_degrade": self.lambda_low * F.l1_loss(low(fake), low(source)),
+            "low_restore": self.lambda_low * F.l1_loss(low(restored), low(real)),
         }
