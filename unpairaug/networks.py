@@ -56,14 +56,18 @@ class ResnetGenerator(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv-norm-relu-conv-norm(x), without a ReLU after the sum (He et al., 2016)."""
+    """x + res_scale * conv-norm-activation-conv-norm(x), nothing after the sum (He et al., 2016)."""
 
-    def __init__(self, width: int, norm: Norm) -> None:
+    def __init__(
+        self, width: int, norm: Norm, activation: Callable[[], nn.Module] = nn.ReLU, res_scale: float = 1.0
+    ) -> None:
         super().__init__()
-        self.body = nn.Sequential(*_conv(width, width, 3, norm), *_conv(width, width, 3, norm)[:-1])
+        self.res_scale = res_scale
+        first, second = _conv(width, width, 3, norm)[:-1], _conv(width, width, 3, norm)[:-1]
+        self.body = nn.Sequential(*first, activation(), *second)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        return torch.add(x, self.body(x), alpha=self.res_scale)
 
 
 class PatchDiscriminator(nn.Module):
@@ -177,6 +181,19 @@ def low_pass(image: Tensor, sigma: float) -> Tensor:
     rows, columns = (taps.view(shape).expand(channels, 1, -1, -1) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
     padded = F.pad(image, (radius,) * 4, mode="reflect")
     return F.conv2d(F.conv2d(padded, rows, groups=channels), columns, groups=channels)
+
+
+def shuffle_up(width: int, scale: int, activation: Callable[[], nn.Module] = nn.Identity) -> list[nn.Module]:
+    """Layers from (B, width, h, w) to (B, width, scale * h, scale * w): sub-pixel convolution (Shi et al., 2016).
+
+    A scale of 4 is reached by 2 and 2, 3 at once, 1 by no layer; `activation` follows each.
+    """
+    layers: list[nn.Module] = []
+    while scale > 1:
+        factor = 2 if scale % 2 == 0 else scale
+        scale //= factor
+        layers += [nn.Conv2d(width, factor**2 * width, 3, padding=1), nn.PixelShuffle(factor), activation()]
+    return layers
 
 
 def enlarge(image: Tensor, scale: int) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from unpairaug.networks import Norm, enlarge, init_gan_weights, make_norm
+from unpairaug.networks import Norm, enlarge, init_gan_weights, make_norm, shuffle_up
 from unpairaug.registry import register_head
 
 Positive = Annotated[int, Field(ge=1)]
@@ -59,9 +59,7 @@ class VDSRCycleSR(nn.Module):
         for _ in range(n_blocks):
             body += [nn.Conv2d(width, width, 3, padding=1), make_norm(norm, width), nn.ReLU()]
         self.body = nn.Sequential(*body, nn.Conv2d(width, width, 3, padding=1), make_norm(norm, width))
-        tail: list[nn.Module] = []
-        for factor in _shuffles(scale):
-            tail += [nn.Conv2d(width, factor**2 * width, 3, padding=1), nn.PixelShuffle(factor), nn.ReLU()]
+        tail = shuffle_up(width, scale, nn.ReLU)
         tail += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, channels, 3, padding=1)]
         self.tail = nn.Sequential(*tail)
         self.apply(init_gan_weights)
@@ -69,12 +67,3 @@ class VDSRCycleSR(nn.Module):
     def forward(self, degraded: Tensor) -> Tensor:
         features = self.first(degraded)
         return self.tail(features + self.body(features))
-
-
-def _shuffles(scale: int) -> list[int]:
-    """Pixel-shuffle factors whose product is the scale: 4 is 2 and 2, 3 is itself."""
-    factors = []
-    while scale % 2 == 0:
-        factors.append(2)
-        scale //= 2
-    return factors + ([scale] if scale > 1 else [])
