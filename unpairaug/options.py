@@ -79,7 +79,8 @@ def constructor_options(cls: type, without: Collection[str] = ()) -> type[Sectio
     """A model of the named arguments that a constructor takes, made from its annotated signature.
 
     Bounds are written as pydantic writes them: ``depth: Annotated[int, Field(ge=3)] = 20``. A constructor that ends in
-    ``**options`` takes any other key too. An argument without annotation takes anything.
+    ``**options`` takes any other key too. An argument without annotation takes anything. What types cannot say, the
+    class says in a classmethod ``check_options(options) -> Iterable[Mistake]``.
 
     Args:
         without: arguments that whoever builds the object supplies, so that they are no options.
@@ -100,7 +101,21 @@ def constructor_options(cls: type, without: Collection[str] = ()) -> type[Sectio
     kinds = {p.kind for p in parameters}
     # `(*args, **kwargs)` is what a class without a constructor inherits from `nn.Module`: it takes no options.
     is_open = inspect.Parameter.VAR_KEYWORD in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds
-    return create_model(cls.__name__, __base__=_OpenOptions if is_open else _Options, **fields)
+    checks: dict[str, Any] = {"check_options": _checker(cls)} if hasattr(cls, "check_options") else {}
+    return create_model(
+        cls.__name__, __base__=_OpenOptions if is_open else _Options, __validators__=checks or None, **fields
+    )
+
+
+def _checker(cls: Any) -> Any:
+    """A pydantic validator that asks the class what is wrong with options whose types are right."""
+
+    def check(options: Section) -> Section:
+        if wrong := list(cls.check_options(dict(options))):
+            raise refusal(*wrong)
+        return options
+
+    return model_validator(mode="after")(check)
 
 
 class _Options(Section):

@@ -24,7 +24,7 @@ from unpairaug.translator import Translator
 
 log = logging.getLogger("unpairaug")
 
-PACKAGES = ["torch", "accelerate", "albumentations", "numpy", "pillow", "scikit-image", "safetensors"]
+PACKAGES = ["torch", "accelerate", "albumentations", "numpy", "pillow", "scikit-image", "safetensors", "spandrel"]
 
 
 class RunFolder:

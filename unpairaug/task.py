@@ -44,8 +44,13 @@ class Task(nn.Module):
         return self.pixel_loss(restored, clean)
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
-        """Write `config.json` and `model.safetensors` into the folder."""
-        save_pretrained(folder, "task", self.config, self.state_dict())
+        """Write `config.json` and `model.safetensors` into the folder.
+
+        A head made from a file says in `saved_as` from which spec it can be built without that file.
+        """
+        head = getattr(self.head, "saved_as", None)
+        config = self.config if head is None else {**self.config, "head": head}
+        save_pretrained(folder, "task", config, self.state_dict())
 
     @staticmethod
     def from_pretrained(model: str | PathLike[str]) -> Task:

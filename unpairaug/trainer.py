@@ -50,7 +50,8 @@ class JointTrainer:
             "head": task,
         }
         for network in self.networks.values():
-            network.train().to(memory_format=torch.channels_last)
+            # Convolutions alone: other weights may have a dimension more.
+            nn.utils.convert_conv2d_weight_memory_format(network.train(), torch.channels_last)
         self.adam = self._adam()
         # Under accelerate, stepping and zeroing go through the gradient scaler of fp16.
         self.optimizer = accelerator.prepare_optimizer(self.adam)

@@ -1,0 +1,266 @@
+"""Any architecture that spandrel knows, from scratch or from a checkpoint file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unpairaug.errors import UserError
+from unpairaug.options import UNKNOWN_KEY, Mistake, nearest, shown
+from unpairaug.registry import Spec, register_head
+
+if TYPE_CHECKING:
+    from spandrel import Architecture, ImageModelDescriptor, SizeRequirements
+
+SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+PURPOSES = ("SR", "Restoration")
+"""What spandrel calls models that turn one image of any content into one; the others want a mask, or a face."""
+SCALES = ("scale", "upscale", "upscaling_factor", "up_scale", "upscale_factor")
+"""What the architectures call the scale; it is the task's unless the recipe gives it."""
+UNSHUFFLES = ("shuffle_factor", "start_unshuffle")
+"""What the architectures call the factor by which they first fold pixels into channels; their scale counts it in."""
+TRAINING_ALONE = ("drop", "checkpoint", "use_chk", "offload")
+"""Parts of the names of parameters that act in training alone, so that no trained weights tell them."""
+
+
+@register_head("spandrel")
+class SpandrelHead(nn.Module):
+    """A network of spandrel's main registry: (B, 3, h, w) in [0, 1] -> (B, 3, scale * h, scale * w).
+
+    Either `arch`, the name of an architecture or of its class, with any parameters of its constructor, and random
+    weights; or `checkpoint`, a file whose architecture and parameters spandrel tells from the weights. Images are
+    extended to the size that the network needs and the result is cut, as spandrel does it; value ranges are the
+    network's own business. What spandrel makes of the weights counts: a parameter that it could not tell from them
+    would be lost in every program that reads the trained file, and is refused.
+    """
+
+    def __init__(self, scale: int, arch: str | None = None, checkpoint: str | None = None, **parameters: Any) -> None:
+        super().__init__()
+        descriptor = _from_file(checkpoint) if checkpoint else _from_scratch(str(arch), parameters, scale)
+        _refuse_what_does_not_fit(descriptor, scale, checkpoint or arch)
+        self.takes_batches = _takes_batches(descriptor, checkpoint or arch)
+        self.scale = scale
+        self.model = descriptor.model.train()
+        self.requirements: SizeRequirements = descriptor.size_requirements
+        # spandrel's own call works under inference mode alone and clamps.
+        self.call = descriptor._call_fn
+        self.saved_as: Spec = _spec(descriptor.model)
+        """What the network can be built from again without the checkpoint file."""
+
+    @classmethod
+    def check_options(cls, options: Spec) -> Iterator[Mistake]:
+        """What is wrong with options whose types are right."""
+        parameters = {key: value for key, value in options.items() if key not in ("scale", "arch", "checkpoint")}
+        arch, checkpoint = options["arch"], options["checkpoint"]
+        if (arch is None) == (checkpoint is None):
+            yield Mistake(("arch",), "give either an architecture, or a checkpoint file that has one")
+        elif checkpoint is not None:
+            yield from _mistakes_of_a_checkpoint(Path(checkpoint), parameters)
+        else:
+            yield from _mistakes_of_an_architecture(arch, parameters)
+
+    def forward(self, degraded: Tensor) -> Tensor:
+        height, width = degraded.shape[-2:]
+        padded = _padded(degraded, self.requirements)
+        parts = [padded] if self.takes_batches else padded.split(1)
+        restored = torch.cat([self.call(self.model, part) for part in parts])
+        return restored[..., : self.scale * height, : self.scale * width]
+
+    def spandrel_state(self) -> dict[str, Tensor]:
+        """The weights under the names that spandrel knows."""
+        return self.model.state_dict()
+
+
+class _Known(NamedTuple):
+    """A network's class, and the architecture that loads it."""
+
+    architecture: Architecture[nn.Module]
+    network: type[nn.Module]
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        parameters = dict(signature(self.network).parameters)
+        return {name: parameter for name, parameter in parameters.items() if name != "self"}
+
+
+def _known() -> dict[str, _Known]:
+    """Every class of spandrel's main registry by its name; by its architecture's too where that has one class."""
+    from spandrel import MAIN_REGISTRY
+
+    known: dict[str, _Known] = {}
+    for support in MAIN_REGISTRY:
+        # `class SwinIRArch(Architecture[SwinIR])`, or a union of classes.
+        (network,) = get_args(type(support.architecture).__orig_bases__[0])  # type: ignore[attr-defined]
+        networks = get_args(network) or (network,)
+        named = {each.__name__: _Known(support.architecture, each) for each in networks}
+        known |= {support.architecture.id: _Known(support.architecture, network)} if len(networks) == 1 else {}
+        known |= named
+    return known
+
+
+def _from_scratch(arch: str, parameters: Spec, scale: int) -> ImageModelDescriptor[nn.Module]:
+    """The network as spandrel loads it from the weights that it starts with.
+
+    Raises:
+        UserError: its constructor refuses the parameters, or spandrel would not find them in the weights again.
+    """
+    known = _known()[arch]
+    parameters = {**_scale_of(known, parameters, scale), **parameters}
+    try:
+        weights = known.network(**parameters).state_dict()
+        descriptor: Any = known.architecture.load(dict(weights))
+    except Exception as error:  # whatever a stranger's constructor raises, it is the parameters that are wrong
+        raise UserError(
+            f"head 'spandrel': {arch} cannot be built with {shown(parameters)}: {type(error).__name__}: {error}"
+        ) from error
+    found = descriptor.model.hyperparameters
+    lost = [key for key, value in parameters.items() if not _acts_in_training_alone(key) and _differ(value, found[key])]
+    if lost or type(descriptor.model) is not known.network:
+        told = ", ".join(f"{key} {shown(parameters[key])} ({shown(found[key])})" for key in lost)
+        raise UserError(
+            f"head 'spandrel': from the weights of {arch}, spandrel would tell another {told or 'class'} (in "
+            f"brackets), so no program could load what is trained; leave it out, or give that value"
+        )
+    training = {key: value for key, value in parameters.items() if _acts_in_training_alone(key)}
+    if training:
+        descriptor._model = known.network(**{**found, **training})
+        descriptor._model.load_state_dict(weights)
+    return descriptor
+
+
+def _scale_of(known: _Known, parameters: Spec, scale: int) -> Spec:
+    """The architecture's own parameter for the scale, where it has one."""
+    for name in SCALES:
+        if name in known.parameters:
+            for unshuffle in UNSHUFFLES:
+                scale *= parameters.get(unshuffle) or 1
+            return {name: [scale] if isinstance(known.parameters[name].default, list) else scale}
+    return {}
+
+
+def _from_file(checkpoint: str) -> ImageModelDescriptor[nn.Module]:
+    """The network that a file holds.
+
+    Raises:
+        UserError: the file is damaged, or spandrel does not know what is in it.
+    """
+    from spandrel import ModelLoader, UnsupportedModelError
+
+    try:
+        return ModelLoader().load_from_file(checkpoint)  # type: ignore[return-value]
+    except UnsupportedModelError as error:
+        raise UserError(
+            f"task.head.checkpoint {checkpoint}: spandrel recognises no architecture of its main registry in it; "
+            f"it knows {', '.join(sorted(_known()))}"
+        ) from error
+    except Exception as error:  # pickle, torch, safetensors and architectures raise whatever they like
+        raise UserError(
+            f"task.head.checkpoint {checkpoint} cannot be loaded: {type(error).__name__}: {error}; it should hold "
+            f"nothing but the network's weights"
+        ) from error
+
+
+def _refuse_what_does_not_fit(descriptor: Any, scale: int, given: object) -> None:
+    if descriptor.purpose not in PURPOSES:
+        raise UserError(
+            f"head 'spandrel': {given} is for {descriptor.purpose}, not for images of any content; take another"
+        )
+    if descriptor.scale != scale:
+        raise UserError(
+            f"head 'spandrel': {given} enlarges by {descriptor.scale}, but the task has scale {scale}; take another, "
+            f"set task.scale to {descriptor.scale}, or give the parameters that decide it, such as its upsampler"
+        )
+    channels = (descriptor.input_channels, descriptor.output_channels)
+    if channels != (3, 3):
+        raise UserError(
+            f"head 'spandrel': {given} makes {channels[1]} colour channels of {channels[0]}, but photographs have 3; "
+            f"give the parameters that decide it, such as in_nc and out_nc, or take another"
+        )
+
+
+def _takes_batches(descriptor: Any, given: object) -> bool:
+    """Whether the network restores several images at once, tried on small ones; some of spandrel's calls take one.
+
+    Raises:
+        UserError: it restores not even one: constructors take numbers that do not go together, and tell only then.
+    """
+    pair = _padded(torch.zeros(2, 3, 16, 16), descriptor.size_requirements)
+    pair = pair.to(memory_format=torch.channels_last)  # what training's convolutions make
+    model, call = descriptor.model.eval(), descriptor._call_fn
+    with torch.inference_mode():
+        try:
+            call(model, pair[:1])
+        except Exception as error:  # as above
+            raise UserError(
+                f"head 'spandrel': {given} with its parameters cannot restore an image of {pair.shape[-1]} px: "
+                f"{type(error).__name__}: {error}; see whether its numbers fit each other"
+            ) from error
+        try:
+            call(model, pair)
+        except Exception:  # whatever it stumbles over, it can still be given one at a time
+            return False
+    return True
+
+
+def _mistakes_of_a_checkpoint(checkpoint: Path, parameters: Spec) -> Iterator[Mistake]:
+    if not checkpoint.is_file():
+        yield Mistake(("checkpoint",), f"there is no file {checkpoint}")
+    elif checkpoint.suffix.lower() not in SUFFIXES:
+        yield Mistake(("checkpoint",), f"given {checkpoint}, should be a file of {', '.join(SUFFIXES)}")
+    for key in parameters:
+        yield Mistake((key,), "a checkpoint knows its own parameters; leave this out, or name an arch instead")
+
+
+def _mistakes_of_an_architecture(arch: str, parameters: Spec) -> Iterator[Mistake]:
+    known = _known()
+    if arch not in known:
+        near = nearest(arch, known)
+        hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(sorted(known))}"
+        yield Mistake(("arch",), f"spandrel has no architecture {arch!r}; {hint}")
+        return
+    takes = {name: parameter for name, parameter in known[arch].parameters.items() if name != "scale"}
+    for key in parameters.keys() - takes.keys():
+        near = nearest(key, takes)
+        hint = f"did you mean {near!r}?" if near else f"{arch} takes {', '.join(takes)}"
+        yield Mistake((key,), f"{UNKNOWN_KEY}; {hint}")
+    for key, parameter in takes.items():
+        if parameter.default is Parameter.empty and key not in parameters and key not in SCALES:
+            yield Mistake((key,), f"{arch} requires it, and it is not given")
+
+
+def _padded(image: Tensor, needs: SizeRequirements) -> Tensor:
+    """The image (B, C, h, w), reflected at its right and bottom edge up to what is needed, then repeated."""
+    height, width = image.shape[-2:]
+    right, below = needs.get_padding(width, height)
+    # A reflection is at most a pixel shorter than the image; some networks (RCAN) overwrite what they are given.
+    reflected = F.pad(image, (0, min(right, width - 1), 0, min(below, height - 1)), mode="reflect").clone()
+    rest = (0, width + right - reflected.shape[-1], 0, height + below - reflected.shape[-2])
+    return F.pad(reflected, rest, mode="replicate")
+
+
+def _spec(network: Any) -> Spec:
+    """Architecture and parameters of a network; what is no plain value is the same in all networks of its class."""
+    takes = signature(type(network)).parameters.keys() - {"scale"}
+    plain = {key: value for key, value in network.hyperparameters.items() if key in takes and _is_plain(value)}
+    return {"type": "spandrel", "arch": type(network).__name__, "checkpoint": None, **plain}
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _differ(given: Any, found: Any) -> bool:
+    as_lists = [list(value) if isinstance(value, (list, tuple)) else value for value in (given, found)]
+    return as_lists[0] != as_lists[1]
+
+
+def _acts_in_training_alone(name: str) -> bool:
+    return any(part in name for part in TRAINING_ALONE)
