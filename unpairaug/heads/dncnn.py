@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unpairaug.networks import make_norm
 from unpairaug.registry import register_head
+from unpairaug.spandrel_layout import dncnn_state
 
 Positive = Annotated[int, Field(ge=1)]
 Depth = Annotated[int, Field(ge=3)]
@@ -60,3 +61,7 @@ class DnCNN(nn.Module):
 
     def forward(self, degraded: Tensor) -> Tensor:
         return degraded - self.noise(degraded)
+
+    def spandrel_state(self) -> dict[str, Tensor]:
+        """The weights as spandrel's DnCNN."""
+        return dncnn_state(self.noise, subtracted=True)

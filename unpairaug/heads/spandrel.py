@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from inspect import Parameter, signature
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import torch
@@ -117,7 +118,8 @@ def _from_scratch(arch: str, parameters: Spec, scale: int) -> ImageModelDescript
         descriptor: Any = known.architecture.load(dict(weights))
     except Exception as error:  # whatever a stranger's constructor raises, it is the parameters that are wrong
         raise UserError(
-            f"head 'spandrel': {arch} cannot be built with {shown(parameters)}: {type(error).__name__}: {error}"
+            f"head 'spandrel': {arch} cannot be built with {shown(parameters)}, or spandrel cannot load it then: "
+            f"{_told(error)}"
         ) from error
     found = descriptor.model.hyperparameters
     lost = [key for key, value in parameters.items() if not _acts_in_training_alone(key) and _differ(value, found[key])]
@@ -161,8 +163,8 @@ def _from_file(checkpoint: str) -> ImageModelDescriptor[nn.Module]:
         ) from error
     except Exception as error:  # pickle, torch, safetensors and architectures raise whatever they like
         raise UserError(
-            f"task.head.checkpoint {checkpoint} cannot be loaded: {type(error).__name__}: {error}; it should hold "
-            f"nothing but the network's weights"
+            f"task.head.checkpoint {checkpoint} cannot be loaded: {_told(error)}; it should hold nothing "
+            f" but the network's weights"
         ) from error
 
 
@@ -199,7 +201,7 @@ def _takes_batches(descriptor: Any, given: object) -> bool:
         except Exception as error:  # as above
             raise UserError(
                 f"head 'spandrel': {given} with its parameters cannot restore an image of {pair.shape[-1]} px: "
-                f"{type(error).__name__}: {error}; see whether its numbers fit each other"
+                f"{_told(error)}; see whether its numbers fit each other"
             ) from error
         try:
             call(model, pair)
@@ -249,6 +251,11 @@ def _spec(network: Any) -> Spec:
     takes = signature(type(network)).parameters.keys() - {"scale"}
     plain = {key: value for key, value in network.hyperparameters.items() if key in takes and _is_plain(value)}
     return {"type": "spandrel", "arch": type(network).__name__, "checkpoint": None, **plain}
+
+
+def _told(error: Exception) -> str:
+    """What an error of another library says, on one line."""
+    return f"{type(error).__name__}: {shorten(str(error), 240)}"
 
 
 def _is_plain(value: object) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from unpairaug.networks import Norm, enlarge, init_gan_weights, make_norm, shuffle_up
 from unpairaug.registry import register_head
+from unpairaug.spandrel_layout import dncnn_state
 
 Positive = Annotated[int, Field(ge=1)]
 Depth = Annotated[int, Field(ge=3)]
@@ -40,6 +41,10 @@ class VDSR(nn.Module):
     def forward(self, degraded: Tensor) -> Tensor:
         enlarged = enlarge(degraded, self.scale)
         return enlarged + self.body(enlarged)
+
+    def spandrel_state(self) -> dict[str, Tensor]:
+        """The weights as spandrel's DnCNN, which restores what was enlarged before."""
+        return dncnn_state(self.body, subtracted=False)
 
 
 @register_head("vdsr_cyclesr")
