@@ -5,7 +5,18 @@ import pytest
 from PIL import Image
 
 from unpairaug.data import ValidationPairs, open_images
-from unpairaug.data.sample import CLEAN, DEGRADED, NOISE_MIDDLE, NOISE_READ, VAL, blur_kernel, camera, optics
+from unpairaug.data.cameras import (
+    CAMERAS,
+    GRAIN_MIDDLE,
+    GRAIN_READ,
+    NOISE_MIDDLE,
+    NOISE_READ,
+    blur_kernel,
+    defocus_kernel,
+    optics,
+    shake_kernel,
+)
+from unpairaug.data.sample import CLEAN, DEGRADED, VAL
 from unpairaug.errors import UserError
 
 SCALES = (1, 2, 3, 4)
@@ -52,28 +63,63 @@ def test_a_point_of_light_stays_in_its_place(scale):
     assert kernel.sum() == pytest.approx(1) and np.array_equal(kernel, kernel[::-1, ::-1])
 
 
+@pytest.mark.parametrize("camera", ["lens", "noise"])  # the blur of shake is in no image the same; its law is below
 @pytest.mark.parametrize("scale", SCALES)
-def test_a_photograph_is_not_shifted_against_its_bicubic_reduction(scale):
+def test_a_photograph_is_not_shifted_against_its_bicubic_reduction(scale, camera):
     from skimage.registration import phase_cross_correlation
 
     clean = open_images("sample", "val_clean", scale)[0]
     height, width = (side // scale for side in clean.shape[:2])
     bicubic = np.asarray(Image.fromarray(clean).resize((width, height), Image.Resampling.BICUBIC))
-    shift, _, _ = phase_cross_correlation(
-        bicubic[..., 1].astype(float), camera(clean, scale, "a")[..., 1].astype(float), upsample_factor=50
-    )
+    seen = CAMERAS[camera](clean, scale, "a")
+    assert seen.shape == bicubic.shape
+    shift, _, _ = phase_cross_correlation(bicubic[..., 1].astype(float), seen[..., 1].astype(float), upsample_factor=50)
     assert np.abs(shift).max() <= 0.06, "pixels of the degraded image"
 
 
-def test_noise_depends_on_the_name_alone_and_grows_with_the_light():
+@pytest.mark.parametrize(
+    ("camera", "middle", "black"), [("lens", NOISE_MIDDLE, NOISE_READ), ("noise", GRAIN_MIDDLE, GRAIN_READ)]
+)
+def test_noise_depends_on_the_name_alone_and_grows_with_the_light(camera, middle, black):
+    see = CAMERAS[camera]
     grey = np.full((240, 240, 3), 128, np.uint8)
-    assert np.array_equal(camera(grey, 2, "a"), camera(grey, 2, "a"))
-    assert not np.array_equal(camera(grey, 2, "a"), camera(grey, 2, "b"))
-    for level, expected in ((128, NOISE_MIDDLE), (0, NOISE_READ)):
-        seen = camera(np.full_like(grey, level), 2, "a")
+    assert np.array_equal(see(grey, 2, "a"), see(grey, 2, "a"))
+    assert not np.array_equal(see(grey, 2, "a"), see(grey, 2, "b"))
+    for level, expected in ((128, middle), (0, black)):
+        seen = see(np.full_like(grey, level), 2, "a")
         # In black half of the noise is cut off at 0: what remains is seen in the root mean square of that half.
         spread = seen.std() if level else np.sqrt(2 * np.mean(seen.astype(float) ** 2))
         assert spread / 255 == pytest.approx(expected, rel=0.1)
+
+
+def test_grain_is_shared_by_neighbours_and_colours_and_the_lens_camera_s_is_not():
+    grey = np.full((240, 240, 3), 128, np.uint8)
+    for camera, correlated in (("lens", False), ("noise", True)):
+        noise = CAMERAS[camera](grey, 1, "a") - 128.0
+        neighbours = np.mean(noise[:, 1:] * noise[:, :-1]) / noise.var()
+        colours = np.corrcoef(noise.reshape(-1, 3).T)[0, 1]
+        assert (neighbours > 0.3 and colours > 0.3) == correlated
+        assert correlated or max(abs(neighbours), abs(colours)) < 0.05
+
+
+@pytest.mark.parametrize("kernel_of", [shake_kernel, defocus_kernel])
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_blur_that_differs_from_image_to_image_keeps_its_centre(kernel_of, scale):
+    random = np.random.RandomState(0)
+    kernels = [kernel_of(random, scale) for _ in range(20)]
+    assert len({kernel.tobytes() for kernel in kernels}) == 20
+    for kernel in kernels:
+        rows, columns = np.indices(kernel.shape) - kernel.shape[0] // 2
+        assert kernel.sum() == pytest.approx(1) and kernel.min() >= 0
+        np.testing.assert_allclose(((rows * kernel).sum(), (columns * kernel).sum()), 0, atol=1e-9)
+
+
+def test_a_source_names_its_camera_and_another_is_refused():
+    lens, noise = (open_images(source, "degraded", 1) for source in ("sample", "sample:noise"))
+    assert lens.names == noise.names and not np.array_equal(lens[0], noise[0])
+    assert np.array_equal(open_images("sample:noise", "clean", 1)[0], open_images("sample", "clean", 1)[0])
+    with pytest.raises(UserError, match=r"'sample:shaek': .*did you mean 'sample:shake'"):
+        open_images("sample:shaek", "clean", 1)
 
 
 def test_borders_are_as_bright_as_the_rest():

@@ -13,7 +13,7 @@ from unpairaug.bridge import Bridge
 from unpairaug.data import UnpairedBatch, UnpairedCrops, ValidationPairs, open_images
 from unpairaug.data.preflight import DataReport, preflight
 from unpairaug.data.sample import Part
-from unpairaug.data.sources import SAMPLE
+from unpairaug.data.sources import is_sample
 from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe
 from unpairaug.registry import tasks, translators
@@ -55,7 +55,7 @@ def open_data(recipe: Recipe) -> TrainingData:
         parts.append("ceiling_clean")
     sets = {part: open_images(source, part, scale) for part in parts if (source := getattr(data, part)) is not None}
     report = preflight(**sets, scale=scale, crop=data.crop)  # type: ignore[arg-type]  # keys are its own names
-    if data.val_clean == SAMPLE and SAMPLE not in (data.clean, data.degraded):
+    if is_sample(data.val_clean) and not (is_sample(data.clean) or is_sample(data.degraded)):
         report.warnings.append(
             "validation measures on the sample photographs, not on yours: give data.val_clean and data.val_degraded, "
             "or null for both"

@@ -13,7 +13,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object, parse_flag_from_env
 
 from unpairaug.data.pairs import ImagePair, ValidationPairs
-from unpairaug.data.sources import SAMPLE, open_images
+from unpairaug.data.sources import SAMPLE, is_sample, open_images
 from unpairaug.errors import UserError
 from unpairaug.metrics import METRICS, default_border, mean_of, measure
 from unpairaug.restore import BICUBIC, Restorer, load_model, restore_image
@@ -78,8 +78,8 @@ def measure_pairs(
 
 def infer_scale(degraded: str, clean: str) -> int:
     """The scale that the first pair's sizes make; whether all pairs agree is for `ValidationPairs` to say."""
-    if SAMPLE in (degraded, clean):
-        return SAMPLE_SCALE
+    if is_sample(degraded):
+        return SAMPLE_SCALE if degraded == SAMPLE else 1
     small, large = open_images(degraded, "val_degraded", 1), open_images(clean, "val_clean", 1)
     twins = {large.stem(i): i for i in range(len(large))}
     for i in range(len(small)):

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+from unpairaug.data.cameras import CAMERAS
 from unpairaug.data.images import FolderImages, ImageSet, MemoryImages
 from unpairaug.data.sample import Part, sample_images
+from unpairaug.errors import UserError
+from unpairaug.options import nearest
 
 SAMPLE = "sample"
-"""The word for the photographs that come with scikit-image; a folder of that name is written `./sample`."""
+"""The word for the photographs that come with scikit-image; a folder of that name is written `./sample`.
+
+`sample:noise` and `sample:shake` are the same seen by another camera (see `CAMERAS`).
+"""
 
 
 def open_images(source: str, part: Part, scale: int) -> ImageSet:
     """The images of one part of the data, from a folder or from the sample.
 
     Args:
-        source: a folder, searched to any depth, or `sample`.
+        source: a folder, searched to any depth, or `sample`, `sample:noise`, `sample:shake`.
         part: which of the sample's sets; a folder is read as it is.
         scale: side of a clean image over the side of its degraded twin; the sample is made for it.
 
     Raises:
-        UserError: there is no such folder, it is a file, or it holds no image.
+        UserError: there is no such folder, it is a file, or it holds no image; or the sample knows no such camera.
     """
-    if source == SAMPLE:
-        return MemoryImages(SAMPLE, sample_images(part, scale))
+    if is_sample(source):
+        return MemoryImages(source, sample_images(part, scale, _camera(source)))
     return FolderImages(source)
+
+
+def is_sample(source: str | None) -> bool:
+    """Whether the source is the sample photographs, whatever their camera."""
+    return source is not None and source.partition(":")[0] == SAMPLE
+
+
+def _camera(source: str) -> str:
+    camera = source.partition(":")[2] or "lens"
+    if camera not in CAMERAS:
+        known = [f"{SAMPLE}:{name}" for name in CAMERAS]
+        near = nearest(source, known)
+        hint = f"did you mean {near!r}?" if near else f"there are {', '.join(known)}"
+        raise UserError(f"{source!r}: the sample photographs were seen by no such camera; {hint}")
+    return camera

@@ -1,0 +1,153 @@
+"""Cameras that training code never sees: they make the degraded side of the sample photographs, and of measurements.
+
+Each is a function of a clean image, the scale and the image's name, so that a set is made alike again and again. None
+shifts the image against its antialiased bicubic reduction: unpaired data could not reveal it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Camera = Callable[[NDArray[np.uint8], int, str], NDArray[np.uint8]]
+"""(H, W, 3) RGB in 8 bits, scale, name -> (H / scale, W / scale, 3) in 8 bits."""
+
+BLUR_SIGMA = (1.0, 0.6)
+"""Standard deviations of the blur along its axes, in pixels of the degraded image."""
+BLUR_ANGLE = 30.0
+"""Degrees from the horizontal to the blur's long axis."""
+NOISE_READ = 2.0 / 255
+"""Standard deviation of the noise in black, in units of the range [0, 1]."""
+NOISE_MIDDLE = 6.0 / 255
+"""The same in middle grey; the variance grows linearly with the light."""
+
+GRAIN = (0.25, 0.5, 0.25)
+"""What the sensor of `noise` mixes of neighbouring pixels, along rows and columns, as demosaicing does."""
+GRAIN_READ = 4.0 / 255
+"""Standard deviation of its noise in black, in units of the range [0, 1]."""
+GRAIN_MIDDLE = 12.0 / 255
+"""The same in middle grey."""
+
+SHAKE_LENGTH = (6.0, 12.0)
+"""Shortest and longest path of a shaken camera, in pixels of the degraded image."""
+DEFOCUS_RADIUS = (1.2, 2.4)
+"""Smallest and largest radius of the disc of an image out of focus, in pixels of the degraded image."""
+SHAKE_NOISE = (1.5 / 255, 3.0 / 255)
+"""Standard deviation of the noise in such images, in black and in middle grey."""
+
+
+def lens(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
+    """What a camera with an imperfect lens sees of a clean image (H, W, 3): (H / scale, W / scale, 3), in 8 bits.
+
+    Its optics, then noise that grows with the light and depends on the image's name alone.
+    """
+    light = optics((clean / 255).astype(np.float32), scale)
+    return _in_8_bits(light + _spread(light, NOISE_READ, NOISE_MIDDLE) * _random(name).standard_normal(light.shape))
+
+
+def noise(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
+    """What a sharp but dim camera sees: strong grain that grows with the light, neighbours and colours correlated."""
+    light = _reduce((clean / 255).astype(np.float32), scale).clip(0, 1)
+    white = _random(name).standard_normal(light.shape)
+    mixed = 0.8 * white + 0.6 * white.mean(axis=2, keepdims=True) * math.sqrt(white.shape[2])  # colours share some
+    for axis in (0, 1):
+        mixed = sum(tap * np.roll(mixed, shift, axis) for tap, shift in zip(GRAIN, (-1, 0, 1), strict=True))
+    return _in_8_bits(light + _spread(light, GRAIN_READ, GRAIN_MIDDLE) * mixed / mixed.std())
+
+
+def shake(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
+    """What a hand-held camera sees: every image with a shake or a defocus of its own, and a little noise."""
+    random = _random(name)
+    kernel = shake_kernel(random, scale) if random.uniform() < 0.5 else defocus_kernel(random, scale)
+    light = _reduce(_blur((clean / 255).astype(np.float32), kernel), scale).clip(0, 1)
+    return _in_8_bits(light + _spread(light, *SHAKE_NOISE) * random.standard_normal(light.shape))
+
+
+CAMERAS: dict[str, Camera] = {"lens": lens, "noise": noise, "shake": shake}
+"""The cameras by the word that a source ends in: `sample:noise`."""
+
+
+def shake_kernel(random: np.random.RandomState, scale: int) -> NDArray[np.float64]:
+    """A hand's path over the clean grid, a walk whose heading drifts: (K, K), K odd, sum 1, centroid in the middle."""
+    steps = 64
+    headings = random.uniform(0, 2 * math.pi) + np.cumsum(random.normal(0, 0.2, steps))
+    length = random.uniform(*SHAKE_LENGTH) * scale
+    path = np.cumsum(length / steps * np.stack([np.sin(headings), np.cos(headings)], axis=1), axis=0)
+    path -= path.mean(axis=0)
+    radius = math.ceil(np.abs(path).max()) + 1
+    kernel = np.zeros((2 * radius + 1, 2 * radius + 1))
+    for row, column in path + radius:  # each point shared among its four pixels, so that the centroid stays
+        top, left = int(row), int(column)
+        down, right = row - top, column - left
+        kernel[top : top + 2, left : left + 2] += np.outer((1 - down, down), (1 - right, right))
+    return kernel / kernel.sum()
+
+
+def defocus_kernel(random: np.random.RandomState, scale: int) -> NDArray[np.float64]:
+    """A disc with a soft edge on the clean grid: (K, K), K odd, sum 1, symmetric about its central pixel."""
+    disc = random.uniform(*DEFOCUS_RADIUS) * scale
+    radius = math.ceil(disc) + 1
+    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    kernel = (disc + 0.5 - np.hypot(rows, columns)).clip(0, 1)
+    return kernel / kernel.sum()
+
+
+def optics(clean: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    """The light on the sensor, (H / scale, W / scale, 3) in [0, 1], from a clean image (H, W, 3) in [0, 1].
+
+    An oblique blur and an antialiased bicubic reduction. The blur is symmetric about its centre, so the pixel grid is
+    that of the bicubic reduction: no shift, which unpaired data could not reveal.
+    """
+    return _reduce(_blur(clean, blur_kernel(scale)), scale).clip(0, 1)
+
+
+def blur_kernel(scale: int) -> NDArray[np.float64]:
+    """The camera's blur on the clean grid: (K, K), K odd, sum 1, symmetric about its central pixel."""
+    long, short = (sigma * scale for sigma in BLUR_SIGMA)
+    radius = math.ceil(4 * long)
+    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    angle = math.radians(BLUR_ANGLE)
+    along = columns * math.cos(angle) + rows * math.sin(angle)
+    across = rows * math.cos(angle) - columns * math.sin(angle)
+    kernel = np.exp(-0.5 * ((along / long) ** 2 + (across / short) ** 2))
+    return kernel / kernel.sum()
+
+
+def _blur(image: NDArray[np.float32], kernel: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The image convolved with the kernel, its borders mirrored."""
+    margin = kernel.shape[0] // 2
+    padded = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
+    height, width = padded.shape[:2]
+    spread = np.zeros((height, width))
+    spread[: 2 * margin + 1, : 2 * margin + 1] = kernel
+    transfer = np.fft.rfft2(np.roll(spread, (-margin, -margin), axis=(0, 1)))  # the kernel's centre at the origin
+    # The transform's wrapping round reaches no further than the margin, which is cut off.
+    blurred = np.fft.irfft2(np.fft.rfft2(padded, axes=(0, 1)) * transfer[:, :, None], (height, width), axes=(0, 1))
+    return blurred[margin : height - margin, margin : width - margin].astype(np.float32)
+
+
+def _reduce(image: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    """Antialiased bicubic at 1/scale, cell centres on cell centres; no rounding on the way."""
+    target = (image.shape[1] // scale, image.shape[0] // scale)
+    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(image, 2, 0)]
+    return np.stack([np.asarray(plane.resize(target, Image.Resampling.BICUBIC)) for plane in planes], axis=2)
+
+
+def _random(name: str) -> np.random.RandomState:
+    """Numbers that depend on the name alone."""
+    # RandomState's numbers are frozen for ever (NumPy's NEP 19); those of default_rng may change between releases.
+    return np.random.RandomState(crc32(name.encode()))
+
+
+def _spread(light: NDArray[np.float32], black: float, middle: float) -> NDArray[np.float64]:
+    """Standard deviation of the noise at each pixel, its variance growing linearly with the light."""
+    return np.sqrt((middle**2 - black**2) / 0.5 * light + black**2)
+
+
+def _in_8_bits(seen: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return (seen * 255).round().clip(0, 255).astype(np.uint8)
