@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from unpairaug.checkpoint import checkpoints, load_checkpoint, load_optimizer, optimizer_tensors, save_checkpoint
+from unpairaug.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from unpairaug.errors import UserError
 
 
@@ -58,36 +58,6 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
         (path / "state.json").write_text("{")
     with pytest.raises(UserError, match=r"step_5 is not a whole checkpoint.*train\.resume"):
         load_checkpoint(path)
-
-
-def test_an_optimizer_goes_on_from_its_tensors():
-    def make():
-        torch.manual_seed(0)
-        layer = torch.nn.Linear(2, 2)
-        return layer, torch.optim.Adam([{"params": [layer.weight], "name": "a"}, {"params": [layer.bias], "lr": 0.1}])
-
-    def step(layer, optimizer):
-        optimizer.zero_grad()
-        layer(torch.ones(1, 2)).square().sum().backward()
-        optimizer.step()
-
-    (layer, optimizer), (other, resumed) = make(), make()
-    step(layer, optimizer)
-    tensors = optimizer_tensors(optimizer)
-    other.load_state_dict(layer.state_dict())
-    load_optimizer(resumed, {k: v.clone() for k, v in tensors.items()})
-    step(layer, optimizer)
-    step(other, resumed)
-    assert all(torch.equal(p, q) for p, q in zip(layer.parameters(), other.parameters(), strict=True))
-
-
-def test_moments_lie_in_memory_as_their_weights_do():
-    layer = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(layer.parameters(), fused=True)
-    layer(torch.ones(1, 3, 4, 4)).sum().backward()
-    optimizer.step()
-    load_optimizer(optimizer, {k: v.contiguous() for k, v in optimizer_tensors(optimizer).items()})
-    assert optimizer.state[layer.weight]["exp_avg"].stride() == layer.weight.stride()
 
 
 def test_putting_an_earlier_checkpoint_to_use_again_hides_the_later_ones(tmp_path):

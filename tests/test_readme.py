@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from unpairaug.commands import main
+from unpairaug.optimizer_sections import LR_SCHEDULES
 from unpairaug.recipe import Recipe, load_recipe
 from unpairaug.recipe_yaml import parse
 from unpairaug.registry import Registry, heads, tasks, translators
@@ -150,8 +151,17 @@ def agree(documented: dict[str, str], known: dict[str, FieldInfo]) -> None:
 
 def test_the_recipe_reference_has_every_key_with_its_default_and_no_other():
     sections = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8").split("\n## ")
-    documented = reference("\n## ".join(s for s in sections if not s.startswith(("Task", "Translator"))))
+    documented = reference(
+        "\n## ".join(s for s in sections if not s.startswith(("Task", "Translator", "Learning rates")))
+    )
     agree(documented, {key: field for key, field in fields(Recipe) if key not in ("task", "translator")})
+
+
+def test_the_recipe_reference_has_every_option_of_every_learning_rate_schedule_and_no_other():
+    rows = reference(sections(ROOT / "docs" / "recipes.md", "Learning rates"))
+    assert rows.pop("lr_schedule.type") == ""
+    known = [dict(fields(kind, "lr_schedule.")) for kind in LR_SCHEDULES.values()]
+    agree(rows, {key: field for options in known for key, field in options.items() if not key.endswith(".type")})
 
 
 @pytest.mark.parametrize(

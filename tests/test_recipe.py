@@ -151,8 +151,8 @@ def test_bare_words_are_read_as_yaml_1_2_reads_them(text: str, value: Any):
 
 
 def test_an_exponent_is_a_number_in_a_recipe(load: Load):
-    recipe = load(RECIPE + "  head_lr: 1e-4\n", "train.translator_lr=2e-4", "train.steps=1e3")
-    assert (recipe.train.head_lr, recipe.train.translator_lr, recipe.train.steps) == (1e-4, 2e-4, 1000)
+    recipe = load(RECIPE + "  clip: 1e-4\n", "optimizer.head.lr=2e-4", "train.steps=1e3")
+    assert (recipe.train.clip, recipe.optimizer.head.lr, recipe.train.steps) == (1e-4, 2e-4, 1000)
 
 
 def test_an_unknown_key_is_named_with_its_place_and_the_nearest(refused: Callable[..., str]):
@@ -194,6 +194,20 @@ def test_a_scale_that_the_head_cannot_do_is_refused(refused: Callable[..., str])
     assert "given 6, should be 1, 2, 3 or 4" in refused(RECIPE, "task.scale=6")
 
 
+@pytest.mark.parametrize(
+    ("key", "home"),
+    [
+        ("translator_lr", "optimizer.generator.lr"),
+        ("discriminator_lr", "optimizer.discriminator.lr"),
+        ("head_lr", "optimizer.head.lr"),
+        ("betas", "optimizer.generator.betas"),
+        ("head_betas", "optimizer.head.betas"),
+    ],
+)
+def test_what_optimisers_take_is_sent_to_their_section(refused: Callable[..., str], key: str, home: str):
+    assert refused(RECIPE + f"  {key}: 1\n") == f"r.yaml:14:3: train.{key}: unknown key; did you mean {home!r}?"
+
+
 def test_a_repeated_key_is_refused_with_both_places(refused: Callable[..., str]):
     message = refused(RECIPE + "  steps: 5\ntrain: {}\n")
     assert message == (
@@ -229,12 +243,12 @@ def test_what_is_no_recipe_is_refused_with_its_place(refused: Callable[..., str]
         ("train.steps=5 epoch s", "'200 epochs'"),
         ("train.steps=true", "given true"),
         ("train.steps=.inf", "whole number"),
-        ("train.head_lr=0", "greater than 0"),
-        ("train.head_lr=true", "given true, should be a number"),
-        ("train.head_lr='1e-4'", "given '1e-4', should be a number"),
+        ("optimizer.head.lr=0", "greater than 0"),
+        ("optimizer.head.lr=true", "given true, should be a number"),
+        ("optimizer.head.lr='1e-4'", "given '1e-4', should be a number"),
         ("train.ema=1", "less than 1"),
-        ("train.betas=[0.5]", "train.betas"),
-        ("train.betas=[0.5, 1.0]", "less than 1"),
+        ("optimizer.head.betas=[0.5]", "optimizer.head.betas"),
+        ("optimizer.head.betas=[0.5, 1.0]", "less than 1"),
         ("train.clip=0", "greater than 0"),
         ("train.log_every=0", "greater than or equal to 1"),
         ("train.seed=1.5", "whole number"),
@@ -406,7 +420,8 @@ def test_a_recipe_written_as_yaml_loads_to_an_equal_one(
         "schedule": {"translator_warmup": warmup},
         "bridge": {"strength": sorted(ends)},
         "data": {"clean": clean, "degraded": "sample"},
-        "train": {"steps": 200 if isinstance(warmup, int) else "99 epochs", "head_lr": lr},
+        "train": {"steps": 200 if isinstance(warmup, int) else "99 epochs"},
+        "optimizer": {"head": {"lr": lr, "lr_schedule": {"type": "cosine", "warmup": warmup}}},
         "output_dir": "runs/a",
     }
     recipe = Recipe.model_validate(values)

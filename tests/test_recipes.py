@@ -42,6 +42,10 @@ def test_the_paper_recipe_carries_the_seed_systems_settings():
     schedule = make_schedule(recipe.resolve(steps_per_epoch=10))
     assert (schedule.translator_warmup, schedule.head_warmup, schedule.lr_decay, schedule.steps) == (50, 10, 1000, 2000)
     train = recipe.train
-    assert (train.translator_lr, train.discriminator_lr, train.head_lr) == (2e-4, 2e-4, 1e-4)
+    assert {kind: (how.type, how.lr, how.betas) for kind, how in recipe.optimizer} == {
+        "generator": ("adam", 2e-4, (0.5, 0.999)),
+        "discriminator": ("adam", 2e-4, (0.5, 0.999)),
+        "head": ("adam", 1e-4, (0.5, 0.999)),
+    }
     assert (train.lambda_task, train.clip, recipe.schedule.feedback) == (1000.0, 50.0, 1.0)
     assert (recipe.data.crop, recipe.data.batch_size) == (480, 64)

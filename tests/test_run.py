@@ -41,7 +41,8 @@ def metrics(folder: Path, split: str) -> list[dict]:
 
 
 def test_two_processes_with_half_the_batch_end_where_one_does(tmp_path):
-    options = ["smoke", CYCLEGAN, "train.steps=6", "schedule={}"]
+    adamw = "optimizer.head={type: adamw, lr_schedule: cosine}"  # beside adam for the others
+    options = ["smoke", CYCLEGAN, "train.steps=6", "schedule={}", adamw]
     one = run(*options, "data.batch_size=4", "output_dir=one", cwd=tmp_path)
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
     two = run(*options, "data.batch_size=2", "output_dir=two", cwd=tmp_path, launcher=torchrun)

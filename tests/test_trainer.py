@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from unpairaug.bridge import Bridge
 from unpairaug.checkpoint import load_checkpoint, save_checkpoint
 from unpairaug.data import UnpairedBatch
+from unpairaug.optimizer_sections import OptimizerSection
 from unpairaug.recipe import TrainSection
 from unpairaug.registry import tasks, translators
 from unpairaug.schedule import Schedule
@@ -21,14 +22,22 @@ STOCHASTIC = {"type": "stochastic_cyclegan", "width": 4, "depth": 3, "ndf": 4, "
 TRANSLATORS = [CYCLEGAN, STOCHASTIC, {"type": "bicubic"}]
 
 
-def make_trainer(translator: dict = CYCLEGAN, schedule: Schedule = Schedule(steps=100), **train) -> JointTrainer:  # noqa: B008
+ADAM = {kind: {"lr": 1e-2} for kind in OptimizerSection.model_fields}
+
+
+def make_trainer(
+    translator: dict = CYCLEGAN,
+    schedule: Schedule = Schedule(steps=100),  # noqa: B008
+    optimizer: dict = ADAM,
+    **train,
+) -> JointTrainer:
     torch.manual_seed(0)
     task = tasks.build({"type": "sr", "scale": 2, "head": {"type": "vdsr", "depth": 3, "width": 4}})
     for layer in task.modules():  # VDSR starts as plain enlargement: wake it up
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.normal_(layer.weight, std=0.1)
-    options = TrainSection(**{"steps": 100, "translator_lr": 1e-2, "discriminator_lr": 1e-2, "head_lr": 1e-2, **train})
-    return JointTrainer(Accelerator(cpu=True), translators.build(translator), task, Bridge(), schedule, options)
+    options, how = TrainSection(steps=100, **train), OptimizerSection.model_validate({**ADAM, **optimizer})
+    return JointTrainer(Accelerator(cpu=True), translators.build(translator), task, Bridge(), schedule, options, how)
 
 
 def make_batch(first: int = 0, size: int = 4) -> UnpairedBatch:
@@ -149,11 +158,27 @@ def test_the_average_is_the_running_average_of_the_weights():
     assert torch.allclose(trainer.ema_task.head.body[0].weight, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("translator", TRANSLATORS, ids=lambda spec: spec["type"])
-def test_a_trainer_goes_on_bit_for_bit_from_its_checkpoint(translator, tmp_path):
+OPTIMIZERS = {
+    "adam": {},
+    "momentum": {kind: {"type": "sgd", "lr": 1e-2, "weight_decay": 1e-2} for kind in ADAM},
+    "steps counted in the group": {"head": {"type": "adan", "lr_schedule": {"type": "cosine", "warmup": 2}}},
+    "lookahead, half precision, orthogonal": {
+        "generator": {"type": "lookahead_lion", "lr": 1e-4},
+        "discriminator": {"type": "adafactorbv", "momentum": 0.9},
+        "head": {"type": "muon", "lr_schedule": {"type": "step", "decay": 3}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("translator", "optimizer"),
+    [*((translator, {}) for translator in TRANSLATORS), *((STOCHASTIC, how) for how in list(OPTIMIZERS.values())[1:])],
+    ids=[*(spec["type"] for spec in TRANSLATORS), *list(OPTIMIZERS)[1:]],
+)
+def test_a_trainer_goes_on_bit_for_bit_from_its_checkpoint(translator, optimizer, tmp_path):
     translator = {**translator, **({"pool_size": 8} if "pool_size" in translator else {})}
-    batches = [make_batch(4 * i) for i in range(8)]
-    never_stopped, stopped, resumed = (make_trainer(translator) for _ in range(3))
+    batches, schedule = [make_batch(4 * i) for i in range(8)], Schedule(steps=8, head_warmup=2, lr_decay=4)
+    never_stopped, stopped, resumed = (make_trainer(translator, schedule, optimizer) for _ in range(3))
     for step, batch in enumerate(batches):
         never_stopped.train_step([batch], step)
         if step < 4:
@@ -162,6 +187,7 @@ def test_a_trainer_goes_on_bit_for_bit_from_its_checkpoint(translator, tmp_path)
     resumed.load_state(*load_checkpoint(tmp_path / "step_4"))
     for step, batch in enumerate(batches[4:], 4):
         resumed.train_step([batch], step)
+    assert never_stopped.state()[1] == resumed.state()[1]
     expected, found = never_stopped.state()[0], resumed.state()[0]
     for file in expected:
         assert expected[file].keys() == found[file].keys()
@@ -170,12 +196,23 @@ def test_a_trainer_goes_on_bit_for_bit_from_its_checkpoint(translator, tmp_path)
 
 
 def test_learning_rates_and_betas_are_the_recipes_also_after_a_resume(tmp_path):
-    trainer, other = make_trainer(head_lr=1e-2), make_trainer(head_lr=1e-5)
+    trainer, other = make_trainer(), make_trainer(optimizer={"head": {"lr": 1e-5, "betas": [0.1, 0.2]}})
     trainer.train_step([make_batch()], 0)
     save_checkpoint(tmp_path, 1, *trainer.state(), keep=1)
     other.load_state(*load_checkpoint(tmp_path / "step_1"))
     other.train_step([make_batch(4)], 1)
-    assert [group["lr"] for group in other.adam.param_groups if group["name"] == "head"] == [1e-5]
+    head = next(group for group in other.optimizer.param_groups if group["name"] == "head")
+    assert (head["lr"], head["betas"]) == (1e-5, (0.1, 0.2))
+
+
+def test_weight_decay_may_begin_with_a_resume(tmp_path):
+    trainer, other = make_trainer(), make_trainer(optimizer={"head": {"lr": 1e-2, "weight_decay": 0.1}})
+    trainer.train_step([make_batch()], 0)
+    save_checkpoint(tmp_path, 1, *trainer.state(), keep=1)
+    other.load_state(*load_checkpoint(tmp_path / "step_1"))
+    before, after = trainer.state()[0]["optimizer"], other.state()[0]["optimizer"]
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
 
 
 def test_a_translator_without_networks_passes_its_warm_up():

@@ -19,6 +19,7 @@ from unpairaug.errors import UserError
 from unpairaug.loop import to_device
 from unpairaug.losses import cycle_loss, gan_loss, identity_loss
 from unpairaug.memory import PeakMemory
+from unpairaug.optimizer_sections import NetworkOptimizer, OptimizerSection
 from unpairaug.recipe import Recipe
 from unpairaug.trainer import JointTrainer
 
@@ -50,20 +51,18 @@ class ReferenceStep:
     the head runs again, on the same fake, for its own update. Four optimisers, full precision, plain memory format.
     """
 
-    def __init__(self, trainer: JointTrainer) -> None:
+    def __init__(self, trainer: JointTrainer, optimizer: OptimizerSection) -> None:
         translator: Any = trainer.translator
         if not hasattr(translator, "lambda_identity"):
             raise UserError(f"translator {translator.config['type']!r} is not CycleGAN, which the reference step is of")
+        if {spec.type for _, spec in optimizer} != {"adam"}:
+            raise UserError("the reference step is Adam's: measure with `type: adam` for every network in `optimizer`")
         self.translator, self.task, self.train = translator, trainer.task, trainer.train
         for network in trainer.networks.values():
             network.to(memory_format=torch.contiguous_format)
-        train, discriminators = self.train, translator.discriminators
-        adam = torch.optim.Adam
-        self.opt_g = adam(translator.generators.parameters(), train.translator_lr, betas=train.betas)
-        self.opt_d = {
-            name: adam(d.parameters(), train.discriminator_lr, betas=train.betas) for name, d in discriminators.items()
-        }
-        self.opt_head = adam(self.task.parameters(), train.head_lr, betas=train.head_betas)
+        self.opt_g = _adam(translator.generators, optimizer.generator)
+        self.opt_d = {name: _adam(d, optimizer.discriminator) for name, d in translator.discriminators.items()}
+        self.opt_head = _adam(self.task, optimizer.head)
 
     def __call__(self, batch: UnpairedBatch) -> None:
         clean, real, _ = batch
@@ -133,7 +132,7 @@ def reference_step(trainer: JointTrainer, recipe: Recipe) -> Step:
     """The reference step on the same networks and images."""
     batch = random_batch(trainer, recipe)
     plain = UnpairedBatch(batch.clean.contiguous(), batch.degraded.contiguous(), batch.index)
-    step = ReferenceStep(trainer)
+    step = ReferenceStep(trainer, recipe.optimizer)
     return lambda: step(plain)
 
 
@@ -182,6 +181,10 @@ def peak_memory(kind: str, recipe: Recipe, steps: int = 3) -> int:
 def _in_a_process(kind: str, recipe: Recipe) -> int:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(peak_memory, (kind, recipe))
+
+
+def _adam(network: nn.Module, spec: NetworkOptimizer) -> torch.optim.Adam:
+    return torch.optim.Adam(network.parameters(), lr=spec.lr, weight_decay=spec.weight_decay, **spec.options())
 
 
 def _trainer(recipe: Recipe) -> JointTrainer:

@@ -95,7 +95,8 @@ def build_trainer(recipe: Recipe, accelerator: Accelerator) -> JointTrainer:
     Each part's weights follow from the seed alone, so that the same head starts alike under every translator.
 
     Raises:
-        UserError: the crop is too small for the translator, or the task's scale is not the recipe's.
+        UserError: the crop is too small for the translator, the task's scale is not the recipe's, or an optimiser
+            cannot do its work.
     """
     set_seed(recipe.train.seed)
     translator = translators.build(recipe.translator)
@@ -103,7 +104,7 @@ def build_trainer(recipe: Recipe, accelerator: Accelerator) -> JointTrainer:
     task = tasks.build(recipe.task)
     _refuse_what_does_not_fit(recipe, translator, task)
     bridge = Bridge(**recipe.bridge.model_dump())
-    return JointTrainer(accelerator, translator, task, bridge, make_schedule(recipe), recipe.train)
+    return JointTrainer(accelerator, translator, task, bridge, make_schedule(recipe), recipe.train, recipe.optimizer)
 
 
 def make_schedule(recipe: Recipe) -> Schedule:

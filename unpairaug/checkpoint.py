@@ -9,7 +9,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from unpairaug.errors import UserError
@@ -65,30 +64,6 @@ def checkpoints(folder: Path, after: int = -1) -> list[Path]:
     """The checkpoints of a run behind step `after`, oldest first."""
     steps = {int(m[1]): p for p in folder.glob("step_*") if (m := re.fullmatch(r"step_(\d+)", p.name))}
     return [steps[n] for n in sorted(steps) if n > after]
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
-    """An optimiser's state as named tensors. Learning rates and the like are the recipe's to say."""
-    state = optimizer.state_dict()["state"]
-    return {f"{i}.{name}": value for i, values in state.items() for name, value in values.items()}
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Give an optimiser the state that `optimizer_tensors` took; its parameter groups stay as they are.
-
-    A file holds contiguous tensors. Fused optimisers read a moment in the memory layout of its parameter, so each gets
-    that layout back: with another one it would be paired with the wrong weights.
-    """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state: dict[int, Tensors] = {}
-    for key, value in tensors.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    for parameter in parameters:
-        for name, value in optimizer.state[parameter].items():
-            if value.shape == parameter.shape:
-                optimizer.state[parameter][name] = torch.empty_like(parameter).copy_(value)
 
 
 def _sync(path: Path) -> None:

@@ -124,11 +124,9 @@ class TrainingLoop:
 
     def course(self, step: int) -> dict[str, float]:
         """Where the schedule stands at a step, and how fast the run is."""
-        schedule = self.trainer.schedule
         return {
-            "lr_factor_head": schedule.lr_factor(step, schedule.steps),
-            "lr_factor_translator": schedule.lr_factor(step, schedule.translator_end),
-            "feedback": schedule.feedback_at(step),
+            **{f"lr_{kind}": lr for kind, lr in self.trainer.learning_rates(step).items()},
+            "feedback": self.trainer.schedule.feedback_at(step),
             "steps_per_second": self.progress.steps_per_second,
         }
 

@@ -10,9 +10,11 @@ from typing import Any
 from pydantic import ValidationError, model_validator
 
 from unpairaug.errors import UserError
+from unpairaug.optimizer_sections import SOME, OptimizerSection
 from unpairaug.options import UNKNOWN_KEY, Mistake, Path, Section, dotted, mistakes, nearest, refusal
 from unpairaug.recipe_sections import (
     LENGTH,
+    LENGTHS,
     BridgeSection,
     DataSection,
     ScheduleSection,
@@ -37,6 +39,7 @@ class Recipe(Section):
     """What learns the degradation: `type` and the options of that class."""
     bridge: BridgeSection = BridgeSection()
     schedule: ScheduleSection = ScheduleSection()
+    optimizer: OptimizerSection = OptimizerSection()
     data: DataSection
     train: TrainSection
     output_dir: Source
@@ -48,10 +51,8 @@ class Recipe(Section):
         Raises:
             UserError: the lengths turn out to contradict each other.
         """
-        values = self.model_dump()
         steps = in_steps(self.train.steps, steps_per_epoch, steps=0)
-        for name, key in _LENGTHS:
-            values[name][key] = in_steps(values[name][key], steps_per_epoch, steps)
+        values = _with_lengths(self, lambda length: in_steps(length, steps_per_epoch, steps))
         return _checked(values, lambda path: "")
 
     @model_validator(mode="after")
@@ -62,9 +63,11 @@ class Recipe(Section):
 
 
 _SECTIONS = {"bridge": BridgeSection, "schedule": ScheduleSection, "data": DataSection, "train": TrainSection}
-_FIELDS = {(name, key): field for name, section in _SECTIONS.items() for key, field in section.model_fields.items()}
-_LENGTHS = [path for path, field in _FIELDS.items() if LENGTH in field.metadata]
-_HOMES = {key: f"{name}.{key}" for name, key in _FIELDS}
+_HOMES = {key: f"{name}.{key}" for name, section in _SECTIONS.items() for key in section.model_fields}
+_HOMES |= {
+    f"{kind}_{key}": f"optimizer.{kind}.{key}" for kind in OptimizerSection.model_fields for key in ("lr", "betas")
+}
+_HOMES |= {"translator_lr": "optimizer.generator.lr", "betas": "optimizer.generator.betas"}
 
 
 def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -129,6 +132,8 @@ def _checked(values: dict[str, Any], place: Callable[[Path], str]) -> Recipe:
 def _with_home(path: Path, sentence: str) -> str:
     """The sentence; where it calls a key unknown that belongs to another section, that section's."""
     home = _HOMES.get(str(path[-1])) if sentence.startswith(UNKNOWN_KEY) else None
+    if home and home.startswith(f"{path[0]}."):
+        return sentence
     return f"{UNKNOWN_KEY}; did you mean {home!r}?" if home else sentence
 
 
@@ -162,6 +167,24 @@ def _contradictions(recipe: Recipe) -> Iterator[Mistake]:
         yield Mistake(("schedule",), f"{said} are longer than train.steps {steps}")
     if is_longer((schedule.lr_decay,), steps):
         yield Mistake(("schedule", "lr_decay"), f"{schedule.lr_decay} is longer than train.steps {steps}")
+    for kind, network in recipe.optimizer:
+        if network.lr_schedule and is_longer((warmup := network.lr_schedule.warmup,), steps):
+            path = ("optimizer", kind, "lr_schedule", "warmup")
+            yield Mistake(path, f"{warmup} is longer than train.steps {steps}")
+
+
+def _with_lengths(section: Section, convert: Callable[[int | str], int]) -> dict[str, Any]:
+    """The section's values, with every length in it and in its sections converted."""
+    values = section.model_dump()
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
+        if isinstance(value, Section):
+            values[key] = _with_lengths(value, convert)
+        elif LENGTH in field.metadata:
+            values[key] = max(convert(value), 1 if SOME in field.metadata else 0)
+        elif LENGTHS in field.metadata:
+            values[key] = [convert(length) for length in value]
+    return values
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

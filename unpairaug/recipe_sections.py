@@ -68,6 +68,8 @@ def _whole_run(length: int | str) -> int | str:
 
 LENGTH = BeforeValidator(_length)
 """Marks the fields that `Recipe.resolve` turns into steps."""
+LENGTHS = "lengths"
+"""Marks those that hold several lengths."""
 Length = Annotated[int | str, LENGTH]
 """Steps, passes over the clean images, or a share of the run: 1200, "200 epochs", "30%"."""
 Range = Annotated[float | tuple[float, float], BeforeValidator(_range)]
@@ -135,22 +137,12 @@ class DataSection(Section):
 
 
 class TrainSection(Section):
-    """The optimisation, and what is written on the way; intervals are in steps."""
+    """The course of the run, and what is written on the way; intervals are in steps."""
 
     steps: Annotated[Length, AfterValidator(_whole_run)]
     """Length of the run; a step is one update of every network in play."""
     seed: Annotated[Whole, Field(ge=0)] = 0
     """Decides initial weights, the order of the data, and every draw."""
-    translator_lr: Rate = 2e-4
-    """Adam's learning rate for the generators."""
-    discriminator_lr: Rate = 2e-4
-    """Adam's learning rate for the discriminators."""
-    head_lr: Rate = 1e-4
-    """Adam's learning rate for the head."""
-    betas: tuple[Decay, Decay] = (0.5, 0.999)
-    """Adam's betas for generators and discriminators."""
-    head_betas: tuple[Decay, Decay] = (0.9, 0.999)
-    """Adam's betas for the head."""
     lambda_task: Weight = 1.0
     """Weight of the task loss."""
     clip: Rate | None = None

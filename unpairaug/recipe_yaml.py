@@ -18,7 +18,9 @@ _REMEDIES = {
     "mapping values are not allowed": "quote a value that holds ': '",
     "could not find expected ':'": "is a ':' missing after a key?",
 }
-_COMPONENTS = ("task", "translator")
+_COMPONENTS = ("task", "translator", "optimizer")
+_KEPT: dict[Any, tuple[str, ...]] = {("task", 1): ("scale",), ("optimizer", 2): ("lr", "lr_schedule")}
+"""What a component of another type keeps of the old one's options, by first key and depth: it belongs to the run."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -81,7 +83,7 @@ class Document:
         """Set what a `dotted.key=value` says; the value is YAML.
 
         Another `type` for a component drops the options that the file gave to the old one. Those set by overrides stay,
-        and so does the task's `scale`, which belongs to the data.
+        and so do the task's `scale` and an optimiser's `lr` and `lr_schedule`.
 
         Raises:
             UserError: the text has another form, or goes into a value that has no keys.
@@ -123,8 +125,8 @@ class Document:
         self.overrides[path] = value, text
 
     def _forget_options(self, path: Path, section: dict[str, Any]) -> None:
-        """Leave the component only what overrides gave it, and a task its scale."""
-        kept = {"scale": section["scale"]} if path == ("task",) and "scale" in section else {}
+        """Leave the component only what overrides gave it, and what is not of its type: see `_KEPT`."""
+        kept = {key: section[key] for key in _KEPT.get((path[0], len(path)), ()) if key in section}
         section.clear()
         section.update(kept)
         for known, (value, text) in list(self.overrides.items()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 USAGE = "usage: accelerate launch -m unpairaug.run RECIPE [dotted.key=value …]"
 
-MUST_NOT_CHANGE = ("task.", "translator.", "train.seed")
-"""Where a recipe must equal that of the checkpoint it goes on from."""
+MUST_NOT_CHANGE = re.compile(
+    r"(task|translator)\.|train\.seed$|optimizer\.\w+\.(?!(lr|lr_schedule|betas|eps|weight_decay)\b)"
+)
+"""Where a recipe must equal that of the checkpoint it goes on from: its networks, and what optimisers remember."""
 MAY_CHANGE = ("output_dir", "train.resume", "data.num_workers")
 """What changes nothing of a run."""
 
@@ -86,7 +89,7 @@ def resume(recipe: Recipe, trainer: JointTrainer, run: RunFolder) -> int:
     files, state = load_checkpoint(path)
     changed = differences(Recipe.model_validate(state["recipe"]), recipe)
     told = [f"{key}: {before!r} → {now!r}" for key, (before, now) in changed.items() if key not in MAY_CHANGE]
-    if any(key.startswith(MUST_NOT_CHANGE) for key in changed):
+    if any(MUST_NOT_CHANGE.match(key) for key in changed):
         raise UserError(
             f"{path} is of another run, so it cannot be continued: {'; '.join(told)}; give another output_dir"
         )

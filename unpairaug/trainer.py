@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from unpairaug.bridge import Bridge
-from unpairaug.checkpoint import Tensors, load_optimizer, optimizer_tensors
+from unpairaug.checkpoint import Tensors
 from unpairaug.data import UnpairedBatch
+from unpairaug.learning_rates import learning_rates
 from unpairaug.losses import Losses
+from unpairaug.optimizer_sections import OptimizerSection
+from unpairaug.optimizers import NetworkOptimizers, kind_of
 from unpairaug.recipe import TrainSection
 from unpairaug.rng import Rng, sample_rng
 from unpairaug.schedule import Phase, Schedule
@@ -28,8 +31,8 @@ class JointTrainer:
     """The head learns on degraded images as they are made, and what it finds hard flows back into the translator.
 
     One forward and one backward pass of the head serve both its own update and the translator's feedback. All networks
-    are updated together from the same state by one optimiser, which keeps a parameter group for each: so there is one
-    gradient scaler, and one count of accumulated batches, whatever the number of networks.
+    are updated together from the same state by one optimiser, or by several that step as one: so there is one gradient
+    scaler, and one count of accumulated batches, whatever the number of networks.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class JointTrainer:
         bridge: Bridge,
         schedule: Schedule,
         train: TrainSection,
+        optimizer: OptimizerSection,
     ) -> None:
         self.accelerator, self.train = accelerator, train
         self.translator, self.task = translator.to(accelerator.device), task.to(accelerator.device)
@@ -52,9 +56,10 @@ class JointTrainer:
         for network in self.networks.values():
             # Convolutions alone: other weights may have a dimension more.
             nn.utils.convert_conv2d_weight_memory_format(network.train(), torch.channels_last)
-        self.adam = self._adam()
+        self.optimizers = NetworkOptimizers(self.networks, optimizer, accelerator.device)
+        self.rates = learning_rates(optimizer, schedule)
         # Under accelerate, stepping and zeroing go through the gradient scaler of fp16.
-        self.optimizer = accelerator.prepare_optimizer(self.adam)
+        self.optimizer = accelerator.prepare_optimizer(self.optimizers.optimizer)
         self.learned = nn.ModuleList([translator.generators, task])
         self.average = AveragedModel(self.learned, multi_avg_fn=get_ema_multi_avg_fn(train.ema))
         generators, self.ema_task = cast("tuple[nn.ModuleDict, Task]", tuple(self.average.module.children()))
@@ -111,12 +116,14 @@ class JointTrainer:
         if self.train.clip is not None:
             for network in self.networks.values():
                 nn.utils.clip_grad_norm_(network.parameters(), self.train.clip)
-        for group in self.adam.param_groups:
-            end = self.schedule.steps if group["name"] == "head" else self.schedule.translator_end
-            group["lr"] = group["initial_lr"] * self.schedule.lr_factor(step, end)
+        self.optimizers.set_learning_rates(self.learning_rates(step))
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.average.update_parameters(self.learned)
+
+    def learning_rates(self, step: int) -> dict[str, float]:
+        """The learning rate at a step of each kind of network that there is."""
+        return {kind: self.rates[kind](step) for kind in dict.fromkeys(map(kind_of, self.networks))}
 
     def average_gradients(self) -> None:
         """One all-reduce over the gradients of all networks, and over the running statistics of batch norm.
@@ -143,42 +150,28 @@ class JointTrainer:
         Collective: every process must call it. There are no random states in it, since every draw follows from the seed
         and the step.
         """
+        moments, counts = self.optimizers.state()
         files = {
             "translator": self.translator.state_dict(),
             "task": self.task.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": optimizer_tensors(self.adam),
+            "optimizer": moments,
             "memory": {name: self.accelerator.gather(rows) for name, rows in self.translator.memory().items()},
         }
         scaler = self.accelerator.scaler
-        return files, {"scaler": scaler.state_dict() if scaler else None}
+        return files, {"scaler": scaler.state_dict() if scaler else None, "optimizer": counts}
 
     def load_state(self, files: dict[str, Tensors], state: dict[str, Any]) -> None:
         """Take back what `state` gave, on any number of processes that shares the global batch evenly."""
         self.translator.load_state_dict(files["translator"])
         self.task.load_state_dict(files["task"])
         self.average.load_state_dict(files["average"])
-        load_optimizer(self.adam, files["optimizer"])
+        self.optimizers.load_state(files["optimizer"], state["optimizer"])
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
         mine = {name: rows.chunk(ranks)[rank].to(self.accelerator.device) for name, rows in files["memory"].items()}
         self.translator.load_memory(mine)
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-
-    def _adam(self) -> torch.optim.Optimizer:
-        train = self.train
-        settings = {
-            "generator": {"lr": train.translator_lr, "betas": train.betas},
-            "discriminator": {"lr": train.discriminator_lr, "betas": train.betas},
-            "head": {"lr": train.head_lr, "betas": train.head_betas},
-        }
-        groups = [
-            {"params": list(network.parameters()), "name": name, **settings[name.partition("_")[0]]}
-            for name, network in self.networks.items()
-        ]
-        for group in groups:
-            group["initial_lr"] = group["lr"]
-        return torch.optim.Adam(groups, fused=True)
 
 
 def _with_generators(translator: Translator, generators: nn.ModuleDict) -> Translator:

@@ -1,0 +1,153 @@
+"""What an optimiser remembers, as named tensors and plain values that a checkpoint can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+Names = Mapping[Any, str]
+"""A unique name of each parameter, by which its state is found again however parameters are grouped."""
+Tensors = dict[str, Tensor]
+Values = dict[str, Any]
+
+
+class StepTogether(Optimizer):
+    """Several optimisers, each over parameters of its own, that step as one.
+
+    accelerate moves its fp16 gradient scaler on whenever an optimiser steps, so there may be only one of them. The
+    parameter groups are the very groups of the parts: unscaling, the check for infinities and learning rates reach
+    all. A step that the scaler leaves out is left out by every part.
+    """
+
+    def __init__(self, parts: list[Optimizer]) -> None:
+        self.parts = parts
+        super().__init__(self._groups(), {})
+        self.param_groups = self._groups()
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no part may evaluate the loss again
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self.param_groups = self._groups()  # loading gives a part new ones
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for part in self.parts for group in part.param_groups]
+
+
+def optimizer_state(optimizer: Optimizer, names: Names, fresh: Values) -> tuple[Tensors, Values]:
+    """The optimiser's state: tensors as "parameter.moment", and what else there is as plain values of such names.
+
+    Learning rates and the like are the recipe's to say, and left out.
+
+    Args:
+        fresh: what `group_values` gave when the optimiser was new; what moved since is state, too.
+
+    Raises:
+        ValueError: the optimiser remembers something of another kind.
+    """
+    tensors: Tensors = {}
+    values: Values = {}
+    for part in _parts(optimizer):
+        state_dict = part.state_dict()
+        if others := state_dict.keys() - {"state", "param_groups"}:
+            raise ValueError(f"it remembers {', '.join(sorted(others))}")
+        parameters = _parameters(part)
+        found = {f"{names[parameters[i]]}.{key}": v for i, own in state_dict["state"].items() for key, v in own.items()}
+        moved = {key: v for key, v in group_values(part).items() if key not in fresh or not _equal(v, fresh[key])}
+        for key, value in {**found, **moved}.items():
+            if isinstance(value, Tensor):
+                tensors[key] = value
+            else:
+                values[key] = _plain(key, value, tensors)
+    return tensors, values
+
+
+def load_optimizer(optimizer: Optimizer, names: Names, tensors: Tensors, values: Values) -> None:
+    """Give an optimiser the state that `optimizer_state` took; what the recipe says stays as it is."""
+    inner = {item for value in values.values() if isinstance(value, list) for item in value if isinstance(item, str)}
+    entries = {key: value for key, value in tensors.items() if key not in inner}
+    entries |= {key: _tensors_back(value, tensors) for key, value in values.items()}
+    states: dict[str, dict[str, Any]] = {}
+    for key, value in entries.items():
+        owner, _, name = key.rpartition(".")
+        states.setdefault(owner, {})[name] = value
+    for part in _parts(optimizer):
+        state = {i: states[name] for i, p in enumerate(_parameters(part)) if (name := names[p]) in states}
+        part.load_state_dict({**part.state_dict(), "state": state})
+        for group in part.param_groups:
+            group.update(
+                {k: v.clone() if isinstance(v, Tensor) else v for k, v in states.get(group["name"], {}).items()}
+            )
+        _lay_out(part, state)
+    if isinstance(optimizer, StepTogether):
+        optimizer.param_groups = [group for part in optimizer.parts for group in part.param_groups]
+
+
+def group_values(optimizer: Optimizer) -> Values:
+    """Everything but the recipe's own that stands in the parameter groups, as "group.key"; some count steps there."""
+    ours = ("params", "name", "lr", "weight_decay")
+    return {
+        f"{group['name']}.{key}": value.clone() if isinstance(value, Tensor) else value
+        for group in optimizer.param_groups
+        for key, value in group.items()
+        if key not in ours
+    }
+
+
+def _lay_out(optimizer: Optimizer, state: dict[int, dict[str, Any]]) -> None:
+    """Give each moment the memory layout of its parameter, and the precision it was saved in.
+
+    A file holds contiguous tensors. Fused optimisers read a moment in the layout of its parameter: with another one
+    it would be paired with the wrong weights.
+    """
+    loaded = optimizer.state_dict()["state"]
+    for index, parameter in enumerate(_parameters(optimizer)):
+        for key, value in state.get(index, {}).items():
+            if isinstance(value, Tensor) and value.ndim and value.shape == parameter.shape:
+                loaded[index][key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _plain(key: str, value: Any, tensors: Tensors) -> Any:
+    """The value as JSON holds it; tensors in a list move to `tensors`, and leave their key."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if not isinstance(value, (list, tuple)) or any(isinstance(item, str) for item in value):
+        raise ValueError(f"it remembers {key} as {type(value).__name__}")
+    plain: list[Any] = []
+    for position, item in enumerate(value):
+        if isinstance(item, Tensor):
+            tensors[name := f"{key}.{position}"] = item
+            plain.append(name)
+        else:
+            plain.append(_plain(f"{key}.{position}", item, tensors))
+    return plain
+
+
+def _tensors_back(value: Any, tensors: Tensors) -> Any:
+    if isinstance(value, list):
+        return [_tensors_back(item, tensors) for item in value]
+    return tensors[value] if isinstance(value, str) else value
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    return type(one) is type(other) and one == other
+
+
+def _parts(optimizer: Optimizer) -> list[Optimizer]:
+    return optimizer.parts if isinstance(optimizer, StepTogether) else [optimizer]
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
