@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unpairaug.registry import HeadSpec, register_task
-from unpairaug.task import PixelLoss, Task
+from unpairaug.registry import HeadSpec, LossSpec, register_task
+from unpairaug.task import Task
 
 
 @register_task("denoise")
@@ -13,5 +13,5 @@ class Denoising(Task):
     What is degraded is the clean image itself, (B, C, H, W) in [0, 1]; metrics are those of RGB without a border.
     """
 
-    def __init__(self, head: HeadSpec = "dncnn", loss: PixelLoss = "l1") -> None:
+    def __init__(self, head: HeadSpec = "dncnn", loss: LossSpec = "l1") -> None:
         super().__init__(scale=1, head=head, loss=loss)

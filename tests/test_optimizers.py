@@ -30,7 +30,7 @@ def toy_networks() -> dict[str, nn.Module]:
     torch.manual_seed(0)
     made = {
         name: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1))
-        for name in ("generator_degrade", "discriminator_clean", "discriminator_task", "head")
+        for name in ("generator_degrade", "discriminator_clean", "task_discriminator_gan", "head")
     }
     return {name: network.to(memory_format=torch.channels_last) for name, network in made.items()}
 

@@ -15,7 +15,7 @@ from unpairaug.commands import main
 from unpairaug.optimizer_sections import LR_SCHEDULES
 from unpairaug.recipe import Recipe, load_recipe
 from unpairaug.recipe_yaml import parse
-from unpairaug.registry import Registry, heads, tasks, translators
+from unpairaug.registry import Registry, heads, losses, tasks, translators
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -165,7 +165,8 @@ def test_the_recipe_reference_has_every_option_of_every_learning_rate_schedule_a
 
 
 @pytest.mark.parametrize(
-    ("registry", "prefix"), [(tasks, "task."), (translators, "translator."), (heads, "task.head.")]
+    ("registry", "prefix"),
+    [(tasks, "task."), (translators, "translator."), (heads, "task.head."), (losses, "task.loss.{}.")],
 )
 def test_the_recipe_reference_has_every_built_in_component_and_its_options(registry: Registry, prefix: str):
     text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -173,4 +174,14 @@ def test_the_recipe_reference_has_every_built_in_component_and_its_options(regis
         if registry.get(name).__module__.startswith(f"{registry.group}."):
             table = re.split(r"\n##+ ", text.partition(f"\n### {registry.kind.title()} `{name}`\n")[2])[0]
             options = registry.options(name, without=["scale"] if registry is heads else []).model_fields
-            agree(reference(table), {prefix + key: field for key, field in options.items()})
+            agree(reference(table), {prefix.format(name) + key: field for key, field in options.items()})
+
+
+def test_the_recipe_reference_lists_every_built_in_loss_and_shows_a_section_that_can_be_built():
+    page = ROOT / "docs" / "recipes.md"
+    text = page.read_text(encoding="utf-8").partition("\n### Losses\n")[2].partition("\n### ")[0]
+    built_in = {name for name in losses.names() if losses.get(name).__module__.startswith(f"{losses.group}.")}
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == built_in
+    (section,) = (block for block in blocks(page, "yaml") if "perceptual" in block)
+    shown = parse(section, "docs/recipes.md").values["task"]["loss"]
+    assert all(tasks.complete({"type": "sr", "loss": {name: shown[name]}}) for name in shown if name != "edges")

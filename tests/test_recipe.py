@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe, bundled_recipes, differences, load_recipe, to_yaml
 from unpairaug.recipe_yaml import dump, parse
-from unpairaug.registry import HeadSpec, heads, register_head, register_task, register_translator, tasks
+from unpairaug.registry import HeadSpec, LossSpec, heads, register_head, register_task, register_translator, tasks
 
 
 @register_head("toy_net")
@@ -463,3 +463,115 @@ def test_reading_the_module_does_not_import_torch(checkout: Path):
     code = "import sys, unpairaug.recipe; sys.exit('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+@register_task("toy_judged")
+class ToyJudged:
+    def __init__(self, scale: int = 4, loss: LossSpec = "l1") -> None: ...
+
+
+JUDGED = RECIPE.replace("toy_sr", "toy_judged").replace("  head: {type: toy_net, depth: 8}\n", "  loss: LOSS\n")
+
+
+def judged(loss: str) -> str:
+    """A recipe whose task has that loss; none where it is empty."""
+    return JUDGED.replace("LOSS", loss) if loss else JUDGED.replace("  loss: LOSS\n", "")
+
+
+def weights(recipe: Recipe) -> dict[str, float]:
+    return {name: term["weight"] for name, term in recipe.task["loss"].items()}
+
+
+def test_a_loss_is_a_name_or_weighted_terms_each_with_its_options(load: Load):
+    assert load(judged("mse")).task["loss"] == {"mse": {"type": "mse", "weight": 1.0}}
+    loss = "{l1: 1, smooth: {type: charbonnier, weight: 0.5}, gan: {kind: hinge}}"
+    assert load(judged(loss)).task["loss"] == {
+        "l1": {"type": "l1", "weight": 1.0},
+        "smooth": {"type": "charbonnier", "weight": 0.5, "eps": 1e-3},
+        "gan": {
+            "type": "gan",
+            "weight": 1.0,
+            "kind": "hinge",
+            "discriminator": "srgan",
+            "ndf": 64,
+            "norm": "batch",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("loss", "overrides", "expected"),
+    [
+        ("l1", ["task.loss=mse"], {"mse": 1}),
+        ("{l1: 1, ssim: 0.1}", ["task.loss=mse"], {"mse": 1}),
+        ("l1", ["task.loss.ssim=0.2"], {"l1": 1, "ssim": 0.2}),
+        ("{l1: 1, ssim: 0.1}", ["task.loss.ssim=0.2"], {"l1": 1, "ssim": 0.2}),
+        ("{l1: 1, ssim: {weight: 0.1}}", ["task.loss.ssim=0"], {"l1": 1, "ssim": 0}),
+        ("", ["task.loss.ssim=0.2"], {"l1": 1, "ssim": 0.2}),
+        ("", ["task.loss.l1=0.5"], {"l1": 0.5}),
+        ("", ["task.loss=mse", "task.loss.ssim=0.2"], {"mse": 1, "ssim": 0.2}),
+        ("", ["task.loss={ssim: 0.2}"], {"ssim": 0.2}),
+        ("mse", ["task.type=toy_judged_too", "task.loss.ssim=0.2"], {"charbonnier": 1, "ssim": 0.2}),
+        ("mse", ["task.loss.ssim=0.2", "task.type=toy_judged_too"], {"charbonnier": 1, "ssim": 0.2}),
+        ("{l1: 1, perceptual: 0.1}", ["task.loss.perceptual.weight=0.2"], {"l1": 1, "perceptual": 0.2}),
+        ("{l1: 1, perceptual: 0.1}", ["task.loss.perceptual.model=vgg16"], {"l1": 1, "perceptual": 0.1}),
+        ("{own: {type: ssim, weight: 0.3}}", ["task.loss.own.type=tv"], {"own": 0.3}),
+    ],
+)
+def test_overrides_reach_the_terms_of_a_loss(load: Load, loss: str, overrides: list[str], expected: dict[str, float]):
+    @register_task("toy_judged_too")
+    class ToyJudgedToo:
+        def __init__(self, scale: int = 4, loss: LossSpec = "charbonnier") -> None: ...
+
+    assert weights(load(judged(loss), *overrides)) == expected
+
+
+def test_a_weight_leaves_the_other_options_of_its_term_alone(load: Load):
+    options = "{l1: 1, far: {type: perceptual, model: vgg16, layers: [1, 2]}}"
+    term = load(judged(options), "task.loss.far=0.2", "task.loss.far.weights=random").task["loss"]["far"]
+    assert (term["weight"], term["model"], term["layers"], term["weights"]) == (0.2, "vgg16", (1, 2), "random")
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("mes", "r.yaml:4:3: task.loss: no loss is called 'mes'. Did you mean 'mse'?"),
+        ("{l1: 1, sim: 0.1}", "r.yaml:4:17: task.loss.sim: no loss is called 'sim'. Did you mean 'ssim'?"),
+        ("{own: {type: sim}}", "r.yaml:4:16: task.loss.own.type: no loss is called 'sim'. Did you mean 'ssim'?"),
+        ("{own: {type: 'm:x'}}", "r.yaml:4:16: task.loss.own.type: loss 'm:x': module 'm' cannot be imported"),
+        ("{gan: {knd: hinge}}", "r.yaml:4:16: task.loss.gan.knd: unknown key; did you mean 'kind'?"),
+        ("{gan: {kind: hing}}", "r.yaml:4:16: task.loss.gan.kind: given 'hing', should be .*did you mean 'hinge'"),
+        ("{gan: {weight: -1}}", "r.yaml:4:16: task.loss.gan.weight: given -1, should be the term's weight"),
+        ("{l1: yes}", "r.yaml:4:10: task.loss.l1: given 'yes', should be the term's weight"),
+        ("{l1: true}", "r.yaml:4:10: task.loss.l1: given true, should be the term's weight"),
+        ("{l1: }", "r.yaml:4:10: task.loss.l1: given nothing, should be the term's weight"),
+        ("{l1: .inf}", "r.yaml:4:10: task.loss.l1: given inf, should be the term's weight"),
+        ("{charbonnier: {eps: 0}}", "r.yaml:4:24: task.loss.charbonnier.eps: given 0, should be greater than 0"),
+        ("{perceptual: {layers: [0, -1]}}", "r.yaml:4:35: task.loss.perceptual.layers.1: given -1"),
+        ("{'m:Edge': 1}", "r.yaml:4:10: task.loss.m:Edge: a term's name is one word, as in edge: {type: 'm:Edge'"),
+        ("{l1: 0, mse: 0}", "r.yaml:4:3: task.loss: given {'l1': 0, 'mse': 0}, should have a term whose weight"),
+        ("{}", "r.yaml:4:3: task.loss: given {}, should have a term whose weight is above 0"),
+        ("[l1]", "r.yaml:4:3: task.loss: given ['l1'], should be a loss, or a section of losses"),
+    ],
+)
+def test_what_is_wrong_with_a_loss_is_told_at_its_place(refused: Callable[..., str], loss: str, message: str):
+    said = refused(judged(loss))
+    start, _, rest = message.partition(".*")
+    assert said.startswith(start) and rest in said and "\n" not in said
+
+
+def test_every_mistake_in_a_loss_is_told_at_once(refused: Callable[..., str]):
+    assert [line.split(": ")[1] for line in refused(judged("{sim: 1, gan: {knd: 1, ndf: 0}}")).splitlines()] == [
+        "task.loss.sim",
+        "task.loss.gan.ndf",
+        "task.loss.gan.knd",
+    ]
+
+
+def test_a_recipe_with_terms_written_as_yaml_loads_to_an_equal_one_and_takes_overrides_still(load: Load):
+    recipe = load(judged("{l1: 1, near: {type: perceptual, weights: random, layer_weights: [1]}, mse: 0}"))
+    again = load(to_yaml(recipe))
+    assert again == recipe
+    changed = load(to_yaml(recipe), "task.loss.near=0.5", "task.loss.ssim=0.1", "task.loss.mse=2")
+    assert weights(changed) == {"l1": 1, "near": 0.5, "mse": 2, "ssim": 0.1}
+    assert differences(recipe, load(to_yaml(recipe), "task.loss.near=0.5")) == {"task.loss.near.weight": (1.0, 0.5)}

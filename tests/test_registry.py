@@ -69,9 +69,10 @@ def test_an_unknown_name_tells_the_nearest_and_all_others(toys: Registry[Any]):
         toys.get("bal")
 
 
-@pytest.mark.parametrize("kind", ["task", "translator", "head"])
-def test_every_name_leads_to_a_class_whose_options_can_be_read(kind: str):
-    registry: Registry[Any] = getattr(registry_module, f"{kind}s")
+@pytest.mark.parametrize("kinds", ["tasks", "translators", "heads", "losses"])
+def test_every_name_leads_to_a_class_whose_options_can_be_read(kinds: str):
+    registry: Registry[Any] = getattr(registry_module, kinds)
+    assert registry.group == f"unpairaug.{kinds}"
     for name in registry.names():
         assert isinstance(registry.get(name), type)
         registry.options(name)

@@ -23,16 +23,18 @@ TRANSLATORS = [CYCLEGAN, STOCHASTIC, {"type": "bicubic"}]
 
 
 ADAM = {kind: {"lr": 1e-2} for kind in OptimizerSection.model_fields}
+GAN = {"l1": 1.0, "ssim": 0.1, "gan": {"weight": 0.05, "kind": "relativistic", "ndf": 4, "norm": "none"}}
 
 
 def make_trainer(
     translator: dict = CYCLEGAN,
     schedule: Schedule = Schedule(steps=100),  # noqa: B008
     optimizer: dict = ADAM,
+    loss: str | dict = "l1",
     **train,
 ) -> JointTrainer:
     torch.manual_seed(0)
-    task = tasks.build({"type": "sr", "scale": 2, "head": {"type": "vdsr", "depth": 3, "width": 4}})
+    task = tasks.build({"type": "sr", "scale": 2, "head": {"type": "vdsr", "depth": 3, "width": 4}, "loss": loss})
     for layer in task.modules():  # VDSR starts as plain enlargement: wake it up
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.normal_(layer.weight, std=0.1)
@@ -168,17 +170,20 @@ OPTIMIZERS = {
         "head": {"type": "muon", "lr_schedule": {"type": "step", "decay": 3}},
     },
 }
+RUNS = {
+    **{spec["type"]: (spec, {}, "l1") for spec in TRANSLATORS},
+    **{how: (STOCHASTIC, optimizer, "l1") for how, optimizer in OPTIMIZERS.items() if optimizer},
+    "gan without norm": (CYCLEGAN, {}, GAN),
+    "gan with batch norm": (CYCLEGAN, {}, {"gan": {"ndf": 4}}),
+    "gan and a schedule": (CYCLEGAN, OPTIMIZERS["lookahead, half precision, orthogonal"], GAN),
+}
 
 
-@pytest.mark.parametrize(
-    ("translator", "optimizer"),
-    [*((translator, {}) for translator in TRANSLATORS), *((STOCHASTIC, how) for how in list(OPTIMIZERS.values())[1:])],
-    ids=[*(spec["type"] for spec in TRANSLATORS), *list(OPTIMIZERS)[1:]],
-)
-def test_a_trainer_goes_on_bit_for_bit_from_its_checkpoint(translator, optimizer, tmp_path):
+@pytest.mark.parametrize(("translator", "optimizer", "loss"), RUNS.values(), ids=RUNS)
+def test_a_trainer_goes_on_bit_for_bit_from_its_checkpoint(translator, optimizer, loss, tmp_path):
     translator = {**translator, **({"pool_size": 8} if "pool_size" in translator else {})}
     batches, schedule = [make_batch(4 * i) for i in range(8)], Schedule(steps=8, head_warmup=2, lr_decay=4)
-    never_stopped, stopped, resumed = (make_trainer(translator, schedule, optimizer) for _ in range(3))
+    never_stopped, stopped, resumed = (make_trainer(translator, schedule, optimizer, loss) for _ in range(3))
     for step, batch in enumerate(batches):
         never_stopped.train_step([batch], step)
         if step < 4:
@@ -218,4 +223,68 @@ def test_weight_decay_may_begin_with_a_resume(tmp_path):
 def test_a_translator_without_networks_passes_its_warm_up():
     trainer = make_trainer({"type": "bicubic"}, Schedule(steps=4, translator_warmup=1))
     assert trainer.train_step([make_batch()], 0) == {}
-    assert set(trainer.train_step([make_batch()], 1)) == {"task"}
+    assert set(trainer.train_step([make_batch()], 1)) == {"task_l1"}
+
+
+def test_every_term_of_the_task_is_logged_and_lambda_task_multiplies_all():
+    terms = [make_trainer(loss=GAN, lambda_task=weight).train_step([make_batch()], 50) for weight in (1.0, 3.0)]
+    named = {"task_l1", "task_ssim", "task_gan"}
+    assert {name for name in terms[0] if "task" in name} == {*named, "d_task_gan"}
+    for name in named:
+        assert terms[1][name].item() == pytest.approx(3 * terms[0][name].item()), name
+    assert terms[1]["d_task_gan"] == terms[0]["d_task_gan"]
+
+
+@pytest.mark.parametrize(
+    ("step", "moves"),
+    [(0, False), (1, True), (2, True), (99, True)],
+    ids=["translator warm-up", "head warm-up", "joint", "head finish"],
+)
+def test_the_tasks_discriminator_learns_whenever_the_head_does(step, moves):
+    schedule = Schedule(steps=100, translator_warmup=1, head_warmup=1, head_finish=1, lr_decay=50)
+    trainer = make_trainer(schedule=schedule, loss=GAN)
+    judge = trainer.networks["task_discriminator_gan"]
+    before = copy.deepcopy(judge)
+    trainer.train_step([make_batch()], step)
+    assert moves != all(torch.equal(p, q) for p, q in zip(judge.parameters(), before.parameters(), strict=True))
+
+
+def test_heads_and_generators_learn_nothing_from_the_tasks_discriminator_terms_nor_it_from_theirs():
+    whole, alone = make_trainer(loss=GAN), make_trainer(loss=GAN)
+    whole.accumulate(make_batch(), 50, "joint", 1.0)
+    alone.task.losses_d = lambda *_: {}
+    alone.accumulate(make_batch(), 50, "joint", 1.0)
+    for name, network in whole.networks.items():
+        for p, q in zip(network.parameters(), alone.networks[name].parameters(), strict=True):
+            if name == "task_discriminator_gan":
+                assert p.grad is not None and q.grad is None
+            else:
+                assert torch.equal(p.grad, q.grad), name
+
+
+def test_adversarial_terms_flow_back_into_the_translator_as_the_others_do():
+    trainer = make_trainer(loss={"gan": {"ndf": 4, "norm": "none"}})
+    trainer.translator.losses_g = trainer.translator.losses_d = lambda *_: {}
+    trainer.accumulate(make_batch(), 50, "joint", 1.0)
+    assert any(p.grad.abs().sum() > 0 for p in trainer.translator.generators["degrade"].parameters())
+
+
+def test_a_task_without_a_translator_to_train_has_the_gradient_of_its_micro_batches():
+    whole, halves = (make_trainer({"type": "bicubic"}, loss={**GAN, "gan": {"ndf": 4, "norm": "none"}}) for _ in "ab")
+    batch = make_batch(size=4)
+    whole.accumulate(batch, 50, "joint", 1.0)
+    for rows in (slice(2), slice(2, 4)):
+        halves.accumulate(UnpairedBatch(*(x[rows] for x in batch)), 50, "joint", 0.5)
+    for name, network in whole.networks.items():
+        for p, q in zip(network.parameters(), halves.networks[name].parameters(), strict=True):
+            assert torch.allclose(p.grad, q.grad, rtol=1e-3, atol=1e-6), name
+
+
+def test_what_judges_the_head_is_neither_saved_nor_averaged_with_it():
+    trainer, plain = make_trainer(loss=GAN), make_trainer()
+    assert trainer.task.state_dict().keys() == plain.task.state_dict().keys()
+    assert trainer.average.state_dict().keys() == plain.average.state_dict().keys()
+    assert trainer.ema_task._criterion is None
+    assert sum(p.numel() for p in trainer.networks["head"].parameters()) == sum(
+        p.numel() for p in plain.networks["head"].parameters()
+    )

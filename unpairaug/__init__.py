@@ -5,11 +5,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unpairaug.registry import register_head, register_task, register_translator
+    from unpairaug.registry import register_head, register_loss, register_task, register_translator
     from unpairaug.task import Task
     from unpairaug.translator import Translator
 
-__all__ = ["Task", "Translator", "__version__", "register_head", "register_task", "register_translator"]
+__all__ = [
+    "Task",
+    "Translator",
+    "__version__",
+    "register_head",
+    "register_loss",
+    "register_task",
+    "register_translator",
+]
 __version__ = "0.1.0.dev0"
 
 # A wheel carries `tasks/` and `recipes/` inside this package; a checkout has them beside it.
@@ -22,6 +30,7 @@ _HOMES = {
     "Task": "task",
     "Translator": "translator",
     "register_head": "registry",
+    "register_loss": "registry",
     "register_task": "registry",
     "register_translator": "registry",
 }

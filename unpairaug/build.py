@@ -95,14 +95,15 @@ def build_trainer(recipe: Recipe, accelerator: Accelerator) -> JointTrainer:
     Each part's weights follow from the seed alone, so that the same head starts alike under every translator.
 
     Raises:
-        UserError: the crop is too small for the translator, the task's scale is not the recipe's, or an optimiser
-            cannot do its work.
+        UserError: the crop is too small for the translator or a loss, the task's scale is not the recipe's, the weights
+            that a loss needs cannot be had, or an optimiser cannot do its work.
     """
     set_seed(recipe.train.seed)
     translator = translators.build(recipe.translator)
     set_seed(recipe.train.seed)
     task = tasks.build(recipe.task)
-    _refuse_what_does_not_fit(recipe, translator, task)
+    set_seed(recipe.train.seed)
+    _refuse_what_does_not_fit(recipe, translator, task)  # builds what judges the head, too
     bridge = Bridge(**recipe.bridge.model_dump())
     return JointTrainer(accelerator, translator, task, bridge, make_schedule(recipe), recipe.train, recipe.optimizer)
 
@@ -127,3 +128,9 @@ def _refuse_what_does_not_fit(recipe: Recipe, translator: Translator, task: Task
             f"data.crop {recipe.data.crop} at task.scale {scale} gives translator {recipe.translator['type']!r} images "
             f"of {side} px, and it needs {least}; set data.crop to {least * scale} or more"
         )
+    for name, least in task.criterion.smallest_side.items():
+        if recipe.data.crop < least:
+            raise UserError(
+                f"data.crop {recipe.data.crop} is too small for task.loss.{name}, which needs {least} px; set it to "
+                f"{least} or more"
+            )

@@ -21,12 +21,13 @@ LearningRate = Callable[[int], float]
 
 
 def learning_rates(section: OptimizerSection, schedule: Schedule) -> dict[str, LearningRate]:
-    """The learning rates of `generator`, `discriminator` and `head`, each from its first trained step to its last."""
+    """The learning rate of each role among the networks, from its first trained step to its last."""
     translator, head = (0, schedule.translator_end), (schedule.translator_warmup, schedule.steps)
     return {
         "generator": learning_rate(section.generator, schedule, *translator),
         "discriminator": learning_rate(section.discriminator, schedule, *translator),
         "head": learning_rate(section.head, schedule, *head),
+        "task_discriminator": learning_rate(section.discriminator, schedule, *head),
     }
 
 

@@ -79,6 +79,7 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, ndf: int = 64, n_layers: int = 3, norm: Norm = "instance", channels: int = 3) -> None:
         super().__init__()
+        self.smallest_side = 3 * 2**n_layers  # behind the strides, the last two convolutions take 1 pixel each
         widths = [channels, *(ndf * min(2**i, 8) for i in range(n_layers + 1))]
         layers: list[nn.Module] = []
         for i, (before, after) in enumerate(pairwise(widths)):
@@ -90,6 +91,29 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.body(2 * image - 1)
+
+
+class SRGANDiscriminator(nn.Module):
+    """SRGAN's (Ledig et al., 2017, fig. 4; after VGG): (B, C, H, W) in [0, 1] -> one logit for each image, (B, 1).
+
+    Eight 3x3 convolutions, every other of stride 2, and two linear layers. Features are averaged down to 6x6 before
+    these, so images may have any size; at the paper's 96 px that changes nothing.
+    """
+
+    smallest_side = 16
+
+    def __init__(self, ndf: int = 64, norm: Norm = "batch", channels: int = 3) -> None:
+        super().__init__()
+        widths = [channels, *(width for i in range(4) for width in [ndf * 2**i] * 2)]
+        layers: list[nn.Module] = []
+        for i, (before, after) in enumerate(pairwise(widths)):
+            layers += [nn.Conv2d(before, after, 3, 1 + i % 2, padding=1)]
+            layers += [make_norm("none" if i == 0 else norm, after), nn.LeakyReLU(0.2)]
+        self.features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(6), nn.Flatten())
+        self.judge = nn.Sequential(nn.Linear(36 * widths[-1], 16 * ndf), nn.LeakyReLU(0.2), nn.Linear(16 * ndf, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.judge(self.features(2 * image - 1))
 
 
 class ResidualGenerator(nn.Module):

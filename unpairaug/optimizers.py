@@ -44,9 +44,9 @@ class NetworkOptimizers:
         self.fresh = group_values(self.optimizer)
 
     def set_learning_rates(self, rates: Mapping[str, float]) -> None:
-        """The learning rate of each kind of network."""
+        """The learning rate of each role among the networks."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rates[kind_of(group["name"])]
+            group["lr"] = rates[role_of(group["name"])]
 
     def state(self) -> tuple[Tensors, Values]:
         """What a resumed run needs, as tensors and as plain values."""
@@ -57,9 +57,18 @@ class NetworkOptimizers:
         load_optimizer(self.optimizer, self.names, tensors, values)
 
 
+ROLES = ("generator", "discriminator", "head", "task_discriminator")
+"""What a network's name begins with: what it does, and so how long it learns."""
+
+
+def role_of(network: str) -> str:
+    """The role of a network: `generator_degrade` is a `generator`."""
+    return next(role for role in ROLES if network.startswith(role))
+
+
 def kind_of(network: str) -> str:
-    """Which sub-section of `optimizer` a network follows: `generator_degrade` is a `generator`."""
-    return network.partition("_")[0]
+    """Which sub-section of `optimizer` a network follows; a task's discriminator follows that of all discriminators."""
+    return role_of(network).removeprefix("task_")
 
 
 def _adam_groups(name: str, network: nn.Module, spec: NetworkOptimizer) -> list[dict[str, Any]]:

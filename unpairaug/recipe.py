@@ -25,6 +25,7 @@ from unpairaug.recipe_sections import (
 )
 from unpairaug.recipe_yaml import Document, dump, parse
 from unpairaug.registry import TaskSpec, TranslatorSpec, tasks
+from unpairaug.terms import as_terms
 
 __all__ = ["BridgeSection", "DataSection", "Recipe", "ScheduleSection", "TrainSection"]
 __all__ += ["bundled_recipes", "differences", "load_recipe", "to_yaml"]
@@ -82,6 +83,7 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         document.override(override)
     _drop_a_scale_that_the_new_task_lacks(document)
+    _add_to_the_loss_that_the_task_has_by_default(document)
     return _checked(document.values, lambda path: f"{document.place(path)}: ")
 
 
@@ -148,6 +150,19 @@ def _drop_a_scale_that_the_new_task_lacks(document: Document) -> None:
         return  # no such task: the check of the whole recipe says so, with the place
     if not takes_scale:
         task.pop("scale", None)
+
+
+def _add_to_the_loss_that_the_task_has_by_default(document: Document) -> None:
+    """`task.loss.ssim=0.2` adds a term also where the file names no loss."""
+    task: Any = document.values.get("task")
+    if ("task", "loss") in document.places or not isinstance(task, dict) or not isinstance(task.get("loss"), dict):
+        return
+    try:
+        default = tasks.options(str(task.get("type"))).model_fields["loss"].default
+    except (UserError, KeyError):
+        return  # no such task, or none with a loss: the check of the whole recipe says so, with the place
+    if isinstance(default, (str, dict)):
+        task["loss"] = {**as_terms(default), **task["loss"]}
 
 
 def _contradictions(recipe: Recipe) -> Iterator[Mistake]:

@@ -12,6 +12,7 @@ import yaml
 
 from unpairaug.errors import UserError
 from unpairaug.options import Path, dotted, shown
+from unpairaug.terms import as_terms
 
 _REMEDIES = {
     "'\\t'": "indent with spaces, not tabs",
@@ -19,7 +20,12 @@ _REMEDIES = {
     "could not find expected ':'": "is a ':' missing after a key?",
 }
 _COMPONENTS = ("task", "translator", "optimizer")
-_KEPT: dict[Any, tuple[str, ...]] = {("task", 1): ("scale",), ("optimizer", 2): ("lr", "lr_schedule")}
+_LOSS = ("task", "loss")
+_KEPT: dict[Any, tuple[str, ...]] = {
+    ("task", 1): ("scale",),
+    ("task", 3): ("weight",),
+    ("optimizer", 2): ("lr", "lr_schedule"),
+}
 """What a component of another type keeps of the old one's options, by first key and depth: it belongs to the run."""
 
 
@@ -83,7 +89,7 @@ class Document:
         """Set what a `dotted.key=value` says; the value is YAML.
 
         Another `type` for a component drops the options that the file gave to the old one. Those set by overrides stay,
-        and so do the task's `scale` and an optimiser's `lr` and `lr_schedule`.
+        and so do the task's `scale`, the weight of a term of the loss, and an optimiser's `lr` and `lr_schedule`.
 
         Raises:
             UserError: the text has another form, or goes into a value that has no keys.
@@ -95,8 +101,8 @@ class Document:
         new = _override_value(text, value)
         section = self._section(path[:-1], text)
         old = section.get(str(path[-1]))
-        if isinstance(new, str) and isinstance(old, dict) and path[0] in _COMPONENTS:  # `translator=bicubic`
-            path, section = (*path, "type"), old
+        if isinstance(old, dict) and (key := _key_of(new, path)):  # `translator=bicubic`, `task.loss.ssim=0.2`
+            path, section = (*path, key), old
         if path[-1] == "type" and section.get("type", new) != new:
             self._forget_options(path[:-1], section)
         self._set(path, new, text)
@@ -108,9 +114,10 @@ class Document:
             inner: Any = section.get(str(step))
             if inner is None:
                 inner = section[str(step)] = {}
-            elif isinstance(inner, str) and path[0] in _COMPONENTS:
-                inner = {"type": inner}
-                section[str(step)] = inner
+            elif isinstance(inner, str) and path[:depth] == _LOSS:
+                inner = section[str(step)] = as_terms(inner)
+            elif key := _key_of(inner, path[:depth]):
+                inner = section[str(step)] = {key: inner}
             if not isinstance(inner, dict):
                 raise UserError(f"override {text}: {dotted(path[:depth])} is {shown(inner)}, which has no keys")
             section = inner
@@ -126,9 +133,11 @@ class Document:
 
     def _forget_options(self, path: Path, section: dict[str, Any]) -> None:
         """Leave the component only what overrides gave it, and what is not of its type: see `_KEPT`."""
-        kept = {key: section[key] for key in _KEPT.get((path[0], len(path)), ()) if key in section}
-        section.clear()
-        section.update(kept)
+        kept = _KEPT.get((path[0], len(path)), ())
+        for key in [key for key in section if key not in kept]:
+            del section[key]
+            for known in [known for known in self.places if known[: len(path) + 1] == (*path, key)]:
+                del self.places[known]
         for known, (value, text) in list(self.overrides.items()):
             if known[: len(path)] == path:
                 self._set(known, value, text)
@@ -196,6 +205,13 @@ class _Reader:
 
     def at(self, node: yaml.Node) -> str:
         return f"{self.name}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+
+
+def _key_of(value: Any, path: Path) -> str | None:
+    """What a value alone is of the section that could stand at the path: a component's type, a term's weight."""
+    if path[:-1] == _LOSS:
+        return "weight" if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    return "type" if isinstance(value, str) and path[0] in _COMPONENTS and path[:2] != _LOSS else None
 
 
 def _override_value(text: str, value: str) -> Any:

@@ -1,4 +1,4 @@
-"""Names in a recipe to classes in code: one lookup for tasks, translators and heads.
+"""Names in a recipe to classes in code: one lookup for tasks, translators, heads and losses.
 
 A component is written as its name, or as `{"type": name, ...}` with options of its constructor. The constructor's
 annotated signature is the whole description of those options: the recipe check and `build` both read it. A component
@@ -6,12 +6,12 @@ that holds another one annotates the argument with `HeadSpec` and builds it itse
 
     @register_task("sr")
     class SuperResolution(Task):
-        def __init__(self, scale: int = 4, head: HeadSpec = "vdsr", loss: Literal["l1", "mse"] = "l1") -> None:
-            super().__init__()
-            self.head = heads.build(head, scale=scale)
+        def __init__(self, scale: int = 4, head: HeadSpec = "vdsr", loss: LossSpec = "l1") -> None:
+            super().__init__(scale, head, loss)  # which builds the head: heads.build(head, scale=scale)
 
 So `task: {type: sr, head: {type: vdsr, depth: 20}}` is checked to the last key before anything is built. A head whose
-constructor takes `scale` is given the task's, and a recipe does not repeat it.
+constructor takes `scale` is given the task's, and a recipe does not repeat it. A loss is a sum of components, each with
+a name of its own and a weight: `loss: {l1: 1.0, gan: {weight: 0.005, kind: relativistic}}`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from unpairaug.errors import UserError
 from unpairaug.options import Mistake, Section, constructor_options, dotted, mistakes, nearest, refusal, shown
+from unpairaug.terms import Terms
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -43,14 +44,14 @@ class Registry(Generic[T]):
     """Finds the class that a recipe names, checks the options the recipe gives it, and builds it.
 
     `get` tries, in this order: a class registered in this process, a "module:Class" path, the built-in modules of the
-    package `unpairaug.<kind>s`, and an entry point of the group of that name. So no installed package can quietly
+    package `unpairaug.<plural>`, and an entry point of the group of that name. So no installed package can quietly
     replace a built-in.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, plural: str | None = None) -> None:
         self.kind = kind
         """What the classes are, in the singular: "task"."""
-        self.group = f"unpairaug.{kind}s"
+        self.group = f"unpairaug.{plural or f'{kind}s'}"
         """The package of the built-in ones, and the entry point group of the others."""
         self._classes: dict[str, type[T]] = {}
 
@@ -236,11 +237,15 @@ def _as_spec(given: Any) -> Spec:
 tasks: Registry[Any] = Registry("task")
 translators: Registry[Any] = Registry("translator")
 heads: Registry[Any] = Registry("head")
+losses: Registry[Any] = Registry("loss", "losses")
 register_task = tasks.register
 register_translator = translators.register
 register_head = heads.register
+register_loss = losses.register
 
 TaskSpec = Annotated[Spec, Component(tasks)]
 TranslatorSpec = Annotated[Spec, Component(translators)]
 HeadSpec = Annotated[str | Spec, Component(heads, inherits=("scale",))]
 """A head as an argument of a task: its name, or its spec; the task's `scale` is passed on to it."""
+LossSpec = Annotated[str | dict[str, Any], Terms(losses)]
+"""The loss as an argument of a task: the name of one, or a section of terms, each a weight or a spec with `weight`."""

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Literal
+from typing import Any
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
+from unpairaug.criterion import Criterion
+from unpairaug.losses import Losses
 from unpairaug.pretrained import load_pretrained, save_pretrained
-from unpairaug.registry import HeadSpec, Spec, heads, tasks
-
-PixelLoss = Literal["l1", "mse"]
+from unpairaug.registry import HeadSpec, LossSpec, Spec, heads, tasks
+from unpairaug.terms import Terms
 
 
 class Task(nn.Module):
     """A restoration task: which image is degraded, which head restores it, and how well that went.
 
     A subclass names itself with `@register_task("name")`, builds `self.head` and sets `self.scale`; it overrides
-    `source` where what is degraded is not the clean image itself, and `task_loss` where a pixel loss is not enough.
+    `source` where what is degraded is not the clean image itself, and `loss` (one number) or `losses` (named terms)
+    where no registered loss says how well it went.
     """
 
     config: Spec
     """What the task was built from: `type` and the constructor's options."""
 
-    def __init__(self, scale: int, head: HeadSpec, loss: PixelLoss = "l1") -> None:
+    def __init__(self, scale: int, head: HeadSpec, loss: LossSpec = "l1") -> None:
         super().__init__()
         self.scale = scale
         """Side of the restored image over the side of the degraded one."""
         self.head = heads.build(head, scale=scale)
-        self.pixel_loss = {"l1": F.l1_loss, "mse": F.mse_loss}[loss]
+        self._loss = loss
+        self._criterion: Criterion | None = None
 
     def source(self, clean: Tensor) -> Tensor:
         """What the translator degrades, (B, C, H / scale, W / scale), of a clean image (B, C, H, W); both in [0, 1]."""
@@ -39,9 +42,37 @@ class Task(nn.Module):
         """The restored image (B, C, scale * h, scale * w) from a degraded one (B, C, h, w) in [0, 1]; not clamped."""
         return self.head(degraded)
 
+    @property
+    def criterion(self) -> Criterion:
+        """The terms of `loss`, built at first use: a head at work needs none of them."""
+        if self._criterion is None:
+            self._criterion = Criterion(self._loss)
+        return self._criterion
+
+    @property
+    def discriminators(self) -> nn.ModuleDict:
+        """Networks that learn to judge the head; the trainer updates them beside it, and they are not saved with it."""
+        return self.criterion.discriminators
+
     def loss(self, restored: Tensor, clean: Tensor) -> Tensor:
-        """How far the restored image is from the clean one, both (B, C, H, W): a scalar."""
-        return self.pixel_loss(restored, clean)
+        """How far the restored image is from the clean one, both (B, C, H, W): a scalar, the sum of `losses`."""
+        called_from_an_override = type(self).loss is not Task.loss
+        terms = (self.criterion if called_from_an_override else self).losses(restored, clean)
+        return torch.stack([*terms.values()]).sum()
+
+    def losses(self, restored: Tensor, clean: Tensor) -> Losses:
+        """The weighted terms of the loss by name; a subclass that overrides `loss` alone has one, called `task`."""
+        if type(self).loss is not Task.loss:
+            return {"task": self.loss(restored, clean)}
+        return self.criterion.losses(restored, clean)
+
+    def losses_d(self, restored: Tensor, clean: Tensor) -> Losses:
+        """What the discriminators have to learn, by name; the restored image carries no gradient."""
+        return self.criterion.losses_d(restored, clean)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of the task, such as its running average, restores alike and comes without what judges it."""
+        return {**self.__dict__, "_criterion": None}
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Write `config.json` and `model.safetensors` into the folder.
@@ -56,10 +87,20 @@ class Task(nn.Module):
     def from_pretrained(model: str | PathLike[str]) -> Task:
         """The task with a trained head, in evaluation mode, from a run folder, its `head/`, or a hub id.
 
+        What judged it in training need not be had for that.
+
         Raises:
             UserError: there is no such folder or hub repository, or it holds something else.
         """
         config, weights = load_pretrained(model, "task")
-        task = tasks.build(config)
+        task = tasks.build(_without_losses(config))
+        task.config = config
         task.load_state_dict(weights)
         return task.eval()
+
+
+def _without_losses(config: Spec) -> Spec:
+    """The task's options but its losses, where it can be built without: another machine may lack what they need."""
+    fields = tasks.options(config["type"]).model_fields
+    marked = {key for key, field in fields.items() if any(isinstance(mark, Terms) for mark in field.metadata)}
+    return {key: value for key, value in config.items() if key not in marked or fields[key].is_required()}

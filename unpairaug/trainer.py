@@ -17,7 +17,7 @@ from unpairaug.data import UnpairedBatch
 from unpairaug.learning_rates import learning_rates
 from unpairaug.losses import Losses
 from unpairaug.optimizer_sections import OptimizerSection
-from unpairaug.optimizers import NetworkOptimizers, kind_of
+from unpairaug.optimizers import NetworkOptimizers, role_of
 from unpairaug.recipe import TrainSection
 from unpairaug.rng import Rng, sample_rng
 from unpairaug.schedule import Phase, Schedule
@@ -48,10 +48,12 @@ class JointTrainer:
         self.accelerator, self.train = accelerator, train
         self.translator, self.task = translator.to(accelerator.device), task.to(accelerator.device)
         self.bridge, self.schedule = bridge, schedule
+        task.criterion.to(accelerator.device)
         self.networks = {
             **{f"generator_{name}": network for name, network in translator.generators.items()},
             **{f"discriminator_{name}": network for name, network in translator.discriminators.items()},
             "head": task,
+            **{f"task_discriminator_{name}": network for name, network in task.discriminators.items()},
         }
         for network in self.networks.values():
             # Convolutions alone: other weights may have a dimension more.
@@ -84,16 +86,25 @@ class JointTrainer:
             source = self.task.source(clean)
             fake = self.degrade(source, phase, rng)
             losses_g = self.translator.losses_g(source, real, fake) if phase in TRANSLATOR_LEARNS else {}
+            restored = None
             if phase != "translator_warmup":
-                fed = self.bridge(source, fake, real, self.schedule.feedback_at(step), rng)
-                losses_g["task"] = self.train.lambda_task * self.task.loss(self.task(fed), clean)
+                restored = self.task(self.bridge(source, fake, real, self.schedule.feedback_at(step), rng))
+                losses_g = {**losses_g, **self.task_losses(restored, clean)}
         self.backward(losses_g, share)
 
         with self.accelerator.autocast():
             self.discriminators_learn(True)
             losses_d = self.translator.losses_d(source, real, fake.detach()) if phase in TRANSLATOR_LEARNS else {}
+            if restored is not None:
+                judged = self.task.losses_d(restored.detach(), clean)
+                losses_d = {**losses_d, **{f"d_task_{name}": loss for name, loss in judged.items()}}
         self.backward(losses_d, share)
         return {name: loss.detach() for name, loss in {**losses_g, **losses_d}.items()}
+
+    def task_losses(self, restored: Tensor, clean: Tensor) -> Losses:
+        """The task's terms as they are logged: `task_` before each name, `task` alone where there is one without."""
+        terms = self.task.losses(restored, clean)
+        return {"task" if n == "task" else f"task_{n}": self.train.lambda_task * loss for n, loss in terms.items()}
 
     def degrade(self, source: Tensor, phase: Phase, rng: Rng) -> Tensor:
         """The fake: of the translator while it learns; the source itself before, the averaged translator's after."""
@@ -122,8 +133,8 @@ class JointTrainer:
         self.average.update_parameters(self.learned)
 
     def learning_rates(self, step: int) -> dict[str, float]:
-        """The learning rate at a step of each kind of network that there is."""
-        return {kind: self.rates[kind](step) for kind in dict.fromkeys(map(kind_of, self.networks))}
+        """The learning rate at a step of each role that there is among the networks."""
+        return {role: self.rates[role](step) for role in dict.fromkeys(map(role_of, self.networks))}
 
     def average_gradients(self) -> None:
         """One all-reduce over the gradients of all networks, and over the running statistics of batch norm.
@@ -143,6 +154,7 @@ class JointTrainer:
     def discriminators_learn(self, learn: bool) -> None:
         """Whether gradients stop at the discriminators' weights or only pass through them to the generators."""
         self.translator.discriminators.requires_grad_(learn)
+        self.task.discriminators.requires_grad_(learn)
 
     def state(self) -> tuple[dict[str, Tensors], dict[str, Any]]:
         """All that a resumed run needs, as named tensors by file, and as plain values.
@@ -154,6 +166,7 @@ class JointTrainer:
         files = {
             "translator": self.translator.state_dict(),
             "task": self.task.state_dict(),
+            "task_discriminators": self.task.discriminators.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": moments,
             "memory": {name: self.accelerator.gather(rows) for name, rows in self.translator.memory().items()},
@@ -165,6 +178,7 @@ class JointTrainer:
         """Take back what `state` gave, on any number of processes that shares the global batch evenly."""
         self.translator.load_state_dict(files["translator"])
         self.task.load_state_dict(files["task"])
+        self.task.discriminators.load_state_dict(files.get("task_discriminators", {}))
         self.average.load_state_dict(files["average"])
         self.optimizers.load_state(files["optimizer"], state["optimizer"])
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes

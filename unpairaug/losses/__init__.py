@@ -1,4 +1,7 @@
-"""Adversarial, cycle-consistency and identity losses. Pure functions; images are (B, C, H, W) in [0, 1]."""
+"""What translators minimise, as pure functions; the modules beside hold what a task may name in `task.loss`.
+
+Images are (B, C, H, W) in [0, 1].
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,286 @@
+"""The losses of a task: what each is at equality, where its gradient goes, and where its weights come from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from skimage.data import astronaut
+from torch import Tensor
+
+from unpairaug.criterion import Criterion
+from unpairaug.errors import UserError
+from unpairaug.losses.gan import GAMES
+from unpairaug.metrics import ssim
+from unpairaug.networks import PatchDiscriminator, SRGANDiscriminator
+from unpairaug.registry import losses, register_loss
+
+TINY = {"type": "perceptual", "model": "test_resnet", "layers": [0, 2], "weights": "random"}
+AT_EQUALITY = {
+    "l1": 0,
+    "mse": 0,
+    "charbonnier": 1e-3,
+    "ssim": 0,
+    "frequency": 0,
+    "focal_frequency": 0,
+    "perceptual": 0,
+}
+"""Every loss that has its least value where restored and clean are equal, and that value."""
+
+
+def build(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of that name, at a size for tests; frozen, as a criterion keeps it."""
+    small = {"perceptual": TINY, "gan": {"type": "gan", "ndf": 4, "norm": "none"}}
+    torch.manual_seed(0)
+    return losses.build(small.get(name, name)).requires_grad_(False)
+
+
+def image(first: int = 0, size: int = 3) -> Tensor:
+    return torch.rand(size, 3, 32, 40, generator=torch.Generator().manual_seed(first))
+
+
+every = pytest.mark.parametrize("name", [*AT_EQUALITY, "tv", "gan"])
+
+
+def test_every_built_in_loss_is_tested_here():
+    built_in = {name for name in losses.names() if losses.get(name).__module__.startswith("unpairaug.losses.")}
+    assert built_in == {*AT_EQUALITY, "tv", "gan"}
+
+
+@pytest.mark.parametrize("name", AT_EQUALITY)
+def test_equal_images_cost_least(name: str):
+    loss, clean = build(name), image()
+    assert loss(clean, clean).item() == pytest.approx(AT_EQUALITY[name], abs=1e-6)
+    assert loss(image(1), clean) > loss(clean + 0.01 * image(1), clean) > AT_EQUALITY[name]
+
+
+@every
+def test_gradients_reach_the_restored_image_and_are_finite_in_bf16(name: str):
+    restored = image(1).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = build(name)((restored * 1.0).to(torch.bfloat16), image())
+    loss.backward()
+    assert loss.shape == () and torch.isfinite(loss)
+    assert torch.isfinite(restored.grad).all() and restored.grad.abs().sum() > 0
+
+
+@every
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_flat_equal_images_have_finite_gradients(name: str, level: float):
+    flat = torch.full((2, 3, 32, 32), level, requires_grad=True)
+    build(name)(flat, flat.detach().clone()).backward()
+    assert torch.isfinite(flat.grad).all()
+
+
+@every
+def test_the_loss_of_a_batch_is_the_mean_of_its_images(name: str):
+    loss, restored, clean = build(name), image(1), image()
+    singles = torch.stack([loss(restored[i : i + 1], clean[i : i + 1]) for i in range(3)])
+    assert loss(restored, clean).item() == pytest.approx(singles.mean().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", AT_EQUALITY)
+def test_a_step_against_the_gradient_comes_nearer(name: str):
+    restored, clean = image(1).requires_grad_(), image()
+    loss = build(name)(restored, clean)
+    loss.backward()
+    step = 0.01 * loss.item() / restored.grad.square().sum()  # to first order, 1 % of the loss
+    assert build(name)(restored - step * restored.grad, clean) < loss
+
+
+def test_the_ssim_loss_is_one_less_the_metric_on_8_bit_images():
+    clean = astronaut()[60:124, 180:260].copy()
+    noise = np.random.default_rng(0).normal(0, 12, clean.shape)
+    noisy = np.clip(np.rint(clean + noise), 0, 255).astype(np.uint8)
+    restored, expected = (torch.from_numpy(x).permute(2, 0, 1)[None] / 255 for x in (noisy, clean))
+    found = losses.build("ssim")(restored, expected).item()
+    assert found == pytest.approx(1 - ssim(noisy, clean), abs=1e-5)
+
+
+def test_total_variation_is_the_slope_of_a_ramp_and_ignores_the_clean_image():
+    ramp = torch.linspace(0, 1, 33).expand(1, 3, 16, 33)
+    assert losses.build("tv")(ramp, torch.zeros(1)).item() == pytest.approx(1 / 32)
+
+
+def test_the_frequency_loss_is_the_mean_over_both_parts_of_the_transform():
+    restored, clean = image(1), image()
+    difference = torch.fft.fft2(restored) - torch.fft.fft2(clean)
+    expected = (difference.real.abs().mean() + difference.imag.abs().mean()) / 2
+    assert losses.build("frequency")(restored, clean).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_the_focal_frequency_loss_without_focus_is_the_squared_error():
+    loss = losses.build({"type": "focal_frequency", "alpha": 0})
+    restored, clean = image(1), image()
+    assert loss(restored, clean).item() == pytest.approx(torch.nn.functional.mse_loss(restored, clean).item(), rel=1e-4)
+    assert losses.build("focal_frequency")(restored, clean) < loss(restored, clean)
+
+
+class TestPerceptual:
+    def test_the_features_are_those_of_the_file_of_weights(self, tmp_path: Path):
+        torch.manual_seed(7)
+        whole = timm.create_model("test_resnet", pretrained=False).eval()
+        save_file(whole.state_dict(), tmp_path / "weights.safetensors")
+        torch.save(whole.state_dict(), tmp_path / "weights.pth")
+        normalised = (image() - 0.5) / 0.5  # the mean and deviation that timm says test_resnet was trained with
+        expected = whole.forward_intermediates(normalised, indices=[0, 2], intermediates_only=True)
+        for file in ("weights.safetensors", "weights.pth"):
+            loss = losses.build({**TINY, "weights": str(tmp_path / file)})
+            found = loss.features(image())
+            assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, expected, strict=True))
+
+    def test_layers_may_stand_in_any_order_each_with_its_weight(self):
+        one, other = ({**TINY, "layers": [layer]} for layer in (0, 2))
+        both = {**TINY, "layers": [2, 0], "layer_weights": [3.0, 0.5]}
+        parts = [losses.build(spec)(image(1), image()) for spec in (other, one, both)]
+        assert parts[2].item() == pytest.approx((3 * parts[0] + 0.5 * parts[1]).item(), rel=1e-5)
+
+    def test_nothing_in_it_learns_or_follows_a_batch(self):
+        loss = losses.build(TINY)
+        assert not any(p.requires_grad for p in loss.parameters())
+        assert not any(module.training for module in loss.modules())
+
+    def test_random_weights_are_the_same_in_every_run_and_leave_other_draws_alone(self):
+        torch.manual_seed(1)
+        first = losses.build(TINY)(image(1), image())
+        drawn = torch.rand(3)
+        torch.manual_seed(1)
+        assert torch.equal(drawn, torch.rand(3))
+        assert losses.build(TINY)(image(1), image()) == first
+
+    @pytest.mark.parametrize(
+        ("options", "sentence"),
+        [
+            ({"weights": "nowhere.pth"}, "no file 'nowhere.pth'.*'hub' to download"),
+            ({"weights": "hub"}, "test_resnet' cannot be had from the hub .*weights: random"),
+            ({"model": "vgg91"}, "no model 'vgg91'; did you mean 'vgg"),
+            ({"layers": [9]}, r"'test_resnet' has no features of layers \[9\]"),
+            ({"layer_weights": [1.0]}, "2 layers and 1 layer_weights"),
+            ({"layers": [-1]}, "layers"),
+        ],
+    )
+    def test_what_cannot_be_had_is_told(self, options: dict, sentence: str, tmp_path: Path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        with pytest.raises(UserError, match=sentence):
+            losses.build({**TINY, **options})
+
+    def test_a_file_of_another_model_or_of_none_is_refused(self, tmp_path: Path):
+        save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+        (tmp_path / "broken.safetensors").write_bytes(b"not weights")
+        (tmp_path / "broken.pth").write_bytes(b"not weights")
+        for name, sentence in (("other", "lacks .* is it another model"), ("broken", "does not hold the weights")):
+            for file in tmp_path.glob(f"{name}.*"):
+                with pytest.raises(UserError, match=sentence):
+                    losses.build({**TINY, "weights": str(file)})
+
+
+class TestGames:
+    logits = torch.randn(2, 8, 1, generator=torch.Generator().manual_seed(0)).unbind()
+
+    @pytest.mark.parametrize("kind", GAMES)
+    def test_each_side_pays_less_the_better_it_plays(self, kind: str):
+        game, undecided = GAMES[kind], torch.full((8, 1), 0.5)
+        assert game.loss_d(undecided - 0.3, undecided + 0.3) < game.loss_d(undecided, undecided)
+        assert game.loss_g(undecided + 0.3, undecided) < game.loss_g(undecided, undecided)
+
+    def test_in_the_relativistic_game_the_head_is_the_discriminator_with_sides_exchanged(self):
+        restored, clean = self.logits
+        game = GAMES["relativistic"]
+        assert game.loss_g(restored, clean) == game.loss_d(clean, restored)
+        assert game.loss_d(restored + 5, clean + 5).item() == pytest.approx(game.loss_d(restored, clean).item())
+        undecided = torch.zeros(8, 1)
+        assert game.loss_d(undecided, undecided).item() == pytest.approx(math.log(2))
+
+    def test_the_standard_game_is_cross_entropy(self):
+        restored, clean = self.logits
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits
+        ones, zeros = torch.ones(8, 1), torch.zeros(8, 1)
+        expected = (entropy(clean, ones) + entropy(restored, zeros)) / 2
+        assert GAMES["standard"].loss_d(restored, clean).item() == pytest.approx(expected.item())
+        assert GAMES["standard"].loss_g(restored, None).item() == pytest.approx(entropy(restored, ones).item())
+
+    @pytest.mark.parametrize("kind", GAMES)
+    @pytest.mark.parametrize("discriminator", ["srgan", "patch"])
+    def test_a_discriminator_learns_to_tell_the_two_apart(self, kind: str, discriminator: str):
+        torch.manual_seed(0)
+        loss = losses.build({"type": "gan", "kind": kind, "discriminator": discriminator, "ndf": 8})
+        optimizer = torch.optim.Adam(loss.discriminator.parameters(), 1e-3)
+        clean, restored = image(), image(1) / 2
+        first = loss.loss_d(restored, clean).item()
+        for _ in range(10):
+            optimizer.zero_grad()
+            loss.loss_d(restored, clean).backward()
+            optimizer.step()
+        assert loss.loss_d(restored, clean).item() < 0.8 * first
+
+
+@pytest.mark.parametrize("side", [16, 17, 40, 96])
+def test_srgans_discriminator_gives_one_logit_for_images_of_any_size(side: int):
+    assert SRGANDiscriminator(ndf=2, norm="none")(torch.rand(2, 3, side, side + 3)).shape == (2, 1)
+
+
+def test_srgans_discriminator_has_its_published_layers():
+    with torch.device("meta"):
+        network = SRGANDiscriminator()
+    widths = [3, 64, 64, 128, 128, 256, 256, 512, 512]
+    convolutions = sum(9 * before * after + after for before, after in pairwise(widths))
+    norms = 2 * sum(widths[2:])
+    linear = (512 * 6 * 6 + 1) * 1024 + 1025
+    assert sum(p.numel() for p in network.parameters()) == convolutions + norms + linear
+
+
+@pytest.mark.parametrize("network", [SRGANDiscriminator(ndf=2), PatchDiscriminator(ndf=2), PatchDiscriminator(2, 1)])
+def test_the_smallest_side_of_a_discriminator_is_enough(network):
+    side = network.smallest_side
+    assert torch.isfinite(network(torch.rand(2, 3, side, side))).all()
+
+
+class TestCriterion:
+    def test_terms_have_the_names_and_weights_of_the_recipe(self):
+        restored, clean = image(1), image()
+        found = Criterion({"l1": 1.0, "sharp": {"type": "frequency", "weight": 0.1}}).losses(restored, clean)
+        assert list(found) == ["l1", "sharp"]
+        assert found["l1"] == losses.build("l1")(restored, clean)
+        assert found["sharp"].item() == pytest.approx(0.1 * losses.build("frequency")(restored, clean).item())
+        tripled = Criterion({"l1": 3.0}).losses(restored, clean)["l1"]
+        assert tripled.item() == pytest.approx(3 * found["l1"].item())
+
+    def test_a_name_alone_is_one_term_of_weight_1(self):
+        assert Criterion("mse").weights == {"mse": 1.0}
+        assert Criterion(f"{__name__}:Edge").weights == {"Edge": 1.0}
+
+    def test_a_weight_of_0_leaves_the_term_out_and_builds_nothing(self):
+        left_out = {"weight": 0, "model": "test_resnet", "weights": "nowhere.pth"}
+        assert list(Criterion({"l1": 1, "mse": 0, "perceptual": left_out}).terms) == ["l1"]
+
+    def test_only_discriminators_can_learn(self):
+        criterion = Criterion({"l1": 1, "edge": {"type": f"{__name__}:Edge"}, "gan": {"ndf": 2}})
+        assert list(criterion.discriminators) == ["gan"]
+        assert list(criterion.losses_d(image(1), image())) == ["gan"]
+        criterion.discriminators.requires_grad_(True)
+        learning = [p for module in criterion.modules for p in module.parameters() if p.requires_grad]
+        assert len(learning) == len([*criterion.discriminators.parameters()])
+        assert not criterion.terms["edge"].training
+
+    def test_it_says_what_size_of_images_each_term_needs(self):
+        assert Criterion({"l1": 1, "ssim": 1, "gan": {"ndf": 2}}).smallest_side == {"l1": 1, "ssim": 11, "gan": 16}
+
+
+@register_loss("toy_edge")
+class Edge(torch.nn.Module):
+    """A loss of a user's own, with a layer in it."""
+
+    def __init__(self, width: int = 1) -> None:
+        super().__init__()
+        self.filter = torch.nn.Conv2d(3, width, 3)
+
+    def forward(self, restored: Tensor, clean: Tensor) -> Tensor:
+        return (self.filter(restored) - self.filter(clean)).abs().mean()
