@@ -17,7 +17,7 @@ from unpairaug.errors import UserError
 from unpairaug.learning_rates import learning_rate, learning_rates
 from unpairaug.optimizer_sections import NetworkOptimizer, OptimizerSection
 from unpairaug.optimizer_state import StepTogether
-from unpairaug.optimizers import NetworkOptimizers
+from unpairaug.optimizers import NetworkOptimizers, kind_of
 from unpairaug.options import mistakes
 from unpairaug.recipe import load_recipe, to_yaml
 from unpairaug.run import MUST_NOT_CHANGE
@@ -74,7 +74,7 @@ def test_without_a_word_every_network_is_stepped_by_torchs_fused_adam_bit_for_bi
         [
             {"params": list(network.parameters()), "lr": lr, "betas": betas}
             for name, network in others.items()
-            for lr, betas in [settings[name.partition("_")[0]]]
+            for lr, betas in [settings[kind_of(name)]]
         ],
         fused=True,
     )

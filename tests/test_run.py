@@ -42,7 +42,8 @@ def metrics(folder: Path, split: str) -> list[dict]:
 
 def test_two_processes_with_half_the_batch_end_where_one_does(tmp_path):
     adamw = "optimizer.head={type: adamw, lr_schedule: cosine}"  # beside adam for the others
-    options = ["smoke", CYCLEGAN, "train.steps=6", "schedule={}", adamw]
+    gan = "task.loss.gan={weight: 0.01, ndf: 4, norm: none}"
+    options = ["smoke", CYCLEGAN, gan, "train.steps=6", "schedule={}", adamw]
     one = run(*options, "data.batch_size=4", "output_dir=one", cwd=tmp_path)
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
     two = run(*options, "data.batch_size=2", "output_dir=two", cwd=tmp_path, launcher=torchrun)
@@ -136,6 +137,11 @@ MISTAKES = {
         ["one.png", "64×64", "task.scale"],
     ),
     "crop too small for the translator": (["translator.n_layers_D=3"], ["data.crop 32", "16 px", "needs 24"]),
+    "crop too small for a loss": (
+        ["task.loss.ssim=0.1", "translator=bicubic", "data.crop=10"],
+        ["data.crop 10", "task.loss.ssim", "needs 11"],
+    ),
+    "weights that are not there": (["task.loss.perceptual.weights=nowhere.pth"], ["no file 'nowhere.pth'", "hub"]),
     "unknown translator": (["translator.type=cyclegam"], ["cyclegam", "cyclegan"]),
     "no such recipe": ([], ["no recipe", "smoke"]),
 }

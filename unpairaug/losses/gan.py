@@ -40,7 +40,8 @@ class Game:
 class RelativisticGame(Game):
     """Each side is judged by how far it is above the other's average (Jolicoeur-Martineau, 2019, RaGAN).
 
-    The head plays the discriminator's game with the sides exchanged (Wang et al., 2018, ESRGAN, eq. 2 and 3).
+    The head plays the discriminator's game with the sides exchanged (Wang et al., 2018, ESRGAN, eq. 2 and 3). The
+    averages are over one process's micro-batch: unlike other losses, this one depends on how a batch is divided.
     """
 
     needs_clean = True
