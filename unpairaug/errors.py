@@ -15,6 +15,14 @@ class RunStopped(Exception):
     """A run ended before its last step; the message says why, what is kept and how to go on. Exit code 1."""
 
 
+def shown(name: object) -> str:
+    """A path or another's words as a message gives them: on one line, control and undecodable characters escaped."""
+    text = os.fspath(name) if isinstance(name, os.PathLike) else str(name)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 def exit_kindly(program: Callable[[], None]) -> None:
     """Run a program; what the user can mend is one message on standard error and an exit code, without a traceback."""
     try:

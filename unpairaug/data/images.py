@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from unpairaug.errors import UserError
-
-Array = NDArray[np.uint8]
-"""An image: (H, W, 3) RGB, 8 bits."""
+from unpairaug.data.decode import MAX_PIXELS, Array, decode_image
+from unpairaug.errors import UserError, shown
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
 """What counts as an image in a folder, in small or capital letters."""
 
-MAX_PIXELS = 178_956_970
-"""Larger images are refused undecoded: a file of some kilobytes can claim gigabytes. (Pillow's own limit.)"""
+MAX_BYTES = 9 * MAX_PIXELS
+"""Larger files are refused unread: `MAX_PIXELS` take 8 bytes each at most, and what is said about them some more."""
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
@@ -36,9 +33,9 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """
     root = Path(folder).expanduser()
     if not root.exists():
-        raise UserError(f"{folder}: there is no such folder; expected a folder of images")
+        raise UserError(f"{shown(folder)}: there is no such folder; expected a folder of images")
     if not root.is_dir():
-        raise UserError(f"{folder}: this is a file; expected the folder that holds the images")
+        raise UserError(f"{shown(folder)}: this is a file; expected the folder that holds the images")
     found: list[Path] = []
     seen: set[str] = set()
     for here, folders, files in os.walk(root, followlinks=True):
@@ -48,35 +45,39 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
             found += [Path(here, name) for name in files if _is_image(name)]
         seen.add(real)
     if not found:
-        raise UserError(f"{folder}: no image in this folder or below it; looked for {' '.join(EXTENSIONS)}")
+        raise UserError(f"{shown(folder)}: no image in this folder or below it; looked for {' '.join(EXTENSIONS)}")
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 
 
 def read_image(path: str | os.PathLike[str]) -> Array:
-    """The image as (H, W, 3) RGB in 8 bits, upright.
-
-    The camera's EXIF rotation is applied; grey, palette and CMYK become RGB; an alpha channel is dropped; 16 bits are
-    rounded to 8; of several frames the first is read.
+    """The image as (H, W, 3) RGB in 8 bits, upright; see `decode_image`.
 
     Raises:
-        UserError: the file is missing, empty, truncated, no image, or claims more than `MAX_PIXELS`.
+        UserError: the file is missing, no file, empty, truncated, no image, or claims more than `MAX_PIXELS`.
     """
-    if not os.path.isfile(path):
-        raise UserError(f"{path}: there is no such image file")
-    if os.path.getsize(path) == 0:
-        raise UserError(f"{path}: the file is empty (0 bytes); remove it or copy it again")
+    return decode_image(read_file(path), os.fspath(path))
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        UserError: it is missing, no regular file (a pipe would never end), unreadable, or larger than `MAX_BYTES`.
+    """
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise Image.DecompressionBombError(f"{width}×{height} pixels")
-            return np.array(_to_rgb(ImageOps.exif_transpose(image)), dtype=np.uint8)
-    except Image.DecompressionBombError as bomb:
-        raise UserError(f"{path}: more than {MAX_PIXELS} pixels ({bomb}); cut it into smaller images") from bomb
-    except Exception as broken:  # Pillow's decoders raise nearly any type when the bytes are wrong
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise UserError(f"{shown(path)}: this is no regular file; expected an image")
+        if found.st_size > MAX_BYTES:
+            raise UserError(f"{shown(path)}: {found.st_size} bytes, more than any {MAX_PIXELS} pixels; make it smaller")
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        what = "a link to a file that is not there" if os.path.islink(path) else "there is no such image file"
+        raise UserError(f"{shown(path)}: {what}") from error
+    except OSError as error:
         raise UserError(
-            f"{path}: this image cannot be read ({_reason(broken)}); remove it or copy it again"
-        ) from broken
+            f"{shown(path)}: this file cannot be opened ({error.strerror}); remove it or mend that"
+        ) from error
 
 
 def write_image(path: str | os.PathLike[str], image: Array) -> None:
@@ -88,7 +89,7 @@ def write_image(path: str | os.PathLike[str], image: Array) -> None:
     path = Path(path)
     image_format = Image.registered_extensions().get(path.suffix.lower())
     if image_format is None or path.suffix.lower() not in EXTENSIONS:
-        raise UserError(f"{path}: unknown extension {path.suffix!r}; use one of {' '.join(EXTENSIONS)}")
+        raise UserError(f"{shown(path)}: unknown extension {path.suffix!r}; use one of {' '.join(EXTENSIONS)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # hidden: list_images passes over it
     try:
@@ -114,7 +115,7 @@ class ImageSet(ABC):
 
     def where(self, i: int) -> str:
         """How a message names image `i`."""
-        return f"{self.source}/{self.names[i]}"
+        return shown(f"{self.source}/{self.names[i]}")
 
     def stem(self, i: int) -> str:
         """The name of image `i` without its extension: what partners on two sides have in common."""
@@ -200,22 +201,6 @@ def too_small(image: Array, crop: int, where: str) -> str | None:
 
 def _is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F" or (image.mode.startswith("I") and np.asarray(image).max(initial=0) > 65535):
-        raise ValueError(f"pixels of mode {image.mode!r}; expected 8 or 16 bits a channel")
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scaling
-        grey = (np.asarray(image, dtype=np.uint32).clip(0) + 128) // 257
-        image = Image.fromarray(grey.astype(np.uint8))
-    return image.convert("RGB")
-
-
-def _reason(broken: Exception) -> str:
-    """The decoder's words without the path, which the message has already given."""
-    if isinstance(broken, Image.UnidentifiedImageError):
-        return "no known image format"
-    return str(broken).split("\n")[0] or type(broken).__name__
 
 
 def _identity(path: Path) -> tuple[str, int, int]:

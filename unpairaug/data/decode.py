@@ -1,0 +1,159 @@
+"""The bytes of an image file to pixels: RGB in 8 bits and upright, or a message that says what is wrong."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from PIL.ExifTags import Base
+
+from unpairaug.errors import UserError, shown
+
+Array = NDArray[np.uint8]
+"""An image: (H, W, 3) RGB, 8 bits."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM")
+"""Pillow's names of what is decoded, whatever the file is called; its other decoders (some start programs) are not."""
+
+MAX_PIXELS = 178_956_970
+"""Larger images are refused undecoded: a file of some kilobytes can claim gigabytes. (Pillow's own limit.)"""
+
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""What ends a scan of a JPEG: not an escaped 0xff, padding or a restart."""
+
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column, first row, and their steps, of an interlaced PNG's passes."""
+
+_TURNS: dict[int, Callable[[NDArray], NDArray]] = {
+    2: np.fliplr,
+    3: lambda image: np.rot90(image, 2),
+    4: np.flipud,
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(image, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+"""What makes an image upright, by EXIF orientation."""
+
+
+def decode_image(data: bytes, where: str) -> Array:
+    """The image in the bytes of a file, (H, W, 3) RGB in 8 bits, upright.
+
+    The camera's EXIF rotation is applied; grey, palette and CMYK become RGB; an alpha channel is dropped; 16 bits are
+    rounded to 8; of several frames the first is read; a colour profile is not applied.
+
+    Args:
+        data: the whole file.
+        where: how a message names it.
+
+    Raises:
+        UserError: the bytes are no image, truncated, claim more than `MAX_PIXELS`, or hold pixels that would only be
+            read inexactly.
+    """
+    where = shown(where)
+    if not data:
+        raise UserError(f"{where}: the file is empty (0 bytes); remove it or copy it again")
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise Image.DecompressionBombError(f"{width}×{height} pixels")
+            return _pixels(image, data)
+    except Image.DecompressionBombError as bomb:
+        raise UserError(f"{where}: more than {MAX_PIXELS} pixels ({bomb}); cut it into smaller images") from bomb
+    except Exception as broken:  # Pillow's decoders raise nearly any type when the bytes are wrong
+        raise UserError(
+            f"{where}: this image cannot be read ({_reason(broken)}); remove it or copy it again"
+        ) from broken
+
+
+def _pixels(image: Image.Image, data: bytes) -> Array:
+    if image.format in ("JPEG", "MPO"):
+        _refuse_jpeg_without_end(data)
+    deep = image.format == "TIFF" and 16 in image.tag_v2.get(Base.BitsPerSample, ())  # type: ignore[attr-defined]
+    deep |= image.format == "PNG" and data[24] == 16
+    negative = image.mode.startswith("I;16") and _is_negative(image)
+    image.load()
+    if image.format == "PNG":
+        _refuse_short_png(image, data)
+    orientation = image.getexif().get(Base.Orientation, 1)
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith(("I", "F")):
+        return _grey(image, negative)
+    rgb = np.array(image.convert("RGB"), dtype=np.uint8)
+    return _rounded(rgb, data, orientation) if deep else rgb
+
+
+def _refuse_jpeg_without_end(data: bytes) -> None:
+    """Pillow notices a file that stops, but paints grey what a half-copied file has as zeros."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at + 1] != 0xDA:  # over the header, whose preview has its own end
+        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    while marker := _MARKER.search(data, at):  # between scans there may be tables
+        if marker[0] == b"\xff\xd9":
+            return
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    raise ValueError("truncated: a JPEG without its end")
+
+
+def _refuse_short_png(image: Image.Image, data: bytes) -> None:
+    """Pillow takes compressed data that end before the last row for the whole image, and leaves the rest at zero."""
+    last = image.crop(
+        (0, max(image.height - 2, 0), *image.size)
+    )  # one of two rows is of the last pass of an interlaced
+    if all(np.asarray(row).any() for row in np.asarray(last)):
+        return  # counting takes as long as decoding; so only those are counted that may lack something
+    width, height, depth, colours, interlaced = struct.unpack(">IIBB2xB", data[16:29])
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours]
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in passes]
+    expected = sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if columns > 0 < rows)
+    inflate, at, held = zlib.decompressobj(), 8, 0
+    while at + 8 <= len(data) and held < expected:
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        rest = data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        while rest:
+            held += len(inflate.decompress(rest, 2**20))
+            rest = inflate.unconsumed_tail
+        at += 12 + length
+    if held < expected:
+        raise ValueError(f"truncated: {held} of {expected} bytes of pixels")
+
+
+def _is_negative(image: Image.Image) -> bool:
+    """Whether a 16-bit grey TIFF counts from white down, which Pillow minds at 8 bits only."""
+    return image.format == "TIFF" and image.tag_v2.get(Base.PhotometricInterpretation) == 0  # type: ignore[attr-defined]
+
+
+def _grey(image: Image.Image, negative: bool) -> Array:
+    """A grey image of 16 bits rounded to 8; Pillow would clip it."""
+    if image.mode == "F" or (values := np.asarray(image, dtype=np.int64)).max(initial=0) > 65535 or values.min() < 0:
+        raise ValueError(f"pixels of mode {image.mode!r}; expected 8 or 16 bits a channel")
+    grey = ((65535 - values if negative else values) + 128) // 257
+    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _rounded(rgb: Array, data: bytes, orientation: int) -> Array:
+    """A colour image of 16 bits a channel rounded to 8, where Pillow has only the upper 8 of each 16, `rgb`."""
+    import cv2
+
+    exact = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if exact is not None and exact.dtype == np.uint16 and exact.ndim == 3 and exact.shape[2] >= 3:
+        exact = exact[..., 2::-1].astype(np.uint32)
+        for upright in (exact, _TURNS.get(orientation, np.asarray)(exact)):  # OpenCV has turned a TIFF itself
+            if np.array_equal(upright >> 8, rgb):
+                return ((upright + 128) // 257).astype(np.uint8)
+    raise ValueError("16 bits a channel in an arrangement other than interleaved RGB; save it as plain RGB")
+
+
+def _reason(broken: Exception) -> str:
+    """The decoder's words on one line, without the path, which the message has already given."""
+    if isinstance(broken, Image.UnidentifiedImageError):
+        return f"no known image format; known are {', '.join(FORMATS)}"
+    return shown(str(broken).split("\n")[0]) or type(broken).__name__
