@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from tqdm import tqdm
 
 log = logging.getLogger("unpairaug")
+T = TypeVar("T")
 
 
 class Progress:
@@ -53,3 +56,23 @@ def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def followed(items: Iterable[T], total: int) -> Iterator[T]:
+    """The images as they come, with rate and time left: a bar on a terminal, else a plain line now and then."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, total=total, unit=" images", dynamic_ncols=True)
+    else:
+        yield from _told(items, total)
+
+
+def _told(items: Iterable[T], total: int, every: float = 10.0) -> Iterator[T]:
+    """The items as they come; about every `every` seconds, and for the last one, a line on stderr."""
+    start = told = time.monotonic()
+    for done, item in enumerate(items, 1):
+        now = time.monotonic()
+        if done == total or now - told >= every:
+            told, rate = now, done / max(now - start, 1e-9)
+            left = duration((total - done) / rate)
+            print(f"{done}/{total} images, {rate:.2f} images/s, {left} left: {item}", file=sys.stderr, flush=True)
+        yield item

@@ -19,7 +19,7 @@ app.add_typer(bench_app, name="bench")
 
 
 def _commands() -> None:
-    for name in ("train", "check", "evaluate", "restore", "export"):
+    for name in ("train", "check", "evaluate", "restore", "export", "prepare"):
         app.command(name)(getattr(import_module(f"unpairaug.commands.{name}"), name))
     bench_app.command("step")(import_module("unpairaug.commands.bench").step)
 

@@ -7,6 +7,7 @@ import stat
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
@@ -29,7 +30,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     followed, each folder once.
 
     Raises:
-        UserError: there is no such folder, it is a file, or it holds no image.
+        UserError: there is no such folder, it is a file, cannot be listed, or it holds no image.
     """
     root = Path(folder).expanduser()
     if not root.exists():
@@ -38,7 +39,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
         raise UserError(f"{shown(folder)}: this is a file; expected the folder that holds the images")
     found: list[Path] = []
     seen: set[str] = set()
-    for here, folders, files in os.walk(root, followlinks=True):
+    for here, folders, files in os.walk(root, onerror=_refuse_folder, followlinks=True):
         real = os.path.realpath(here)
         folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
         if real not in seen:
@@ -90,10 +91,17 @@ def write_image(path: str | os.PathLike[str], image: Array) -> None:
     image_format = Image.registered_extensions().get(path.suffix.lower())
     if image_format is None or path.suffix.lower() not in EXTENSIONS:
         raise UserError(f"{shown(path)}: unknown extension {path.suffix!r}; use one of {' '.join(EXTENSIONS)}")
+    file = BytesIO()
+    Image.fromarray(image).save(file, format=image_format, **({"quality": 95} if image_format == "JPEG" else {}))
+    write_file(path, file.getvalue())
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write bytes, and the folders they lie in; the path never holds half of them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # hidden: list_images passes over it
     try:
-        Image.fromarray(image).save(partial, format=image_format, **({"quality": 95} if image_format == "JPEG" else {}))
+        partial.write_bytes(data)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -197,6 +205,10 @@ def too_small(image: Array, crop: int, where: str) -> str | None:
     if min(image.shape[:2]) >= crop:
         return None
     return f"{where}: {image.shape[1]}×{image.shape[0]} px is smaller than the crop of {crop}×{crop} px"
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise UserError(f"{shown(error.filename)}: this folder cannot be listed ({error.strerror})") from error
 
 
 def _is_image(name: str) -> bool:

@@ -1,0 +1,56 @@
+"""What of a preparation is done, one line of JSON for each part of it, so that a killed one goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypedDict
+
+
+class Entry(TypedDict):
+    """A part that is complete on disk: a shard, or the files of one photograph."""
+
+    rows: list[dict[str, Any]]
+    """The manifest's lines."""
+    shard: dict[str, Any] | None
+    """The shard's line of `index.json`."""
+    next: tuple[int, int]
+    """The photograph, and its piece, with which the part after this one begins."""
+    images: int
+    """Photographs whose last piece is in this part; bad ones count."""
+    pixels: int
+    flat: int
+    small: int
+    bad: list[tuple[str, str]]
+    """(source, what is wrong with it)."""
+
+
+class Journal:
+    """The parts of a preparation, in order; a line that was not written to its end does not count."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[Entry]:
+        """The parts one by one: together they may be larger than memory."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                yield from (json.loads(line) for line in file)
+
+    def append(self, entry: Entry) -> None:
+        """Note that a part is done."""
+        with self.path.open("ab") as file:
+            file.write(json.dumps(entry).encode() + b"\n")
+
+    def keep(self, intact: Callable[[Entry], bool]) -> None:
+        """Forget the first part that is torn or not intact, and all after it."""
+        if not self.path.exists():
+            return
+        end = 0
+        with self.path.open("r+b") as file:
+            for line in file:
+                if not line.endswith(b"\n") or not intact(json.loads(line)):
+                    break
+                end += len(line)
+            file.truncate(end)

@@ -1,0 +1,41 @@
+"""Whose the photographs are: a table that goes with them into the manifest."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from unpairaug.errors import UserError, shown
+
+
+class Licences:
+    """The rows of a CSV file by the file name in their first column."""
+
+    def __init__(self, rows: Mapping[str, Mapping[str, str]]) -> None:
+        self.rows = rows
+
+    @classmethod
+    def read(cls, path: Path) -> Licences:
+        """Read the table: a header, then one row for each photograph.
+
+        Raises:
+            UserError: there is no such file, it is no CSV table in UTF-8, or names a photograph twice.
+        """
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                header, *table = [row for row in csv.reader(file) if row] or [[]]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{shown(path)}: cannot be read as a CSV table ({shown(error)})") from error
+        if len(header) < 2:
+            raise UserError(f"{shown(path)}: expected a header such as file,licence and one row for each photograph")
+        rows: dict[str, dict[str, str]] = {}
+        for name, *values in table:
+            if name in rows:
+                raise UserError(f"{shown(path)}: two rows for {shown(name)}; keep one")
+            rows[name] = dict(zip(header[1:], values, strict=False))
+        return cls(rows)
+
+    def of(self, source: str) -> Mapping[str, str] | None:
+        """The other columns of a source's row, found by its path below SRC, else by its file name; None without one."""
+        return self.rows.get(source, self.rows.get(PurePosixPath(source).name))

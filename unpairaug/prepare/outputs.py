@@ -1,0 +1,134 @@
+"""Where the pieces go, in the order of the photographs: shards, or files of a folder; each complete part is noted."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from unpairaug.prepare.journal import Entry, Journal
+from unpairaug.prepare.licences import Licences
+from unpairaug.prepare.shards import ShardWriter, index_name
+from unpairaug.prepare.work import CutInto, Piece, Pieces
+
+
+class Output(ABC):
+    """Takes what became of the photographs, in their order."""
+
+    def __init__(self, folder: Path, journal: Journal, licences: Licences | None) -> None:
+        self.folder, self.journal, self.licences = folder, journal, licences
+        self.entry = _empty()
+
+    @abstractmethod
+    def add(self, done: Pieces, first: int = 0) -> None:
+        """Take a photograph's pieces from number `first` on."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Complete what is begun."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Leave what is begun and not complete to the next run."""
+
+    def row(self, done: Pieces, piece: Piece) -> dict[str, Any]:
+        """The manifest's line of a piece."""
+        row = {
+            "file": f"{piece.key}.{piece.ext}",
+            "source": done.source.name,
+            "box": piece.box,
+            "width": piece.width,
+            "height": piece.height,
+            "bytes": piece.bytes,
+            "sha256": piece.sha256,
+            "source_sha256": done.sha256,
+        }
+        return row if self.licences is None else {**row, "licence": self.licences.of(done.source.name)}
+
+    def end(self, done: Pieces) -> None:
+        """Count a photograph whose last piece is taken."""
+        self.entry["images"] += 1
+        for name in ("pixels", "flat", "small"):
+            self.entry[name] += getattr(done, name)
+        if done.problem is not None:
+            self.entry["bad"].append((done.source.name, done.problem))
+
+    def note(self, image: int, piece: int) -> None:
+        """Note what is complete; the next part begins with this piece of this photograph."""
+        self.journal.append({**self.entry, "next": (image, piece)})
+        self.entry = _empty()
+
+
+class FilesOutput(Output):
+    """The workers have written the files themselves."""
+
+    def add(self, done: Pieces, first: int = 0) -> None:
+        self.entry["rows"] += [self.row(done, piece) for piece in done.pieces]
+        self.end(done)
+        self.note(done.source.index + 1, 0)
+
+    def close(self) -> None:
+        """Each photograph is complete by itself."""
+
+    def abandon(self) -> None:
+        """Each photograph is complete by itself."""
+
+
+class ShardsOutput(Output):
+    """Packs the pieces that the workers have spooled."""
+
+    def __init__(self, folder: Path, journal: Journal, licences: Licences | None, work: CutInto, limit: int) -> None:
+        super().__init__(folder, journal, licences)
+        self.work, self.limit = work, limit
+        self.number = sum(1 for _ in journal)
+        self.shard: ShardWriter | None = None
+        self.image = 0
+
+    def add(self, done: Pieces, first: int = 0) -> None:
+        self.image = done.source.index
+        if done.problem is None:
+            spool = self.work.spool(done.source)
+            self._pack(done, first, spool)
+            spool.unlink()
+        self.end(done)
+
+    def close(self) -> None:
+        if self.shard is not None or self.entry["images"]:
+            self._finish_shard(self.image + 1, 0)
+
+    def abandon(self) -> None:
+        if self.shard is not None:
+            self.shard.discard()
+
+    def _pack(self, done: Pieces, first: int, spool: Path) -> None:
+        with spool.open("rb") as data:
+            data.seek(sum(piece.bytes for piece in done.pieces[:first]))
+            for number, piece in enumerate(done.pieces[first:], first):
+                if self.shard is not None and not self.shard.fits(piece.bytes):
+                    self._finish_shard(done.source.index, number)
+                self.shard = self.shard or ShardWriter(self.folder, self.number, self.limit)
+                self.shard.add(piece.key, piece.ext, piece.bytes, piece.width, piece.height, data)
+                self.entry["rows"].append({"shard": self.shard.path.name, **self.row(done, piece)})
+
+    def _finish_shard(self, image: int, piece: int) -> None:
+        if self.shard is not None:
+            self.entry["shard"] = self.shard.close()
+            self.number += 1
+        self.shard = None
+        self.note(image, piece)
+
+
+def is_intact(folder: Path, entry: Entry) -> bool:
+    """Whether the files of a part are there, each as large as it should be."""
+    if entry["shard"] is not None:
+        name, size = entry["shard"]["shard"], entry["shard"]["bytes"]
+        return _size(folder / name) == size and (folder / index_name(name)).exists()
+    return all(_size(folder / row["file"]) == row["bytes"] for row in entry["rows"])
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _empty() -> Entry:
+    return {"rows": [], "shard": None, "next": (0, 0), "images": 0, "pixels": 0, "flat": 0, "small": 0, "bad": []}

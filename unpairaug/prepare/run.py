@@ -1,0 +1,216 @@
+"""`prepare`: a folder of photographs to a folder of sub-images or shards, in any number of sittings."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from unpairaug.data.images import list_images
+from unpairaug.errors import UserError, shown
+from unpairaug.prepare.cut import Cut
+from unpairaug.prepare.journal import Journal
+from unpairaug.prepare.keys import keys_of
+from unpairaug.prepare.licences import Licences
+from unpairaug.prepare.outputs import FilesOutput, Output, ShardsOutput, is_intact
+from unpairaug.prepare.record import Summary, check_done, finish, read_settings, refuse_bad, settings_of, summary
+from unpairaug.prepare.shards import write_json
+from unpairaug.prepare.work import CutInto, Pieces, Source, in_order
+
+OURS = re.compile(r".+\.(png|jpg|webp|partial)|images-\d+\.(tar|index\.json)|index\.json|\.?\w+\.jsonl|bad\.txt")
+"""The files that `--force` removes: what a preparation writes; others in OUT stay."""
+
+
+class Preparation:
+    """One SRC on its way into one OUT."""
+
+    def __init__(
+        self,
+        source: Path,
+        target: Path,
+        cut: Cut,
+        *,
+        shard_bytes: int | None = None,
+        licences: Path | None = None,
+        max_bad: float = 0.1,
+    ) -> None:
+        """Find the photographs.
+
+        Args:
+            source: the folder of photographs, searched to any depth.
+            target: the folder for what comes out.
+            cut: how the photographs are cut.
+            shard_bytes: bound of a shard; None writes files instead.
+            licences: a CSV file whose first column names photographs and whose others go into the manifest.
+            max_bad: the share of bad photographs beyond which the work stops.
+
+        Raises:
+            UserError: a folder is not fit, or the table of licences cannot be read.
+        """
+        _check_places(source, target)
+        paths = list_images(source)
+        names = [path.relative_to(source.expanduser()).as_posix() for path in paths]
+        keys = keys_of(names)
+        self.sources = [Source(i, names[i], paths[i], keys[i]) for i in range(len(paths))]
+        self.target, self.max_bad = target.expanduser(), max_bad
+        self.shard_bytes = shard_bytes
+        self.licences = None if licences is None else Licences.read(licences)
+        digest = None if licences is None else sha256(licences.read_bytes()).hexdigest()
+        self.settings = settings_of(cut, shard_bytes, digest, self.sources)
+        self.journal = Journal(self.target / ".journal.jsonl")
+        self.parts = self.target / ".parts"
+        self.work_on = CutInto(cut, self.target if shard_bytes is None else self.parts, shard_bytes is not None)
+
+    @contextmanager
+    def claimed(self, force: bool = False) -> Iterator[None]:
+        """Keep others out of OUT; with `force`, begin anew.
+
+        Raises:
+            UserError: OUT holds something else, was begun with other settings, or is being written.
+        """
+        _check_target(self.target)
+        try:
+            self.target.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.target / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(f"{shown(self.target)}: another `prepare` is writing here; wait for it") from error
+        except OSError as error:
+            raise UserError(f"{shown(self.target)} cannot be written: {error.strerror}; give another folder") from error
+        with lock:
+            if force:
+                _clear(self.target)
+            self._begin()
+            yield
+
+    @property
+    def is_done(self) -> bool:
+        """Whether an earlier run has completed OUT."""
+        return (self.target / "manifest.jsonl").exists()
+
+    @property
+    def begin(self) -> tuple[int, int]:
+        """The photograph and its piece with which the work goes on."""
+        at = (0, 0)
+        for entry in self.journal:
+            at = entry["next"]
+        return at[0], at[1]
+
+    @property
+    def left(self) -> int:
+        """Photographs still to be read."""
+        return 0 if self.is_done else len(self.sources) - self.begin[0]
+
+    def work(self, workers: int) -> Iterator[Pieces]:
+        """Cut what is left and yield each photograph as it is done.
+
+        Raises:
+            UserError: more than the allowed share of the photographs is bad.
+            RunStopped: a worker process was killed.
+        """
+        if not self.left:
+            return
+        image, piece = self.begin
+        bad = [problem for entry in self.journal for _, problem in entry["bad"]]
+        output = self._output()
+        try:
+            for done in in_order(self.work_on, self.sources[image:], workers):
+                output.add(done, first=piece if done.source.index == image else 0)
+                bad += [done.problem] if done.problem is not None else []
+                if len(bad) > self.max_bad * len(self.sources):
+                    refuse_bad(bad, f"more than the allowed {self.max_bad:.0%} (--max-bad) of {len(self.sources)}")
+                yield done
+            output.close()
+        finally:
+            output.abandon()
+
+    def finish(self, on_bad: Literal["raise", "skip"]) -> Summary:
+        """Write index and manifest, and say what came out.
+
+        Raises:
+            UserError: some photographs are bad and are not to be skipped, or nothing came out.
+        """
+        if self.is_done:
+            return check_done(self.target, len(self.sources))
+        result = summary(self.journal, self.sources, self.licences)
+        if result.bad and on_bad == "raise":
+            refuse_bad(
+                [problem for _, problem in result.bad],
+                "the others are done: --on-bad skip leaves these out and finishes at once; or mend them and begin anew "
+                "with --force",
+            )
+        finish(self.target, self.journal, result)
+        self._sweep()
+        return result
+
+    def _begin(self) -> None:
+        begun = read_settings(self.target)
+        if begun is None:
+            write_json(self.target / "prepare.json", self.settings)
+        elif differences := _differences(begun, self.settings):
+            raise UserError(
+                f"{shown(self.target)} was begun otherwise ({'; '.join(differences)}); give the same, another folder, "
+                "or --force to begin anew"
+            )
+        if self.is_done:
+            self._sweep()
+            return
+        shutil.rmtree(self.parts, ignore_errors=True)
+        for partial in self.target.rglob(".*.partial"):
+            partial.unlink()
+        self.journal.keep(lambda entry: is_intact(self.target, entry))
+        self.parts.mkdir()
+
+    def _output(self) -> Output:
+        if self.shard_bytes is None:
+            return FilesOutput(self.target, self.journal, self.licences)
+        return ShardsOutput(self.target, self.journal, self.licences, self.work_on, self.shard_bytes)
+
+    def _sweep(self) -> None:
+        shutil.rmtree(self.parts, ignore_errors=True)
+        self.journal.path.unlink(missing_ok=True)
+
+
+def _check_places(source: Path, target: Path) -> None:
+    here, there = source.expanduser().resolve(), target.expanduser().resolve()
+    if here == there or here in there.parents:
+        raise UserError(
+            f"{shown(target)} lies in {shown(source)}, where the results would be taken for photographs at the next "
+            "call; give a folder outside"
+        )
+    if there in here.parents:
+        raise UserError(f"{shown(source)} lies in {shown(target)}; give a folder for the results that holds no sources")
+
+
+def _check_target(target: Path) -> None:
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{shown(target)} is a file; give a folder for the results")
+    if not target.exists() or read_settings(target) is not None:
+        return
+    if strangers := [path.name for path in target.iterdir() if path.name != ".lock"]:
+        raise UserError(
+            f"{shown(target)} holds other files ({shown(min(strangers))}); give a new or empty folder for the results"
+        )
+
+
+def _clear(target: Path) -> None:
+    """Remove what an earlier preparation wrote, last what tells that it did; what it cannot have written stays."""
+    shutil.rmtree(target / ".parts", ignore_errors=True)
+    for path in sorted(target.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif OURS.fullmatch(path.name):
+            path.unlink()
+    (target / "prepare.json").unlink(missing_ok=True)
+
+
+def _differences(begun: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    names = [name for name in asked if begun.get(name) != asked[name]]
+    return [f"{name}: {begun.get(name)} → {asked[name]}" for name in names]

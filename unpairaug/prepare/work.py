@@ -1,0 +1,189 @@
+"""What a worker does: read one photograph, cut it, encode the parts; one image in memory at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from unpairaug.data.decode import Array, decode_image
+from unpairaug.data.images import read_file, write_file
+from unpairaug.errors import RunStopped, UserError, shown
+from unpairaug.prepare.cut import Cut, detail
+
+COPIED = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
+"""Formats that stay as they are where an image stays whole, and their extension."""
+
+PNG_EFFORT = 3
+"""zlib's level: half the time of the usual 6 for 10 % more bytes, and as fast to read."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A photograph to prepare."""
+
+    index: int
+    """Place in the order of all."""
+    name: str
+    """Path below SRC, with forward slashes."""
+    path: Path
+    key: str
+
+
+class Piece(NamedTuple):
+    """An output of one photograph."""
+
+    key: str
+    ext: str
+    box: tuple[int, int, int, int]
+    """(left, top, right, bottom) in the upright photograph."""
+    bytes: int
+    sha256: str
+
+    @property
+    def width(self) -> int:
+        return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> int:
+        return self.box[3] - self.box[1]
+
+
+@dataclass
+class Pieces:
+    """What became of one photograph."""
+
+    source: Source
+    sha256: str = ""
+    """Of the photograph's file."""
+    pixels: int = 0
+    pieces: list[Piece] = field(default_factory=list)
+    flat: int = 0
+    """Sub-images left out for want of detail."""
+    small: int = 0
+    """1 if a side is shorter than a sub-image."""
+    problem: str | None = None
+    """Why the photograph cannot be used."""
+
+    def __str__(self) -> str:
+        return shown(self.source.name)
+
+
+Work = Callable[[Source], Pieces]
+
+
+@dataclass(frozen=True)
+class CutInto:
+    """Cuts a photograph; the parts go into files of `folder`, or one after the other into a spool file."""
+
+    cut: Cut
+    folder: Path
+    spooled: bool
+
+    def spool(self, source: Source) -> Path:
+        """Where the parts of a photograph wait to be packed."""
+        return self.folder / f"{source.index}.parts"
+
+    def __call__(self, source: Source) -> Pieces:
+        done = Pieces(source)
+        try:
+            data = read_file(source.path)
+            image = decode_image(data, str(source.path))
+        except UserError as error:
+            done.problem = str(error)
+            return done
+        done.sha256, done.pixels = sha256(data).hexdigest(), image.shape[0] * image.shape[1]
+        done.small = int(self.cut.size is not None and min(image.shape[:2]) < self.cut.size)
+        if not self.spooled:
+            self._cut(image, data, done, lambda name, part: write_file(self.folder / name, part))
+        else:
+            with self.spool(source).open("wb") as spool:
+                self._cut(image, data, done, lambda _, part: spool.write(part))
+        return done
+
+    def _cut(self, image: Array, data: bytes, done: Pieces, keep: Callable[[str, bytes], object]) -> None:
+        for window in self.cut.windows(image.shape[1], image.shape[0]):
+            part = image[window.top : window.bottom, window.left : window.right]
+            if self.cut.min_detail and detail(part) < self.cut.min_detail:
+                done.flat += 1
+                continue
+            ext, encoded = as_it_is(data) if self.cut.size is None else ("png", None)
+            encoded = encoded or encode_png(part)
+            key = done.source.key + self.cut.suffix(window)
+            keep(f"{key}.{ext}", encoded)
+            done.pieces.append(Piece(key, ext, window.box, len(encoded), sha256(encoded).hexdigest()))
+
+
+def as_it_is(data: bytes) -> tuple[str, bytes | None]:
+    """Extension and bytes of an image file that every decoder reads alike, so that it may stay what it is; else None.
+
+    That is 8-bit RGB without alpha and rotation, as PNG, JPEG or WebP; the rest becomes PNG.
+    """
+    with Image.open(BytesIO(data)) as image:
+        plain = image.mode == "RGB" and image.getexif().get(0x0112, 1) == 1 and "transparency" not in image.info
+        deep = image.format == "PNG" and data[24] == 16
+        if plain and not deep and image.format in COPIED and not getattr(image, "is_animated", False):
+            return COPIED[image.format], data
+    return "png", None
+
+
+def encode_png(image: Array) -> bytes:
+    """The image as the bytes of a PNG file."""
+    file = BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(file, "PNG", compress_level=PNG_EFFORT)
+    return file.getvalue()
+
+
+def in_order(work: Work, sources: Iterable[Source], workers: int) -> Iterator[Pieces]:
+    """The work on each source, in their order, by so many processes; few are worked on ahead of the one awaited.
+
+    Raises:
+        RunStopped: a worker process was killed, probably for want of memory.
+    """
+    if workers == 1:
+        yield from map(work, sources)
+        return
+    # Spawned, not forked: a worker must not inherit OUT's lock, which would outlive a killed run.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin_worker) as pool:
+        ahead: deque[Future[Pieces]] = deque()
+        try:
+            for source in sources:
+                ahead.append(pool.submit(work, source))
+                if len(ahead) >= 4 * workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        except BrokenProcessPool as error:
+            raise RunStopped(
+                "a worker process ended, probably for want of memory; the same command with fewer --workers goes on"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process answers Ctrl-C
+    warnings.simplefilter("ignore")  # Pillow's, about metadata and large images; the limits are ours
+    threading.Thread(target=_end_with_the_main_process, daemon=True).start()
+
+
+def _end_with_the_main_process() -> None:
+    main = multiprocessing.parent_process()
+    assert main is not None, "only a worker process has a main process to end with"
+    main.join()
+    os._exit(1)
