@@ -450,7 +450,7 @@ def test_a_file_goes_before_a_bundled_recipe_of_its_name(load: Load, monkeypatch
 
 def test_a_recipe_that_is_not_there_tells_the_nearest(tmp_path: Path):
     for name in ("smoke_", "recipes/smoke_.yaml"):
-        with pytest.raises(UserError, match=r"no such file.*Did you mean 'smoke'\? Bundled: "):
+        with pytest.raises(UserError, match=r"no such file.*Did you mean 'smoke'\? Known: "):
             load_recipe(name)
     with pytest.raises(UserError, match="cannot be read"):
         load_recipe(str(tmp_path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -96,24 +95,6 @@ def test_a_module_that_is_missing_or_broken_is_named(tmp_path: Path, monkeypatch
         heads.get("no_such_toys:Top")
     with pytest.raises(UserError, match=r"my_broken_toys:Top.*No module named 'a_package_nobody_wrote'"):
         heads.get("my_broken_toys:Top")
-
-
-def test_a_plugin_is_found_by_its_entry_point_and_a_broken_one_names_itself(
-    toys: Registry[Any], monkeypatch: pytest.MonkeyPatch
-):
-    plugins = [
-        EntryPoint("puzzle", f"{__name__}:ToyTask", "unpairaug.toys"),
-        EntryPoint("wreck", "no_such_package:Wreck", "unpairaug.toys"),
-        EntryPoint("ball", f"{__name__}:Passing", "unpairaug.toys"),
-    ]
-    monkeypatch.setattr(registry_module, "entry_points", lambda group: [p for p in plugins if p.group == group])
-    assert toys.get("puzzle").__name__ == "ToyTask"
-    assert toys.get("ball") is ToyPlainHead, "a plug-in must not replace what is known"
-    assert {"puzzle", "wreck"} <= set(toys.names())
-    with pytest.raises(
-        UserError, match=r"toy 'wreck': the plug-in no_such_package:Wreck cannot be loaded: ModuleNotFound"
-    ):
-        toys.get("wreck")
 
 
 def test_a_component_is_built_with_its_options_and_built_again_from_its_config():

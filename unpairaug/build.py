@@ -103,6 +103,7 @@ def build_trainer(recipe: Recipe, accelerator: Accelerator) -> JointTrainer:
     set_seed(recipe.train.seed)
     task = tasks.build(recipe.task)
     set_seed(recipe.train.seed)
+    _refuse_what_is_none_of_ours(recipe, translator, task)
     _refuse_what_does_not_fit(recipe, translator, task)  # builds what judges the head, too
     bridge = Bridge(**recipe.bridge.model_dump())
     return JointTrainer(accelerator, translator, task, bridge, make_schedule(recipe), recipe.train, recipe.optimizer)
@@ -113,6 +114,13 @@ def make_schedule(recipe: Recipe) -> Schedule:
     schedule = Schedule(steps=recipe.train.steps, **recipe.schedule.model_dump())  # type: ignore[arg-type]
     assert all(not isinstance(length, str) for length in vars(schedule).values()), "resolve the recipe's epochs first"
     return schedule
+
+
+def _refuse_what_is_none_of_ours(recipe: Recipe, translator: object, task: object) -> None:
+    for part, base, spec in ((translator, Translator, recipe.translator), (task, Task, recipe.task)):
+        if not isinstance(part, base):
+            what, cls = base.__name__.lower(), type(part).__name__
+            raise UserError(f"{what} {spec['type']!r}: {cls} is no {what}; derive it from unpairaug.{base.__name__}")
 
 
 def _refuse_what_does_not_fit(recipe: Recipe, translator: Translator, task: Task) -> None:

@@ -12,6 +12,7 @@ from pydantic import ValidationError, model_validator
 from unpairaug.errors import UserError
 from unpairaug.optimizer_sections import SOME, OptimizerSection
 from unpairaug.options import UNKNOWN_KEY, Mistake, Path, Section, dotted, mistakes, nearest, refusal
+from unpairaug.plugins import folder_of, plugins
 from unpairaug.recipe_sections import (
     LENGTH,
     LENGTHS,
@@ -28,7 +29,7 @@ from unpairaug.registry import TaskSpec, TranslatorSpec, tasks
 from unpairaug.terms import as_terms
 
 __all__ = ["BridgeSection", "DataSection", "Recipe", "ScheduleSection", "TrainSection"]
-__all__ += ["bundled_recipes", "differences", "load_recipe", "to_yaml"]
+__all__ += ["bundled_recipes", "differences", "load_recipe", "plugin_recipes", "to_yaml"]
 
 
 class Recipe(Section):
@@ -105,19 +106,29 @@ def bundled_recipes() -> dict[str, FilePath]:
     return {file.stem: file for file in sorted(files) if file.suffix == ".yaml"}
 
 
+def plugin_recipes() -> dict[str, FilePath]:
+    """The recipes of other installed packages, by name: an entry point names one, and the package that holds the file.
+
+    `derain = "derain_package"` in the group `unpairaug.recipes` is the file `derain.yaml` of that package.
+    """
+    claims = {name: folder_of(found[0]) for name, found in plugins("unpairaug.recipes").items() if len(found) == 1}
+    files = {name: folder / f"{name}.yaml" for name, folder in sorted(claims.items()) if folder}
+    return {name: file for name, file in files.items() if file.is_file()}
+
+
 def _read(recipe: str) -> tuple[str, str]:
     """The name of the file that `recipe` stands for, and its text."""
-    path, bundled = FilePath(recipe), bundled_recipes()
+    path, known = FilePath(recipe), {**plugin_recipes(), **bundled_recipes()}
     if not path.is_file():
-        path = bundled.get(recipe.removesuffix(".yaml"), path)
+        path = known.get(recipe.removesuffix(".yaml"), path)
     try:
         return str(path), path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        near = nearest(path.stem, bundled)
+        near = nearest(path.stem, known)
         hint = f"Did you mean {near!r}? " if near else ""
         raise UserError(
-            f"no recipe {recipe!r}: no such file, and none of that name comes with unpairaug. {hint}"
-            f"Bundled: {', '.join(bundled)}."
+            f"no recipe {recipe!r}: no such file, and none of that name comes with unpairaug or another package. {hint}"
+            f"Known: {', '.join(sorted(known))}."
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"recipe {recipe!r} cannot be read; give a YAML file in UTF-8: {error}") from error

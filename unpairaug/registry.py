@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import pkgutil
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -31,6 +32,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from unpairaug.errors import UserError
 from unpairaug.options import Mistake, Section, constructor_options, dotted, mistakes, nearest, refusal, shown
+from unpairaug.plugins import FAULTS, Entry, class_in, class_of, package_of, plugins, told
 from unpairaug.terms import Terms
 
 T = TypeVar("T")
@@ -45,7 +47,7 @@ class Registry(Generic[T]):
 
     `get` tries, in this order: a class registered in this process, a "module:Class" path, the built-in modules of the
     package `unpairaug.<plural>`, and an entry point of the group of that name. So no installed package can quietly
-    replace a built-in.
+    replace a built-in, and a module that cannot be imported is in the way of nobody who does not ask for it.
     """
 
     def __init__(self, kind: str, plural: str | None = None) -> None:
@@ -54,6 +56,8 @@ class Registry(Generic[T]):
         self.group = f"unpairaug.{plural or f'{kind}s'}"
         """The package of the built-in ones, and the entry point group of the others."""
         self._classes: dict[str, type[T]] = {}
+        self._broken: dict[str, str] = {}
+        """Built-in modules that cannot be imported, and what they raised."""
 
     def register(self, name: str) -> Callable[[type[C]], type[C]]:
         """Class decorator that gives the class its name in recipes.
@@ -63,6 +67,8 @@ class Registry(Generic[T]):
         """
 
         def add(cls: Any) -> Any:
+            if not self._is_built_in(cls):
+                self._import_builtins(name)  # before a stranger takes one of their names
             known = self._classes.get(name)
             if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise ValueError(f"{self.kind} {name!r} is already {known}; {cls} needs another name")
@@ -81,21 +87,28 @@ class Registry(Generic[T]):
             return self._from_path(name)
         if name not in self._classes:
             self._import_builtins(name)
-        if name not in self._classes and (plugin := self._plugins().get(name)):
-            return self._from_plugin(plugin)
+        if name not in self._classes and (claims := plugins(self.group).get(name)):
+            return self._from_plugin(name, claims)
         if name not in self._classes:
-            near = nearest(name, self.names())
-            hint = f" Did you mean {near!r}?" if near else ""
-            raise UserError(
-                f"no {self.kind} is called {name!r}.{hint} Known: {', '.join(self.names()) or 'none'}. "
-                f"One of your own is named as module:Class."
-            )
+            raise UserError(self._unknown(name))
         return self._classes[name]
+
+    def entries(self) -> Iterator[Entry]:
+        """All that a recipe can name, in order of names; plug-ins are loaded for it, and a broken one says why."""
+        self._import_builtins()
+        here, claimed = dict(self._classes), plugins(self.group)
+        for name in sorted({*here, *self._broken, *claimed}):
+            found = [self._entry_of(name, plugin, claimed[name], here.get(name)) for plugin in claimed.get(name, [])]
+            if name in here and here[name] not in [entry.cls for entry in found]:
+                yield Entry(name, "built in" if self._is_built_in(here[name]) else "registered here", here[name])
+            elif name in self._broken and name not in here:
+                yield Entry(name, "built in", fault=f"its module cannot be imported: {self._broken[name]}")
+            yield from found
 
     def names(self) -> list[str]:
         """Every name but those of the form "module:Class"; no plug-in is imported for it."""
         self._import_builtins()
-        return sorted({*self._classes, *self._plugins()})
+        return sorted({*self._classes, *plugins(self.group)})
 
     def options(self, name: str, without: Collection[str] = ()) -> type[Section]:
         """A pydantic model of the options that the class of that name takes, but those in `without`."""
@@ -157,30 +170,68 @@ class Registry(Generic[T]):
             raise refusal(Mistake(("type",), f"{given}; known here: {', '.join(self.names())}"))
         return name, options
 
+    def _is_built_in(self, cls: type) -> bool:
+        return cls.__module__.startswith(f"{self.group}.")
+
     def _import_builtins(self, wanted: str | None = None) -> None:
         """Import the built-in module called `wanted`, or all of them where none is, or where it holds no such class."""
         if find_spec(self.group) is None:
             return
         package = import_module(self.group)
         modules = [module.name for module in pkgutil.iter_modules(package.__path__)]
-        if wanted in modules:
-            import_module(f"{self.group}.{wanted}")
-        if wanted not in self._classes:
-            for module in modules:
-                import_module(f"{self.group}.{module}")
+        for module in sorted(modules, key=lambda module: module != wanted):
+            if module != wanted and wanted in self._classes:
+                return
+            if module != wanted and module in self._broken:
+                continue
+            try:
+                with self._forgetting():
+                    import_module(f"{self.group}.{module}")
+            except FAULTS as error:  # one file in tasks/ must not end the runs of all others
+                self._broken[module] = told(error)
+            else:
+                self._broken.pop(module, None)
 
-    def _plugins(self) -> dict[str, EntryPoint]:
-        return {plugin.name: plugin for plugin in entry_points(group=self.group)}
-
-    def _from_plugin(self, plugin: EntryPoint) -> type[T]:
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """Where an import fails, forget the classes that its half of a module has registered."""
         try:
-            return plugin.load()
-        except Exception as error:  # whatever a stranger's module raises, it is the plug-in's name that helps
-            package = f" of package {plugin.dist.name}" if plugin.dist else ""
-            raise UserError(
-                f"{self.kind} {plugin.name!r}: the plug-in {plugin.value}{package} cannot be loaded: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            yield
+        except FAULTS:
+            self._classes = {name: cls for name, cls in self._classes.items() if cls.__module__ in sys.modules}
+            raise
+
+    def _unknown(self, name: str) -> str:
+        if name in self._broken:
+            return f"{self.kind} {name!r}: module {self.group}.{name} cannot be imported: {self._broken[name]}"
+        near = nearest(name, self.names())
+        hint = f" Did you mean {near!r}?" if near else ""
+        known = f"Known: {', '.join(self.names()) or 'none'}."
+        broken = f" Not importable: {', '.join(sorted(self._broken))}." if self._broken else ""
+        return f"no {self.kind} is called {name!r}.{hint} {known}{broken} One of your own is named as module:Class."
+
+    def _entry_of(self, name: str, plugin: EntryPoint, claims: list[EntryPoint], here: type | None) -> Entry:
+        origin = package_of(plugin)
+        if here is not None and self._is_built_in(here):
+            return Entry(name, origin, fault="not used: the name is that of a built-in")
+        try:
+            cls = self._from_plugin(name, claims)
+        except UserError as error:
+            return Entry(name, origin, fault=str(error))
+        if here not in (None, cls):
+            return Entry(name, origin, fault="not used: the name is registered here")
+        return Entry(name, origin, cls)
+
+    def _from_plugin(self, name: str, claims: list[EntryPoint]) -> type[T]:
+        if len(claims) > 1:
+            said = " and ".join(f"{package_of(plugin)} ({plugin.value})" for plugin in claims)
+            raise UserError(f"{self.kind} {name!r} is claimed by {said}; write the one you mean as module:Class")
+        try:
+            with self._forgetting():
+                return class_of(claims[0])
+        except FAULTS as error:  # whatever a stranger's module raises, it is the plug-in's name that helps
+            whose = f"the plug-in {claims[0].value} of {package_of(claims[0])}"
+            raise UserError(f"{self.kind} {name!r}: {whose} cannot be loaded: {told(error)}") from error
 
     def _from_path(self, name: str) -> type[T]:
         """The class at "module:Class"; the current folder is searched first, as `python -m` does."""
@@ -188,18 +239,19 @@ class Registry(Generic[T]):
         if not {"", str(Path.cwd())} & set(sys.path):
             sys.path.insert(0, str(Path.cwd()))
         try:
-            module = import_module(module_name)
-        except Exception as error:  # as above: the module is the user's own
+            with self._forgetting():
+                module = import_module(module_name)
+        except FAULTS as error:  # as above: the module is the user's own
+            near = nearest(module_name, [module.name for module in pkgutil.iter_modules([str(Path.cwd())])])
+            hint = f"; did you mean {near!r}?" if near not in (None, module_name) else ""
             raise UserError(
                 f"{self.kind} {name!r}: module {module_name!r} cannot be imported from {Path.cwd()} or the installed "
-                f"packages: {type(error).__name__}: {error}"
+                f"packages: {told(error)}{hint}"
             ) from error
-        if not isinstance(found := getattr(module, attribute, None), type):
-            classes = [key for key, value in vars(module).items() if isinstance(value, type)]
-            near = nearest(attribute, classes)
-            hint = f"did you mean {near!r}?" if near else f"classes there: {', '.join(classes) or 'none'}"
-            raise UserError(f"{self.kind} {name!r}: {module.__file__} has no class {attribute!r}; {hint}")
-        return found
+        try:
+            return class_in(module, attribute)
+        except AttributeError as error:
+            raise UserError(f"{self.kind} {name!r}: {error}") from error
 
 
 @dataclass(frozen=True)
