@@ -14,6 +14,8 @@ from shutil import copy, copytree, ignore_patterns
 
 import pytest
 
+from unpairaug.new import WRITTEN
+
 HEAVY = ("torch", "albumentations", "skimage", "tensorboard", "accelerate", "pydantic")
 
 
@@ -66,6 +68,8 @@ def test_every_module_and_recipe_of_the_checkout_is_in_the_wheel(wheel: Path, ch
     inside = [path.relative_to(checkout).as_posix() for path in (checkout / "unpairaug").rglob("*.py")]
     beside = [f"unpairaug/{path.relative_to(checkout).as_posix()}" for path in (checkout / "tasks").rglob("*.py")]
     beside += [f"unpairaug/recipes/{path.name}" for path in (checkout / "recipes").iterdir() if path.is_file()]
+    templates = [path for path in (checkout / "unpairaug" / "templates").rglob("*") if path.suffix in WRITTEN]
+    inside += [path.relative_to(checkout).as_posix() for path in templates]
     missing = {*inside, *beside, "unpairaug/py.typed"} - contents(wheel)
     assert not missing, f"{sorted(missing)} missing: list the package under [tool.setuptools] in pyproject.toml"
 
@@ -78,6 +82,8 @@ def test_the_wheel_says_its_licence_and_carries_the_text(wheel: Path):
 def test_every_library_the_code_imports_is_a_declared_dependency(wheel: Path, checkout: Path):
     imported = set()
     for path in [*(checkout / "unpairaug").rglob("*.py"), *(checkout / "tasks").rglob("*.py")]:
+        if "templates" in path.parts:
+            continue  # packages of their own, with dependencies of their own
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.partition(".")[0] for alias in node.names}

@@ -1,0 +1,118 @@
+"""`unpairaug list`: what a recipe can name here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from unpairaug.plugins import Entry
+    from unpairaug.registry import Registry
+
+
+class Kind(str, Enum):
+    """What there are several of."""
+
+    TASKS = "tasks"
+    HEADS = "heads"
+    TRANSLATORS = "translators"
+    RECIPES = "recipes"
+
+
+def list_known(
+    kind: Annotated[
+        Kind | None, typer.Argument(metavar=f"[{'|'.join(kind.value for kind in Kind)}]", help="One kind.")
+    ] = None,
+    options: Annotated[bool, typer.Option("--options", help="Also every option and its default.")] = False,
+) -> None:
+    """List what a recipe can name here: built in, or brought by an installed package. Without KIND, everything.
+
+    One line each: name, who brings it, what it is. What cannot be used stands there too, and why.
+    """
+    for wanted in [kind] if kind else Kind:
+        if not kind:
+            print(f"{wanted.value}:")
+        lines = _recipes() if wanted is Kind.RECIPES else _components(wanted.value, options)
+        print(*_aligned(list(lines)), sep="\n", end="\n\n" if not kind else "\n")
+
+
+Line = tuple[str, str, str, list[str]]
+"""Name, who brings it, what it is; and lines of its own below it."""
+
+
+def _components(kind: str, options: bool) -> Iterator[Line]:
+    from unpairaug import registry
+
+    known: Registry[Any] = getattr(registry, kind)
+    for entry in known.entries():
+        below = _options(known, entry) if options and entry.cls else []
+        yield entry.name, entry.origin, _sentence_of(entry), below
+
+
+def _sentence_of(entry: Entry) -> str:
+    if entry.cls is None:
+        return f"CANNOT BE USED: {entry.fault}"
+    return first_sentence(entry.cls.__doc__ or "")
+
+
+def _options(known: Registry[Any], entry: Entry) -> list[str]:
+    """The options of a class as a recipe writes them; a head's scale is that of its task."""
+    from unpairaug.errors import UserError
+    from unpairaug.recipe_yaml import dump
+
+    try:
+        fields = known.options(entry.name, without=["scale"] if known.kind == "head" else []).model_fields
+    except UserError as error:
+        return [str(error)]
+    return [
+        f"{name}: (required)" if field.is_required() else dump({name: field.default}).strip()
+        for name, field in fields.items()
+    ]
+
+
+def _recipes() -> Iterator[Line]:
+    from unpairaug.plugins import package_of, plugins
+    from unpairaug.recipe import bundled_recipes, plugin_recipes
+
+    bundled, found = bundled_recipes(), plugin_recipes()
+    for name, path in bundled.items():
+        yield name, "built in", _opening(path.read_text(encoding="utf-8")), []
+    for name, claims in sorted(plugins("unpairaug.recipes").items()):
+        for plugin in claims:
+            if name in bundled:
+                said = "CANNOT BE USED: the name is that of a built-in"
+            elif len(claims) > 1:
+                said = "CANNOT BE USED: several packages claim the name"
+            elif name not in found:
+                said = f"CANNOT BE USED: there is no {name}.yaml in {plugin.value}"
+            else:
+                said = _opening(found[name].read_text(encoding="utf-8"))
+            yield name, package_of(plugin), said, []
+
+
+def _opening(recipe: str) -> str:
+    """The first sentence of the comment that opens a recipe."""
+    lines = recipe.splitlines()
+    end = next((i for i, line in enumerate(lines) if not line.startswith("# ")), len(lines))
+    return first_sentence("\n".join(line[2:] for line in lines[:end]))
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a text, on one line."""
+    import re
+
+    paragraph = " ".join(text.strip().partition("\n\n")[0].split())
+    whole = re.match(r".*?(?<!et al)[.!?](?= [A-Z`]|$)", paragraph)
+    return whole[0] if whole else paragraph
+
+
+def _aligned(lines: list[Line]) -> Iterator[str]:
+    """Names and origins in columns; what stands below an entry is indented."""
+    names = max((len(name) for name, *_ in lines), default=0)
+    origins = max((len(origin) for _, origin, *_ in lines), default=0)
+    for name, origin, sentence, below in lines:
+        yield f"{name:<{names}}  {origin:<{origins}}  {sentence}".rstrip()
+        yield from (f"    {line}" for line in below)

@@ -1,0 +1,37 @@
+"""`unpairaug new`: a package of one's own, ready to be changed."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Kind(str, Enum):
+    """What a package can bring."""
+
+    TASK = "task"
+    TRANSLATOR = "translator"
+    HEAD = "head"
+
+
+def new(
+    kind: Annotated[Kind, typer.Argument(metavar="task|translator|head", help="What the package brings.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name in recipes, such as rain_removal.")],
+    folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder to write; by default one of that name here.")
+    ] = None,
+) -> None:
+    """Write a small package that brings a task, translator or head of your own.
+
+    It works as it is: a class, a recipe that trains on the sample photographs in seconds, a test. Nothing that exists
+    is overwritten.
+    """
+    from unpairaug.new import write_package
+
+    package = write_package(kind.value, name, folder)
+    for file in sorted(path for path in package.rglob("*") if path.is_file()):
+        print(file)
+    print(f"\n{package / 'README.md'} says how to test, train and install it.")

@@ -1,0 +1,1 @@
+"""The head `my_head` for unpairaug."""

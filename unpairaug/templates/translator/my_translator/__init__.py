@@ -1,0 +1,1 @@
+"""The translator `my_translator` for unpairaug."""
