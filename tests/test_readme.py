@@ -85,8 +85,9 @@ def test_every_command_and_option_a_page_names_exists(path: Path, monkeypatch: p
             assert end.value.code == 0, shlex.join(words)
 
 
-@page
+@pytest.mark.parametrize("path", [page for page in PAGES if not page.stem.startswith("add_a_")], ids=lambda p: p.name)
 def test_every_recipe_and_override_a_page_shows_loads(path: Path, folder_of_a_reader: Path):
+    # Tutorials write their recipes themselves, and tests/test_tutorials.py follows them to the end.
     for words in commands(path):
         if (arguments := training(words)) and arguments[0] != "RECIPE":
             load_recipe(arguments[0], arguments[1:])

@@ -76,7 +76,7 @@ def wake(module: nn.Module) -> None:
 
 
 def images(height: int, width: int, seed: int = 0, batch: int = 2) -> Tensor:
-    """Random images (batch, 3, height, width) in [0, 1], on the 256 levels of a file; each darker than the one before."""
+    """Random images (batch, 3, height, width) in [0, 1], on the levels of a file; each darker than the last."""
     rng = torch.Generator().manual_seed(mix_seed(seed, height * width))
     light = 0.5 ** torch.arange(batch).view(-1, 1, 1, 1)
     return (torch.randint(256, (batch, 3, height, width), generator=rng) * light).round() / 255
