@@ -10,8 +10,10 @@ from shutil import copytree, ignore_patterns
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from unpairaug import registry
+from unpairaug.build import build_trainer
 from unpairaug.errors import UserError
 from unpairaug.recipe import load_recipe, plugin_recipes
 
@@ -229,6 +231,15 @@ def test_a_recipe_of_an_installed_package_is_found_by_its_bare_name():
     assert load_recipe("smoke").task["type"] == "sr", "a package must not replace a bundled recipe"
     with pytest.raises(UserError, match="Did you mean 'kindly_recipe1'"):
         load_recipe("kindly_recipe2")
+
+
+def test_a_class_that_is_no_task_is_refused_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "my_misfit.py").write_text("class Misfit:\n    scale = 1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    recipe = load_recipe("smoke", ["task={type: 'my_misfit:Misfit'}"]).resolve(steps_per_epoch=1)
+    with pytest.raises(UserError, match=r"Misfit is no task; derive it from unpairaug\.Task"):
+        build_trainer(recipe, Accelerator(cpu=True))
 
 
 def environment(*first: Path) -> dict[str, str]:

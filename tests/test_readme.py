@@ -102,7 +102,8 @@ def test_the_task_that_the_readme_writes_restores_an_image(folder_of_a_reader: P
 
 @page
 def test_every_link_of_a_page_leads_to_a_file(path: Path):
-    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    prose = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose)
     missing = [target for target in targets if "://" not in target and not (path.parent / target).exists()]
     assert not missing
 
