@@ -19,6 +19,7 @@ class Kind(str, Enum):
     TASKS = "tasks"
     HEADS = "heads"
     TRANSLATORS = "translators"
+    LOSSES = "losses"
     RECIPES = "recipes"
 
 
