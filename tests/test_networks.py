@@ -63,11 +63,20 @@ def test_a_residual_generator_starts_as_the_identity():
     assert torch.equal(ResidualGenerator(8, 3)(x), x)
 
 
-def test_noise_starts_with_its_stated_strength_and_a_mean_of_nothing():
+@pytest.mark.parametrize("grain", [1, 3, 7])
+def test_noise_starts_with_its_stated_strength_and_a_mean_of_nothing(grain):
     x = image(64, 64)
-    noise = NoisyGenerator(8, 3)(x, sample_rng(0, range(2))) - x
+    noise = NoisyGenerator(8, 3, grain)(x, sample_rng(0, range(2))) - x
     assert noise.std().item() == pytest.approx(SignalDependentNoise.START, rel=0.05)
     assert abs(noise.mean().item()) < 0.1 * SignalDependentNoise.START
+
+
+def test_noise_correlates_pixels_within_the_reach_of_its_grain_and_no_further():
+    noise = SignalDependentNoise(grain=5)
+    torch.nn.init.ones_(noise.grain.weight)
+    drawn = noise(torch.full((1, 3, 128, 128), 0.5), sample_rng(0, [0]))[..., 4:-4, 4:-4]  # away from the borders
+    near, far = ((drawn[..., shift:] * drawn[..., :-shift]).mean() / drawn.var() for shift in (4, 8))
+    assert near > 0.1 and abs(far) < 0.05
 
 
 def test_one_seed_makes_one_image_and_two_seeds_make_two():

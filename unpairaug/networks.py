@@ -136,10 +136,10 @@ class ResidualGenerator(nn.Module):
 class NoisyGenerator(nn.Module):
     """A residual generator whose result carries noise that depends on the image: (B, C, H, W) in [0, 1] -> the same."""
 
-    def __init__(self, width: int = 16, depth: int = 5, channels: int = 3) -> None:
+    def __init__(self, width: int = 16, depth: int = 5, grain: int = 3, channels: int = 3) -> None:
         super().__init__()
         self.content = ResidualGenerator(width, depth, channels)
-        self.noise = SignalDependentNoise(channels)
+        self.noise = SignalDependentNoise(grain, channels)
 
     def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
         return self.content(image) + self.noise(image, rng)
@@ -148,20 +148,20 @@ class NoisyGenerator(nn.Module):
 class SignalDependentNoise(nn.Module):
     """Noise for an image (B, C, H, W) in [0, 1], of the same shape and mean 0.
 
-    Standard normal numbers for every pixel and channel, mixed and correlated by one 3x3 filter; their strength depends
-    on the image's own brightness, as a sensor's does.
+    Standard normal numbers for every pixel and channel, mixed and correlated by one filter of `grain` x `grain` pixels,
+    `grain` odd; their strength depends on the image's own brightness, as a sensor's does.
     """
 
     START = 0.02
     """Standard deviation before training, 5 of 255 steps: enough for a discriminator to notice."""
 
-    def __init__(self, channels: int = 3, width: int = 16) -> None:
+    def __init__(self, grain: int = 3, channels: int = 3, width: int = 16) -> None:
         super().__init__()
         last = nn.Conv2d(width, channels, 1)
         _zero(last)
         nn.init.constant_(last.bias, log(expm1(self.START)))  # type: ignore[arg-type]  # the inverse of softplus
         self.strength = nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2), last, nn.Softplus())
-        self.grain = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.grain = nn.Conv2d(channels, channels, grain, padding=grain // 2, bias=False)
         nn.init.dirac_(self.grain.weight)
 
     def forward(self, image: Tensor, rng: Rng = None) -> Tensor:

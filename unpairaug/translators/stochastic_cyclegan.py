@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, cast
 
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from unpairaug.cycle_translator import CycleTranslator
@@ -16,6 +16,12 @@ from unpairaug.registry import register_translator
 from unpairaug.rng import Rng
 
 Positive = Annotated[int, Field(ge=1)]
+
+
+def _odd(grain: int) -> int:
+    if grain % 2 == 0:
+        raise ValueError(f"given {grain}, should be odd, so that the noise's filter has a middle")
+    return grain
 
 
 @register_translator("stochastic_cyclegan")
@@ -35,12 +41,13 @@ class StochasticCycleGAN(CycleTranslator):
         ndf: Positive = 32,
         n_layers_D: Positive = 2,
         sigma: Annotated[float, Field(gt=0)] = 2.0,
+        grain: Annotated[int, Field(ge=1), AfterValidator(_odd)] = 3,
         lambda_cycle: float = 1.0,
         lambda_low: float = 10.0,
         pool_size: int = 50,
     ) -> None:
         super().__init__(
-            {"degrade": NoisyGenerator(width, depth), "restore": ResidualGenerator(width, depth)},
+            {"degrade": NoisyGenerator(width, depth, grain), "restore": ResidualGenerator(width, depth)},
             {domain: TextureDiscriminator(ndf, n_layers_D, sigma) for domain in ("degraded", "clean")},
             pool_size,
         )
