@@ -8,7 +8,7 @@ import pytest
 
 # Lowest row first; `package/*` stands for every module of a package that has no row of its own.
 ROWS = [
-    {"errors", "rng", "options", "memory", "data/cameras"},
+    {"errors", "rng", "options", "memory", "data/cameras", "data/recent", "data/bad", "data/cache"},
     {"terms", "plugins"},
     {
         "registry",
@@ -22,6 +22,7 @@ ROWS = [
         "progress",
         "data/decode",
         "data/sample",
+        "data/storage",
     },
     {"data/images"},
     {
@@ -30,7 +31,6 @@ ROWS = [
         "pretrained",
         "checkpoint",
         "optimizer_state",
-        "data/sources",
         "data/pairs",
         "losses/*",
         "criterion",
@@ -41,6 +41,9 @@ ROWS = [
     {"prepare/work"},
     {"prepare/outputs", "prepare/record"},
     {"prepare/run"},
+    {"data/shard_index", "data/mixture", "data/augment"},
+    {"data/shards", "data/order", "data/scan"},
+    {"data/sources"},
     {"recipe", "data/streams"},
     {"data/preflight"},
     {"translator", "task", "testing/laws", "new"},

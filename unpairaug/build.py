@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,12 @@ from torch.utils.data import default_collate
 
 from unpairaug.bridge import Bridge
 from unpairaug.data import UnpairedBatch, UnpairedCrops, ValidationPairs, open_images
+from unpairaug.data.bad import BadCount
+from unpairaug.data.images import ImageSet
+from unpairaug.data.mixture import MixedImages
 from unpairaug.data.preflight import DataReport, preflight
 from unpairaug.data.sample import Part
-from unpairaug.data.sources import is_sample
+from unpairaug.data.sources import Source, is_sample
 from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe
 from unpairaug.registry import tasks, translators
@@ -37,13 +41,28 @@ class TrainingData:
     report: DataReport
     """What the preflight found."""
 
+    def passes(self, recipe: Recipe, processes: int) -> str:
+        """How often a run of the recipe, its lengths in steps, sees the images of each side."""
+        assert isinstance(recipe.train.steps, int), "resolve the recipe's epochs first"
+        samples = recipe.train.steps * samples_per_step(recipe, processes)
+        sides = {"clean": self.crops.clean, "degraded": self.crops.degraded}
+        told = (f"{name} {passes}" for side, images in sides.items() for name, passes in _passes(side, images, samples))
+        return f"passes over the images in {recipe.train.steps} steps: {', '.join(told)}"
+
+    bad: BadCount | None = None
+    """Where bad images are skipped, how many they are."""
+
     def shown(self) -> UnpairedBatch:
         """The first samples of the stream, for the picture sheets."""
         return default_collate([self.crops[k] for k in range(SHOWN)])
 
 
-def open_data(recipe: Recipe) -> TrainingData:
+def open_data(recipe: Recipe, processes: int = 1) -> TrainingData:
     """Open and look at every image that the recipe names.
+
+    Args:
+        recipe: whose `data` and scale are read.
+        processes: how many train together; the order of large sets of shards depends on the samples of a step.
 
     Raises:
         UserError: an image or a folder is missing, broken, too small, or contradicts the scale.
@@ -54,8 +73,10 @@ def open_data(recipe: Recipe) -> TrainingData:
     if paired:
         parts.append("ceiling_clean")
     sets = {part: open_images(source, part, scale) for part in parts if (source := getattr(data, part)) is not None}
-    report = preflight(**sets, scale=scale, crop=data.crop)  # type: ignore[arg-type]  # keys are its own names
-    if is_sample(data.val_clean) and not (is_sample(data.clean) or is_sample(data.degraded)):
+    skip = data.on_bad == "skip" and not paired
+    share = data.max_bad if skip else None
+    report = preflight(**sets, scale=scale, crop=data.crop, max_bad=share)  # type: ignore[arg-type]  # its own names
+    if is_sample(data.val_clean) and not any(map(is_sample, (*_named(data.clean), *_named(data.degraded)))):
         report.warnings.append(
             "validation measures on the sample photographs, not on yours: give data.val_clean and data.val_degraded, "
             "or null for both"
@@ -69,15 +90,26 @@ def open_data(recipe: Recipe) -> TrainingData:
         flip=data.flip,
         rotate=data.rotate,
         paired=paired,
+        lanes=samples_per_step(recipe, processes),
+        skip_bad=skip,
     )
+    bad = None
+    if crops.bad is not None:
+        crops.bad.note_all(report.bad)
+        count = len(crops.clean) + len(crops.degraded)
+        bad = BadCount(crops.bad, data.max_bad, report.looked_at, count, samples_per_step(recipe, processes))
     validation = ValidationPairs(sets["val_clean"], sets["val_degraded"], scale) if "val_clean" in sets else None
-    return TrainingData(crops, validation, report)
+    return TrainingData(crops, validation, report, bad)
 
 
 def in_steps(recipe: Recipe, data: TrainingData, processes: int) -> Recipe:
     """The recipe with every length in steps; an epoch is one pass over the clean images."""
-    per_step = recipe.data.batch_size * processes * recipe.train.gradient_accumulation
-    return recipe.resolve(data.report.steps_per_epoch(per_step))
+    return recipe.resolve(data.report.steps_per_epoch(samples_per_step(recipe, processes)))
+
+
+def samples_per_step(recipe: Recipe, processes: int) -> int:
+    """Samples of each side in one update of the networks, of all processes together."""
+    return recipe.data.batch_size * processes * recipe.train.gradient_accumulation
 
 
 def make_accelerator(recipe: Recipe, **options: Any) -> Accelerator:
@@ -121,6 +153,18 @@ def _refuse_what_is_none_of_ours(recipe: Recipe, translator: object, task: objec
         if not isinstance(part, base):
             what, cls = base.__name__.lower(), type(part).__name__
             raise UserError(f"{what} {spec['type']!r}: {cls} is no {what}; derive it from unpairaug.{base.__name__}")
+
+
+def _named(source: Source) -> Iterable[str]:
+    return [source] if isinstance(source, str) else source
+
+
+def _passes(side: str, images: ImageSet, samples: int) -> Iterator[tuple[str, str]]:
+    if not isinstance(images, MixedImages):
+        yield side, f"{samples / len(images):.3g}"
+        return
+    for one, weight in zip(images.sets, images.weights, strict=True):
+        yield f"{side} {one.source}", f"{samples * weight / sum(images.weights) / len(one):.3g}"
 
 
 def _refuse_what_does_not_fit(recipe: Recipe, translator: Translator, task: Task) -> None:

@@ -11,9 +11,11 @@ from typing import cast
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from unpairaug.data import UnpairedBatch, ValidationPairs
+from unpairaug.data.bad import BadCount
 from unpairaug.errors import RunStopped
 from unpairaug.evaluate import measure_pairs
 from unpairaug.losses import Losses
@@ -38,10 +40,11 @@ class TrainingLoop:
         shown: UnpairedBatch,
         validation: ValidationPairs | None,
         start: int,
+        bad: BadCount | None = None,
     ) -> None:
         self.accelerator, self.trainer, self.train, self.run = accelerator, trainer, train, run
         self.shown, self.validation = to_device(shown, accelerator), validation
-        self.steps = trainer.schedule.steps
+        self.steps, self.bad = trainer.schedule.steps, bad
         self.progress = Progress(start, self.steps, enabled=accelerator.is_main_process)
         self.sums: Losses = {}
         self.summed = 0
@@ -90,6 +93,7 @@ class TrainingLoop:
         train, last = self.train, step == self.steps
         if step % train.log_every == 0 or last:
             self.report(step)
+            self.tell_bad(step)
         if step % train.sample_every == 0 or last:
             self.sample(step)
         if step % train.validate_every == 0 or last:
@@ -121,6 +125,23 @@ class TrainingLoop:
             )
         self.progress.report(values)
         self.record(step, "train", {**values, **self.course(step - 1)})
+
+    def tell_bad(self, step: int) -> None:
+        """Name the images found bad since the last time, by any process; stop where they are too many."""
+        if self.bad is None:
+            return
+        news = self.bad.add(gather_object(self.bad.images.news()))
+        for reason in news:
+            self.progress.say(f"skipped: {reason}")
+        share = self.bad.share(step)
+        if news or step == self.steps:
+            self.record(step, "data", {"bad_images": len(self.bad), "bad_share": share})
+        if news and share > self.bad.max_bad:
+            raise RunStopped(
+                f"{len(self.bad)} images are bad, {share:.2%} of those looked at, and data.max_bad allows "
+                f"{self.bad.max_bad:.2%}; mend or remove the files named above: the same command goes on from the last "
+                f"checkpoint in {self.run.checkpoints}"
+            )
 
     def course(self, step: int) -> dict[str, float]:
         """Where the schedule stands at a step, and how fast the run is."""

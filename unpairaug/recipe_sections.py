@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from math import inf
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -42,6 +43,19 @@ def _strength(value: Any) -> float | tuple[float, float]:
     return strength
 
 
+def _sources(value: Any) -> Any:
+    if not isinstance(value, (str, dict)):
+        raise ValueError(f"given {shown(value)}, should be text; put it in quotes; or {{source: weight, …}}")
+    weights: dict[Any, Any] = value if isinstance(value, dict) else {value: 1.0}
+    for source, weight in weights.items():
+        is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not source or not is_number or not 0 < weight < inf:
+            raise ValueError(f"given {shown(weight)} for source {source!r}, should be a weight above 0 for a name")
+    if not weights:
+        raise ValueError("given {}, should name one source or more, each with its weight")
+    return value
+
+
 def in_steps(length: int | str, steps_per_epoch: int, steps: int) -> int:
     """The length as a number of steps, in a run of `steps`; a part of an epoch that is less than a step is one."""
     if isinstance(length, int):
@@ -76,6 +90,8 @@ Range = Annotated[float | tuple[float, float], BeforeValidator(_range)]
 Strength = Annotated[float | tuple[float, float], BeforeValidator(_strength)]
 Count = Annotated[Whole, Field(ge=1)]
 Source = Annotated[Text, Field(min_length=1)]
+Sources = Annotated[Source | dict[Text, Number], BeforeValidator(_sources)]
+"""One source, or several with weights that are ratios of each other: {photos/a: 3, photos/b: 1}."""
 Rate = Annotated[Number, Field(gt=0)]
 Weight = Annotated[Number, Field(ge=0)]
 Decay = Annotated[Number, Field(ge=0, lt=1)]
@@ -112,12 +128,12 @@ class ScheduleSection(Section):
 
 
 class DataSection(Section):
-    """The images; each source is a folder, or `sample` for the photographs that come along."""
+    """The images; a source is a folder, shards, or `sample` for the photographs that come along."""
 
-    clean: Source
-    """Clean images."""
-    degraded: Source
-    """Real degraded images, of other scenes."""
+    clean: Sources
+    """Clean images: a source, or several with their weights."""
+    degraded: Sources
+    """Real degraded images, of other scenes, likewise."""
     val_clean: Source | None = None
     """Clean images of the validation pairs; null does without validation."""
     val_degraded: Source | None = None
@@ -134,6 +150,10 @@ class DataSection(Section):
     """Turn crops by multiples of 90 degrees at random."""
     num_workers: Annotated[Whole, Field(ge=0)] = 2
     """Processes that read images; 0 reads them in the training process."""
+    on_bad: Literal["raise", "skip"] = "raise"
+    """What a training image that cannot be used does: ends the run, or is named, counted and replaced by another."""
+    max_bad: Annotated[Number, Field(ge=0, le=1)] = 0.01
+    """Share of bad images, of those looked at, above which even `skip` ends the run."""
 
 
 class TrainSection(Section):

@@ -43,7 +43,7 @@ def train(recipe_name: str, overrides: Sequence[str] = ()) -> None:
 
     accelerator = make_accelerator(recipe, log_with="tensorboard", project_dir=recipe.output_dir)
     log_to_console(accelerator.is_main_process)
-    data = open_data(recipe)
+    data = open_data(recipe, accelerator.num_processes)
     recipe = in_steps(recipe, data, accelerator.num_processes)
     trainer = build_trainer(recipe, accelerator)
     run = RunFolder(recipe, active=accelerator.is_main_process)
@@ -55,6 +55,7 @@ def train(recipe_name: str, overrides: Sequence[str] = ()) -> None:
     run.open(str(accelerator.device), accelerator.num_processes, start)
     accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": start + 1}})
     log.info(f"{recipe_name} → {recipe.output_dir}, {accelerator.num_processes} × {accelerator.device}\n{data.report}")
+    log.info(data.passes(recipe, accelerator.num_processes))
 
     batches = StepBatches(
         start,
@@ -64,7 +65,7 @@ def train(recipe_name: str, overrides: Sequence[str] = ()) -> None:
         accelerator.process_index,
         accelerator.num_processes,
     )
-    loop = TrainingLoop(accelerator, trainer, recipe.train, run, data.shown(), data.validation, start)
+    loop = TrainingLoop(accelerator, trainer, recipe.train, run, data.shown(), data.validation, start, data.bad)
     loop.run_to_the_end(loader(data.crops, batches, recipe.data.num_workers, accelerator.device.type == "cuda"))
     log.info(f"done: {run.path / 'head'} restores, {run.path / 'translator'} degrades")
     accelerator.end_training()

@@ -14,9 +14,10 @@ def check(recipe: RecipeName, overrides: Overrides = None) -> None:
 
     checked = load_recipe(recipe, overrides or [])
     accelerator = make_accelerator(checked)
-    data = open_data(checked)
+    data = open_data(checked, accelerator.num_processes)
     print(data.report)
     checked = in_steps(checked, data, accelerator.num_processes)
+    print(data.passes(checked, accelerator.num_processes))
     trainer = build_trainer(checked, accelerator)
     for name, network in trainer.networks.items():
         print(f"{name:<22} {sum(p.numel() for p in network.parameters()):>12,} parameters")

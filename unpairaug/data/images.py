@@ -6,11 +6,13 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from unpairaug.data.decode import MAX_PIXELS, Array, decode_image
@@ -21,6 +23,9 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
 
 MAX_BYTES = 9 * MAX_PIXELS
 """Larger files are refused unread: `MAX_PIXELS` take 8 bytes each at most, and what is said about them some more."""
+
+Identity = tuple[str, int, int]
+"""Path, time of the last change in ns, and bytes of a file."""
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
@@ -111,15 +116,38 @@ class ImageSet(ABC):
     """A fixed sequence of named images: `images[i]` is (H, W, 3) RGB in 8 bits, read-only."""
 
     source: str
-    """What the user wrote: a folder or `sample`."""
-    names: list[str]
+    """What the user wrote: a folder, shards or `sample`."""
+    names: Sequence[str]
     """One name per image, with forward slashes and extension, unlike any other of the set."""
+    shard_sizes: NDArray[np.int64] | None = None
+    """Images in each shard, in the order of the names; None where every image lies by itself."""
+    remarks: Sequence[str] = ()
+    """One sentence for each thing about the set that is allowed but probably not meant."""
 
     def __len__(self) -> int:
         return len(self.names)
 
     @abstractmethod
     def __getitem__(self, i: int) -> Array: ...
+
+    @abstractmethod
+    def encoded(self, i: int) -> bytes:
+        """Image `i` as the bytes of a file.
+
+        Raises:
+            UserError: they cannot be read.
+        """
+
+    def fetch(self, wanted: Iterable[int]) -> None:  # noqa: B027  # most sets have nothing to do
+        """Told which images are read next: a set that lies far away brings them at once instead of one by one."""
+
+    def identity(self, i: int) -> Identity | None:
+        """What changes when the file of image `i` does; None where no file can change."""
+        return None
+
+    def known_size(self, i: int) -> tuple[int, int] | None:
+        """(width, height) in pixels of image `i` where that is known without reading it."""
+        return None
 
     def where(self, i: int) -> str:
         """How a message names image `i`."""
@@ -141,6 +169,12 @@ class FolderImages(ImageSet):
     def __getitem__(self, i: int) -> Array:
         return DECODED.read(self.root / self.names[i])
 
+    def encoded(self, i: int) -> bytes:
+        return read_file(self.root / self.names[i])
+
+    def identity(self, i: int) -> Identity:
+        return _identity(self.root / self.names[i])
+
 
 class MemoryImages(ImageSet):
     """Images that are already arrays, by name."""
@@ -153,6 +187,11 @@ class MemoryImages(ImageSet):
     def __getitem__(self, i: int) -> Array:
         return self._images[i]
 
+    def encoded(self, i: int) -> bytes:
+        data = BytesIO()
+        Image.fromarray(self._images[i]).save(data, format="PNG")
+        return data.getvalue()
+
 
 class DecodedImages:
     """The images read last, up to a bound in bytes: a crop of a small set costs no decoding after the first pass."""
@@ -162,7 +201,7 @@ class DecodedImages:
         """Bytes of pixels; 0 keeps nothing."""
         self.held = 0
         """Bytes of pixels now."""
-        self._images: OrderedDict[tuple[str, int, int], Array] = OrderedDict()
+        self._images: OrderedDict[Hashable, Array] = OrderedDict()
         self._lock = Lock()  # the preflight reads from several threads
 
     def read(self, path: Path) -> Array:
@@ -171,15 +210,22 @@ class DecodedImages:
         Raises:
             UserError: as `read_image` does.
         """
-        key = _identity(path)
+        return self.get(_identity(path), lambda: read_image(path))
+
+    def get(self, key: Hashable, decode: Callable[[], Array]) -> Array:
+        """The image of that key, decoded if it is not held."""
         with self._lock:
             if key in self._images:
                 self._images.move_to_end(key)
                 return self._images[key]
-        image = _read_only(read_image(path))
+        image = _read_only(decode())
         with self._lock:
             self._keep(key, image)
         return image
+
+    def holds(self, key: Hashable) -> bool:
+        """Whether the image of that key needs no reading now."""
+        return key in self._images
 
     def clear(self) -> None:
         """Forget every image."""
@@ -187,7 +233,7 @@ class DecodedImages:
             self._images.clear()
             self.held = 0
 
-    def _keep(self, key: tuple[str, int, int], image: Array) -> None:
+    def _keep(self, key: Hashable, image: Array) -> None:
         if key in self._images or image.nbytes > self.limit:
             return
         self._images[key] = image
@@ -200,11 +246,11 @@ DECODED = DecodedImages(limit=2**30)
 """One for each process (each loader worker is one), shared by all folders; set `DECODED.limit` to change the bound."""
 
 
-def too_small(image: Array, crop: int, where: str) -> str | None:
+def too_small(width: int, height: int, crop: int, where: str) -> str | None:
     """What is wrong if no square crop of `crop` pixels fits into the image, else None."""
-    if min(image.shape[:2]) >= crop:
+    if min(width, height) >= crop:
         return None
-    return f"{where}: {image.shape[1]}×{image.shape[0]} px is smaller than the crop of {crop}×{crop} px"
+    return f"{where}: {width}×{height} px is smaller than the crop of {crop}×{crop} px"
 
 
 def _refuse_folder(error: OSError) -> None:
@@ -215,7 +261,7 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
-def _identity(path: Path) -> tuple[str, int, int]:
+def _identity(path: Path) -> Identity:
     try:
         now = path.stat()
     except OSError:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from math import ceil
 
-import numpy as np
-
+from unpairaug.data.bad import Bad
 from unpairaug.data.images import ImageSet, too_small
 from unpairaug.data.pairs import contradiction, match
+from unpairaug.data.scan import Look, look_at
 from unpairaug.errors import UserError
 
 _SHOWN = 10
@@ -32,12 +30,20 @@ class SetReport:
     largest: tuple[int, int]
     """The same of the image with the most."""
     pixels: int
-    """Pixels of all images together."""
+    """Pixels of all images whose size was looked at."""
+    kinds: dict[str, int]
+    """Images of each kind, by channels and bits, of those whose contents were looked at."""
+    looked_at: int
+    """Images whose size was looked at."""
 
     def __str__(self) -> str:
         low, high = ("×".join(map(str, side)) for side in (self.smallest, self.largest))
         sides = low if low == high else f"{low} to {high}"
-        return f"{self.count} images of {sides} px, {self.pixels / 1e6:.1f} megapixels, from {self.source}"
+        kinds = " and ".join(self.kinds) if len(self.kinds) == 1 else _counted(self.kinds)
+        decoded = sum(self.kinds.values())
+        rest = "" if decoded == self.count else f"; contents of {decoded}, sizes of {self.looked_at} looked at"
+        pixels = f"{self.pixels / 1e6:.1f} megapixels"
+        return f"{self.count} images of {sides} px, {kinds}, {pixels}, from {self.source}{rest}"
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,13 @@ class DataReport:
     """By part: `clean`, `degraded`, and where given `val_clean`, `val_degraded`, `ceiling_clean`."""
     warnings: list[str] = field(default_factory=list)
     """One sentence for each thing that is allowed but probably not meant."""
+    bad: list[Bad] = field(default_factory=list)
+    """Training images that cannot be used and are left out."""
+
+    @property
+    def looked_at(self) -> int:
+        """Training images whose contents were looked at, the bad ones among them."""
+        return sum(sum(self.sets[part].kinds.values()) for part in ("clean", "degraded")) + len(self.bad)
 
     def steps_per_epoch(self, samples_per_step: int) -> int:
         """Optimiser steps in one pass over the clean images, the last one begun counted whole."""
@@ -56,19 +69,8 @@ class DataReport:
     def __str__(self) -> str:
         width = max(map(len, self.sets))
         lines = [f"{part:<{width}}  {report}" for part, report in self.sets.items()]
+        lines += [f"left out: {reason}" for _, reason in self.bad]
         return "\n".join(lines + [f"warning: {warning}" for warning in self.warnings])
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What is remembered of an image: little, so that millions can be looked at."""
-
-    where: str
-    stem: str
-    width: int
-    height: int
-    digest: bytes
-    problem: str | None
 
 
 def preflight(
@@ -80,9 +82,10 @@ def preflight(
     val_clean: ImageSet | None = None,
     val_degraded: ImageSet | None = None,
     ceiling_clean: ImageSet | None = None,
+    max_bad: float | None = None,
     threads: int | None = None,
 ) -> DataReport:
-    """Decode every image once and report what is there.
+    """Look at every image once and report what is there (see `look_at` for which are decoded).
 
     Args:
         clean: the clean domain.
@@ -92,6 +95,7 @@ def preflight(
         val_clean: whole images to measure on, with `val_degraded`.
         val_degraded: their degraded twins.
         ceiling_clean: clean twins of `degraded`.
+        max_bad: share of the training images that may be bad, which are left out then; None refuses any.
         threads: images decoded at a time; by default one per core, at most 16.
 
     Raises:
@@ -105,31 +109,40 @@ def preflight(
         "val_degraded": (val_degraded, 1),
         "ceiling_clean": (ceiling_clean, crop),
     }
-    with ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1)) as pool:
-        looks = {
-            part: list(pool.map(lambda i, images=images, side=side: _look(images, i, side), range(len(images))))
-            for part, (images, side) in parts.items()
-            if images is not None
-        }
-    _refuse(look.problem for part in looks.values() for look in part)
+    given = {part: (images, side) for part, (images, side) in parts.items() if images is not None}
+    looks = {part: look_at(images, part not in ("clean", "degraded"), threads) for part, (images, _) in given.items()}
+    problems = {part: dict(_problems(looks[part], side)) for part, (_, side) in given.items()}
+    bad = _left_out(looks, problems, max_bad) if max_bad is not None else []
+    _refuse(problem for part in problems.values() for problem in part.values())
     if val_clean and val_degraded:
         _refuse(_contradictions(val_clean, val_degraded, looks["val_clean"], looks["val_degraded"], scale))
     if ceiling_clean:
         _refuse(_contradictions(ceiling_clean, degraded, looks["ceiling_clean"], looks["degraded"], scale))
-    reports = {part: _summary(images, looks[part]) for part, (images, _) in parts.items() if images is not None}
-    return DataReport(reports, _warnings(looks))
+    reports = {part: _summary(images, looks[part]) for part, (images, _) in given.items()}
+    remarks = [remark for images, _ in given.values() for remark in images.remarks]
+    return DataReport(reports, remarks + _warnings(looks), bad)
 
 
-def _look(images: ImageSet, i: int, crop: int) -> _Look:
-    where, stem = images.where(i), images.stem(i)
-    try:
-        image = images[i]
-    except UserError as unreadable:
-        return _Look(where, stem, 0, 0, b"", str(unreadable))
-    height, width = image.shape[:2]
-    digest = blake2b(f"{width} {height}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image).data)  # not tobytes(): a copy of a large image is not small
-    return _Look(where, stem, width, height, digest.digest(), too_small(image, crop, where))
+def _problems(looks: Mapping[int, Look], crop: int) -> Iterable[tuple[int, str]]:
+    for i, look in looks.items():
+        if problem := look.problem or too_small(look.seen.width, look.seen.height, crop, look.where):
+            yield i, problem
+
+
+def _left_out(
+    looks: Mapping[str, dict[int, Look]], problems: Mapping[str, dict[int, str]], max_bad: float
+) -> list[Bad]:
+    """Take the bad training images out of what was found, and return them."""
+    seen = sum(len(looks[part]) for part in ("clean", "degraded"))
+    bad: list[Bad] = []
+    for part in ("clean", "degraded"):
+        bad += [(looks[part].pop(i).where, problem) for i, problem in problems[part].items()]
+        problems[part].clear()
+        if not looks[part]:
+            _refuse(problem for _, problem in bad)
+    if len(bad) > max_bad * seen:
+        _refuse([f"{len(bad)} of {seen} is more than data.max_bad {max_bad} allows", *(problem for _, problem in bad)])
+    return bad
 
 
 def _refuse(problems: Iterable[str | None]) -> None:
@@ -143,20 +156,29 @@ def _refuse(problems: Iterable[str | None]) -> None:
 
 
 def _contradictions(
-    clean: ImageSet, degraded: ImageSet, clean_looks: list[_Look], degraded_looks: list[_Look], scale: int
+    clean: ImageSet, degraded: ImageSet, clean_looks: dict[int, Look], degraded_looks: dict[int, Look], scale: int
 ) -> Iterable[str | None]:
     for i, j in match(clean, degraded, scale):
-        a, b = clean_looks[i], degraded_looks[j]
-        yield contradiction((a.width, a.height), (b.width, b.height), a.where, b.where, scale)
+        if i in clean_looks and j in degraded_looks:  # of shards, perhaps not all are looked at; reading checks again
+            a, b = clean_looks[i], degraded_looks[j]
+            clean_size, degraded_size = ((look.seen.width, look.seen.height) for look in (a, b))
+            yield contradiction(clean_size, degraded_size, a.where, b.where, scale)
 
 
-def _summary(images: ImageSet, looks: list[_Look]) -> SetReport:
-    sides = sorted(((look.width, look.height) for look in looks), key=lambda side: (side[0] * side[1], side))
-    return SetReport(images.source, len(looks), sides[0], sides[-1], sum(width * height for width, height in sides))
+def _summary(images: ImageSet, looks: dict[int, Look]) -> SetReport:
+    seen = [look.seen for look in looks.values()]
+    sides = sorted(((one.width, one.height) for one in seen), key=lambda side: (side[0] * side[1], side))
+    kinds = Counter(one.kind for one in seen if one.kind)
+    pixels = sum(width * height for width, height in sides)
+    return SetReport(images.source, len(images), sides[0], sides[-1], pixels, dict(kinds.most_common()), len(seen))
 
 
-def _warnings(looks: Mapping[str, list[_Look]]) -> list[str]:
-    clean, degraded = looks["clean"], looks["degraded"]
+def _counted(kinds: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+
+
+def _warnings(looks: Mapping[str, dict[int, Look]]) -> list[str]:
+    clean, degraded = looks["clean"].values(), looks["degraded"].values()
     names = sorted({look.stem for look in clean} & {look.stem for look in degraded})
     warnings = []
     if names:
@@ -166,14 +188,16 @@ def _warnings(looks: Mapping[str, list[_Look]]) -> list[str]:
         )
     warnings += _same_content(clean, degraded, "of the clean images is also a degraded one,")
     for val, train in (("val_clean", "clean"), ("val_degraded", "degraded"), ("val_clean", "ceiling_clean")):
-        warnings += _same_content(looks.get(val, []), looks.get(train, []), f"of {val} is also trained on, as")
+        warnings += _same_content(
+            looks.get(val, {}).values(), looks.get(train, {}).values(), f"of {val} is also trained on, as"
+        )
     return warnings
 
 
-def _same_content(these: list[_Look], those: list[_Look], what: str) -> list[str]:
-    known = {look.digest: look.where for look in those}
-    twice = [look for look in these if look.digest in known]
+def _same_content(these: Iterable[Look], those: Iterable[Look], what: str) -> list[str]:
+    known = {look.seen.digest: look.where for look in those if look.seen.digest}
+    twice = [look for look in these if look.seen.digest in known]
     if not twice:
         return []
     more = f" (and {len(twice) - 1} more images)" if len(twice) > 1 else ""
-    return [f"{twice[0].where} {what} {known[twice[0].digest]}{more}: the very same pixels"]
+    return [f"{twice[0].where} {what} {known[twice[0].seen.digest]}{more}: the very same pixels"]

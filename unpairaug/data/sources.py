@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from unpairaug.data.cameras import CAMERAS
 from unpairaug.data.images import FolderImages, ImageSet, MemoryImages
+from unpairaug.data.mixture import MixedImages
 from unpairaug.data.sample import Part, sample_images
+from unpairaug.data.shards import open_shards
 from unpairaug.errors import UserError
 from unpairaug.options import nearest
 
@@ -15,25 +19,33 @@ SAMPLE = "sample"
 """
 
 
-def open_images(source: str, part: Part, scale: int) -> ImageSet:
-    """The images of one part of the data, from a folder or from the sample.
+Source = str | Mapping[str, float]
+"""A folder, shards, `sample`, or several of them with their weights."""
+
+
+def open_images(source: Source, part: Part, scale: int) -> ImageSet:
+    """The images of one part of the data.
 
     Args:
-        source: a folder, searched to any depth, or `sample`, `sample:noise`, `sample:shake`.
-        part: which of the sample's sets; a folder is read as it is.
+        source: a folder, searched to any depth; shards (see `open_shards`); `sample`, `sample:noise`, `sample:shake`;
+            or a mapping of such to weights.
+        part: which of the sample's sets; anything else is read as it is.
         scale: side of a clean image over the side of its degraded twin; the sample is made for it.
 
     Raises:
-        UserError: there is no such folder, it is a file, or it holds no image; or the sample knows no such camera.
+        UserError: there is no such folder, it is a file, or it holds no image; the sample knows no such camera; or what
+            is wrong with a shard.
     """
+    if isinstance(source, Mapping):
+        return MixedImages([open_images(one, part, scale) for one in source], list(source.values()))
     if is_sample(source):
         return MemoryImages(source, sample_images(part, scale, _camera(source)))
-    return FolderImages(source)
+    return open_shards(source) or FolderImages(source)
 
 
-def is_sample(source: str | None) -> bool:
+def is_sample(source: object) -> bool:
     """Whether the source is the sample photographs, whatever their camera."""
-    return source is not None and source.partition(":")[0] == SAMPLE
+    return isinstance(source, str) and source.partition(":")[0] == SAMPLE
 
 
 def _camera(source: str) -> str:

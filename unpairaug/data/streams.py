@@ -7,26 +7,27 @@ uninterrupted run would have seen from there.
 
 from __future__ import annotations
 
-import os
-import random
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
-from unpairaug.data.images import Array, ImageSet, too_small
+from unpairaug.data.augment import Draws, Turns, Window, to_tensor
+from unpairaug.data.bad import Bad, BadImages
+from unpairaug.data.images import Array, ImageSet
+from unpairaug.data.order import WholeOrder, order_of
 from unpairaug.data.pairs import match, read_pair
 from unpairaug.errors import UserError
 
-# The streams, and what is drawn for them: words of the seed, so that no two draws share a generator.
+# The streams, and what is drawn for them: words of the seed, beside those of order.py, so that no two draws share a
+# generator.
 _CLEAN, _DEGRADED = 0, 1
-_ORDER, _VIEW, _TURN = 1, 2, 3
+_VIEW, _TURN, _INSTEAD = 2, 3, 7
+_ATTEMPTS = 100
+"""Images drawn for one sample before a set is given up: with one bad image in two, this happens to nobody."""
 
 
 class UnpairedBatch(NamedTuple):
@@ -58,6 +59,8 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
         flip: bool = True,
         rotate: bool = True,
         paired: bool = False,
+        lanes: int = 1,
+        skip_bad: bool = False,
     ) -> None:
         """Draw from the two sets.
 
@@ -70,6 +73,8 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
             flip: mirror each crop left-right and top-bottom, each with probability 1/2.
             rotate: turn each crop by a multiple of 90 degrees, all equally likely.
             paired: crops of true pairs, matched by name.
+            lanes: samples of a step, of all processes together; the order of large sets of shards depends on it.
+            skip_bad: show another image in place of one that cannot be used, and note it in `bad`; never of a pair.
 
         Raises:
             UserError: the crop does not fit the scale, or with `paired` an image has no partner.
@@ -80,8 +85,13 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
         self.clean, self.degraded = clean, degraded
         self.crop, self.scale, self.seed = crop, scale, seed
         self.matches = match(clean, degraded, scale) if paired else None
-        self._turns = _Turns(flip, rotate)
-        self._clean_window, self._degraded_window = _Window(crop), _Window(crop // scale)
+        self.bad = BadImages() if skip_bad and not paired else None
+        """Where bad images are skipped, those found so far: by the preflight, and by reading in this process."""
+        matches = self.matches
+        self._clean_order = WholeOrder(seed, _CLEAN, len(matches)) if matches else order_of(clean, seed, _CLEAN, lanes)
+        self._degraded_order = order_of(degraded, seed, _DEGRADED, lanes)
+        self._turns = Turns(flip, rotate)
+        self._clean_window, self._degraded_window = Window(crop), Window(crop // scale)
 
     def __getitem__(self, k: int) -> UnpairedBatch:
         """Sample k, k = 0, 1, 2, … without end.
@@ -92,26 +102,55 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
         clean, degraded = self._pair(k) if self.matches else (self._clean_crop(k), self._degraded_crop(k))
         return UnpairedBatch(to_tensor(clean), to_tensor(degraded), torch.tensor(k))
 
+    def __getitems__(self, wanted: list[int]) -> list[UnpairedBatch]:
+        """The samples of a batch; what lies far away is brought for all of them at once."""
+        if self.matches:
+            pairs = [self.matches[self._clean_order(k)] for k in wanted]
+            self.clean.fetch(i for i, _ in pairs)
+            self.degraded.fetch(j for _, j in pairs)
+        else:
+            self.clean.fetch(map(self._clean_order, wanted))
+            self.degraded.fetch(map(self._degraded_order, wanted))
+        return [self[k] for k in wanted]
+
     def _clean_crop(self, k: int) -> Array:
-        i = _pick(self.seed, _CLEAN, k, len(self.clean))
-        draws = _Draws(self.seed, _CLEAN, _VIEW, k)
-        return self._turns(self._clean_window(self.clean[i], draws, self.clean.where(i)), draws)
+        def crop(i: int) -> Array:
+            draws = Draws(self.seed, _CLEAN, _VIEW, k)
+            return self._turns(self._clean_window(self.clean[i], draws, self.clean.where, i), draws)
+
+        return self._usable(crop, _CLEAN, k, self._clean_order(k), self.clean)
 
     def _degraded_crop(self, k: int) -> Array:
-        i = _pick(self.seed, _DEGRADED, k, len(self.degraded))
-        draws = _Draws(self.seed, _DEGRADED, _VIEW, k)
-        return self._turns(self._degraded_window(self.degraded[i], draws, self.degraded.where(i)), draws)
+        def crop(i: int) -> Array:
+            draws = Draws(self.seed, _DEGRADED, _VIEW, k)
+            return self._turns(self._degraded_window(self.degraded[i], draws, self.degraded.where, i), draws)
+
+        return self._usable(crop, _DEGRADED, k, self._degraded_order(k), self.degraded)
+
+    def _usable(self, crop: Callable[[int], Array], stream: int, k: int, i: int, images: ImageSet) -> Array:
+        """The crop of image `i`, or of one drawn in its place where it cannot be used and such are skipped."""
+        if self.bad is None:
+            return crop(i)
+        for attempt in range(_ATTEMPTS):
+            where = images.where(i)
+            if where not in self.bad:
+                try:
+                    return crop(i)
+                except UserError as error:
+                    self.bad.note(where, str(error))
+            i = int(np.random.default_rng([self.seed, stream, _INSTEAD, k, attempt]).integers(len(images)))
+        raise UserError(f"{images.source}: {_ATTEMPTS} images drawn one after the other cannot be used; mend the files")
 
     def _pair(self, k: int) -> tuple[Array, Array]:
         assert self.matches is not None, "only the paired mode has matches"
-        at = self.matches[_pick(self.seed, _CLEAN, k, len(self.matches))]
+        at = self.matches[self._clean_order(k)]
         pair = read_pair(self.clean, self.degraded, at, self.scale)
-        small = self._degraded_window(pair.degraded, _Draws(self.seed, _CLEAN, _VIEW, k), self.degraded.where(at[1]))
+        small = self._degraded_window(pair.degraded, Draws(self.seed, _CLEAN, _VIEW, k), self.degraded.where, at[1])
         left, top, right, bottom = (self.scale * edge for edge in self._degraded_window.edges)
         # Two sources of the same numbers: both crops turn alike.
         return (
-            self._turns(pair.clean[top:bottom, left:right], _Draws(self.seed, _CLEAN, _TURN, k)),
-            self._turns(small, _Draws(self.seed, _CLEAN, _TURN, k)),
+            self._turns(pair.clean[top:bottom, left:right], Draws(self.seed, _CLEAN, _TURN, k)),
+            self._turns(small, Draws(self.seed, _CLEAN, _TURN, k)),
         )
 
 
@@ -163,107 +202,35 @@ def loader(
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
         worker_init_fn=_one_thread,
+        collate_fn=_Collate(dataset),
     )
 
 
-def to_tensor(image: NDArray[np.uint8]) -> Tensor:
-    """(3, H, W) float32 in [0, 1] from an image (H, W, 3) of 8 bits."""
-    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C")).float().div_(255)
-
-
 class _Loader(DataLoader[UnpairedBatch]):
-    """A loader whose workers' user errors keep their one message."""
+    """A loader whose workers' user errors keep their one message, and whose workers tell which images are bad."""
 
     def __iter__(self) -> Iterator[UnpairedBatch]:  # type: ignore[override]  # a generator is enough
+        known: BadImages | None = getattr(self.dataset, "bad", None)
         try:
-            yield from super().__iter__()
+            for batch, bad in super().__iter__():
+                if known is not None:
+                    known.note_all(bad)
+                yield UnpairedBatch(*batch)
         except UserError as error:
             # From a worker, torch raises the same type with the worker's whole traceback as its message.
             raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
 
 
-class _Draws:
-    """The random numbers of one sample, in the two forms that albumentations wants."""
+class _Collate:
+    """A batch, and the bad images that this process found on the way to it."""
 
-    def __init__(self, seed: int, stream: int, purpose: int, k: int) -> None:
-        self.numpy = np.random.default_rng([seed, stream, purpose, k])
-        self.python = random.Random(int(self.numpy.integers(2**63)))
+    def __init__(self, dataset: Dataset[UnpairedBatch]) -> None:
+        self.dataset = dataset  # the very object that a worker reads from: the two reach it together
 
-
-class _Augment(ABC):
-    """An albumentations transform that takes its random numbers from the sample, not from itself.
-
-    Its own seeding will not do: `Compose.set_random_seed` gives each of its transforms a generator of the same seed, so
-    that all of them flip together (2.0.8); a state set from outside is shared. The transform is made at first use and
-    never pickled, so that a loader worker makes its own.
-    """
-
-    @abstractmethod
-    def make(self, albumentations: Any) -> Any:
-        """The transform, from the module that was imported late."""
-
-    @cached_property
-    def transform(self) -> Any:
-        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version
-        import albumentations
-
-        return self.make(albumentations)
-
-    def apply(self, image: Array, draws: _Draws) -> Array:
-        self.transform.set_random_state(draws.numpy, draws.python)
-        return self.transform(image=image)["image"]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "transform"}
-
-
-class _Window(_Augment):
-    """A square window at a random place."""
-
-    def __init__(self, side: int) -> None:
-        self.side = side
-
-    def make(self, albumentations: Any) -> Any:
-        return albumentations.RandomCrop(self.side, self.side)
-
-    def __call__(self, image: Array, draws: _Draws, where: str) -> Array:
-        problem = too_small(image, self.side, where)
-        if problem:
-            raise UserError(f"{problem}; give a smaller data.crop or remove the image")
-        return self.apply(image, draws)
-
-    @property
-    def edges(self) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom of the last window."""
-        return self.transform.get_applied_params()["crop_coords"]
-
-
-class _Turns(_Augment):
-    """Flips and quarter turns; without either, the image as it is."""
-
-    def __init__(self, flip: bool, rotate: bool) -> None:
-        self.flip, self.rotate = flip, rotate
-
-    def make(self, albumentations: Any) -> Any:
-        if self.flip and self.rotate:
-            return albumentations.D4(p=1)  # all eight symmetries of the square, in one pass over the pixels
-        if self.rotate:
-            return albumentations.RandomRotate90(p=1)
-        return albumentations.Compose([albumentations.HorizontalFlip(p=0.5), albumentations.VerticalFlip(p=0.5)])
-
-    def __call__(self, image: Array, draws: _Draws) -> Array:
-        return self.apply(image, draws) if self.flip or self.rotate else image
-
-
-def _pick(seed: int, stream: int, k: int, count: int) -> int:
-    """Which of `count` images sample k shows: each once an epoch, in an order of that epoch."""
-    epoch, position = divmod(k, count)
-    return int(_order(seed, stream, epoch, count)[position])
-
-
-@lru_cache(maxsize=8)  # workers ahead of one another may stand in neighbouring epochs, on either stream
-def _order(seed: int, stream: int, epoch: int, count: int) -> NDArray[np.int64]:
-    return np.random.default_rng([seed, stream, _ORDER, epoch]).permutation(count)
+    def __call__(self, samples: list[UnpairedBatch]) -> tuple[UnpairedBatch, list[Bad]]:
+        bad: BadImages | None = getattr(self.dataset, "bad", None)
+        is_worker = get_worker_info() is not None  # without workers, the loader reads the same list
+        return default_collate(samples), bad.news() if bad is not None and is_worker else []
 
 
 def _one_thread(worker: int) -> None:

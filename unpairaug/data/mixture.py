@@ -1,0 +1,78 @@
+"""Several sets of images as one, each with a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
+import numpy as np
+
+from unpairaug.data.images import Array, Identity, ImageSet
+
+
+class MixedImages(ImageSet):
+    """The images of several sets, one set after the other; how often a stream shows each set is for its order."""
+
+    def __init__(self, sets: Sequence[ImageSet], weights: Sequence[float]) -> None:
+        """Put the sets together.
+
+        Args:
+            sets: at least one.
+            weights: how often each set is shown, as ratios of each other; above 0.
+        """
+        assert len(sets) == len(weights) and min(weights) > 0, "a positive weight for every set"
+        self.sets, self.weights = sets, weights
+        self.source = " + ".join(images.source for images in sets)
+        self.names = _Names(self)
+        self.remarks = list(chain.from_iterable(images.remarks for images in sets))
+        self._ends = np.cumsum([len(images) for images in sets])
+
+    def __getitem__(self, i: int) -> Array:
+        images, i = self.member(i)
+        return images[i]
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def member(self, i: int) -> tuple[ImageSet, int]:
+        """The set that holds image `i`, and its number there."""
+        at = int(np.searchsorted(self._ends, i, side="right"))
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        return self.sets[at], i - int(self._ends[at]) + len(self.sets[at])
+
+    def encoded(self, i: int) -> bytes:
+        images, i = self.member(i)
+        return images.encoded(i)
+
+    def fetch(self, wanted: Iterable[int]) -> None:
+        members = [self.member(i) for i in wanted]
+        for images in self.sets:
+            images.fetch([i for owner, i in members if owner is images])
+
+    def identity(self, i: int) -> Identity | None:
+        images, i = self.member(i)
+        return images.identity(i)
+
+    def known_size(self, i: int) -> tuple[int, int] | None:
+        images, i = self.member(i)
+        return images.known_size(i)
+
+    def where(self, i: int) -> str:
+        images, i = self.member(i)
+        return images.where(i)
+
+    def stem(self, i: int) -> str:
+        images, i = self.member(i)
+        return images.stem(i)
+
+
+class _Names(Sequence[str]):
+    def __init__(self, images: MixedImages) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> str:  # type: ignore[override]  # no slices
+        return self.images.where(i)

@@ -1,0 +1,145 @@
+"""One look at the images of a set: sizes, kinds and contents, remembered from one run to the next for large sets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
+from hashlib import blake2b
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from unpairaug.data.cache import cache_folder, write_whole
+from unpairaug.data.images import ImageSet
+from unpairaug.data.mixture import MixedImages
+from unpairaug.errors import UserError
+
+SAMPLED = 1000
+"""Images of shards with an index whose contents are looked at, evenly spread."""
+GLANCED = 2**17
+"""Shards of up to so many images have every size looked up in their indexes; larger ones those of the sampled alone."""
+REMEMBERED = 1000
+"""Sets of so many images or more leave what was seen of them in the cache."""
+
+_KINDS = {"1": "black and white", "L": "grey", "LA": "grey with alpha", "P": "palette", "RGBA": "RGB with alpha"}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is remembered of an image: little, so that millions can be looked at."""
+
+    width: int
+    height: int
+    kind: str = ""
+    """Channels and bits; empty where only the index was looked at."""
+    digest: str = ""
+    """Of the pixels, likewise."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One image, or why it cannot be read."""
+
+    where: str
+    stem: str
+    seen: Seen
+    problem: str | None = None
+
+
+def look_at(images: ImageSet, whole: bool, threads: int | None = None) -> dict[int, Look]:
+    """Look at a set, by the numbers of its images.
+
+    Args:
+        images: single images are all decoded; of shards whose index knows the sizes, `SAMPLED` are.
+        whole: decode every image anyway.
+        threads: images decoded at a time; by default one per core, at most 16.
+    """
+    looks: dict[int, Look] = {}
+    first = 0
+    with ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1)) as pool:
+        for one in images.sets if isinstance(images, MixedImages) else [images]:
+            memory = _Memory(one)
+            numbers = _to_decode(one, whole)
+            found = zip(numbers, pool.map(lambda i, m=memory: _look(m, i), numbers), strict=True)
+            try:
+                looks |= {first + i: look for i, look in found}
+            finally:
+                memory.keep()
+            for i in _to_glance(one, numbers):
+                looks[first + i] = Look(one.where(i), one.stem(i), Seen(*(one.known_size(i) or (0, 0))))
+            first += len(one)
+    return looks
+
+
+def _to_decode(images: ImageSet, whole: bool) -> list[int]:
+    if whole or len(images) <= SAMPLED or images.known_size(0) is None:
+        return list(range(len(images)))
+    return np.linspace(0, len(images) - 1, SAMPLED).astype(int).tolist()
+
+
+def _to_glance(images: ImageSet, decoded: list[int]) -> Iterator[int]:
+    if len(decoded) < len(images) <= GLANCED:
+        yield from sorted(set(range(len(images))) - set(decoded))
+
+
+class _Memory:
+    """What earlier runs saw of a large set, by path, time and size of each file."""
+
+    def __init__(self, images: ImageSet) -> None:
+        self.images, self.new = images, False
+        name = blake2b(os.path.abspath(images.source).encode(), digest_size=16).hexdigest()
+        self.path: Path | None = cache_folder("scans") / f"{name}.json" if len(images) >= REMEMBERED else None
+        self.known: dict[str, Seen] = self._read(self.path) if self.path else {}
+        self.used: dict[str, Seen] = {}
+
+    def look(self, i: int) -> Seen:
+        identity = self.images.identity(i) if self.path else None
+        key = "\n".join(map(str, identity)) if identity else ""
+        seen = self.known.get(key) or _seen(self.images, i)
+        if key:
+            self.used[key] = seen
+            self.new |= key not in self.known
+        return seen
+
+    def keep(self) -> None:
+        """Write what this run saw; of two runs at once the later one's stays."""
+        if self.path and self.new:
+            write_whole(self.path, json.dumps({key: astuple(seen) for key, seen in self.used.items()}))
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Seen]:
+        try:
+            return {str(key): Seen(*seen) for key, seen in json.loads(path.read_text(encoding="utf-8")).items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}  # none yet, or a broken one: everything is looked at again
+
+
+def _look(memory: _Memory, i: int) -> Look:
+    where, stem = memory.images.where(i), memory.images.stem(i)
+    try:
+        return Look(where, stem, memory.look(i))
+    except UserError as unreadable:
+        return Look(where, stem, Seen(0, 0), str(unreadable))
+
+
+def _seen(images: ImageSet, i: int) -> Seen:
+    image = images[i]
+    height, width = image.shape[:2]
+    digest = blake2b(f"{width} {height}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).data)  # not tobytes(): a copy of a large image is not small
+    return Seen(width, height, _kind(images, i), digest.hexdigest())
+
+
+def _kind(images: ImageSet, i: int) -> str:
+    if images.identity(i) is None:
+        return "RGB, 8 bits"  # arrays in memory
+    with Image.open(BytesIO(images.encoded(i))) as header:
+        is_deep = header.mode.startswith("I") or re.search(r";16", str(header.tile))
+        mode = "grey" if header.mode.startswith("I") else _KINDS.get(header.mode, header.mode)
+        return f"{mode}, {16 if is_deep else 8} bits"

@@ -1,0 +1,197 @@
+"""WebDataset shards as a set of images: tar files, here or behind a URL, read at random through their indexes.
+
+Nothing is ever extracted: an image is a range of bytes of its shard, so no name in a tar can write anything anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from unpairaug.data.images import DECODED, Array, Identity, ImageSet, decode_image, list_images
+from unpairaug.data.recent import Recent
+from unpairaug.data.shard_index import ShardIndex, read_folder_index, read_index
+from unpairaug.data.storage import describe, is_url, listed, read_range, read_ranges, size_of
+from unpairaug.errors import UserError
+
+HELD = 2**17
+"""Images whose places are held in memory at a time, some 100 bytes each: shards that the order reaches are loaded."""
+THREADS = 16
+"""Indexes that are read at a time when there is no list of shards."""
+NAMED = 3
+"""How many odd members a remark names before it only counts."""
+
+
+class ShardImages(ImageSet):
+    """The images of some shards, in the order of the shards and of their members."""
+
+    def __init__(self, source: str, shards: Sequence[str], sizes: Sequence[int] | None = None) -> None:
+        """Open the shards.
+
+        Args:
+            source: what the user wrote.
+            shards: paths or URLs of the tar files.
+            sizes: images in each, where a list says so; else every index is read now.
+
+        Raises:
+            UserError: a shard is not there, cut or no tar, or an index is another's.
+        """
+        self.source, self.shards = source, list(shards)
+        self.is_far = is_url(self.shards[0])
+        if sizes is None:
+            with ThreadPoolExecutor(THREADS) as pool:
+                indexes = list(pool.map(read_index, self.shards))
+            sizes = [len(index) for index in indexes]
+            self.remarks = list(_remarks(self.shards, indexes))
+        self.shard_sizes = self._sizes = np.array(sizes, np.int64)
+        self._ends = np.cumsum(self._sizes)
+        usual = max(1, len(self) // len(self.shards))
+        self._index = Recent(self._read_index, keep=max(8, HELD // usual))
+        self._mark = Recent(describe, keep=max(8, HELD // usual))
+        self._brought: dict[int, bytes] = {}
+        self.names = _Names(self)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, i: int) -> Array:
+        return DECODED.get(self.identity(i), lambda: decode_image(self.encoded(i), self.where(i)))
+
+    def encoded(self, i: int) -> bytes:
+        brought = self._brought.pop(i, None)
+        return read_range(*self._range(i)) if brought is None else brought
+
+    def fetch(self, wanted: Iterable[int]) -> None:
+        if not self.is_far:
+            return
+        self._brought = {}
+        with suppress(UserError):  # then they are read one by one, and the one that cannot be is named
+            missing = [i for i in dict.fromkeys(wanted) if not DECODED.holds(self.identity(i))]
+            self._brought = dict(zip(missing, read_ranges([self._range(i) for i in missing]), strict=True))
+
+    def identity(self, i: int) -> Identity:
+        shard, offset, size = self._range(i)
+        return f"{shard} {self._mark(shard)}", offset, size
+
+    def known_size(self, i: int) -> tuple[int, int] | None:
+        _, index, at = self._member(i)
+        width, height = index.places[at, 2:].tolist()
+        return (width, height) if width and height else None
+
+    def where(self, i: int) -> str:
+        shard, index, at = self._member(i)
+        return f"{shard}/{index.keys[at]}.{index.extensions[at]}"
+
+    def stem(self, i: int) -> str:
+        _, index, at = self._member(i)
+        return index.keys[at]
+
+    def _member(self, i: int) -> tuple[str, ShardIndex, int]:
+        """The shard of image `i`, its index, and the image's number there."""
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        shard = int(np.searchsorted(self._ends, i, side="right"))
+        return self.shards[shard], self._index(shard), i - int(self._ends[shard] - self._sizes[shard])
+
+    def _range(self, i: int) -> tuple[str, int, int]:
+        shard, index, at = self._member(i)
+        return shard, int(index.places[at, 0]), int(index.places[at, 1])
+
+    def _read_index(self, shard: int) -> ShardIndex:
+        index = read_index(self.shards[shard])
+        if len(index) != self._sizes[shard]:
+            raise UserError(
+                f"{self.shards[shard]}: its index has {len(index)} images, and the list of shards "
+                f"{self._sizes[shard]}; make the shards again"
+            )
+        return index
+
+
+def open_shards(source: str) -> ShardImages | None:
+    """The shards that a source names, or None where it is a folder of single images, or no folder at all.
+
+    Args:
+        source: a tar file, a brace pattern of tar files such as `shards-{000..012}.tar`, or a folder that holds some;
+            or a URL of one of these. A folder without `index.json` that holds images, too, is one of single images.
+
+    Raises:
+        UserError: a shard is not there, cut or no tar, an index is another's, or the URL runs a command.
+    """
+    far = is_url(source)
+    path = source.rstrip("/") if far else Path(source).expanduser().as_posix()
+    if path.endswith(".tar") and (far or not os.path.isdir(path)):
+        shards = _expanded(source, path)
+        return _opened(
+            source, shards, {folder: read_folder_index(folder) or {} for folder in set(map(_folder, shards))}
+        )
+    known = read_folder_index(path) if far or os.path.isdir(path) else None
+    names = list(known) if known is not None else listed(path, ".tar")
+    if known is None and names and not far and _holds_images(path):
+        return None
+    if not names and far:
+        raise UserError(
+            f"{source}: no shard in this folder; behind a URL only shards are read, see `unpairaug prepare`"
+        )
+    return _opened(source, [f"{path}/{name}" for name in names], {path: known or {}}) if names else None
+
+
+def _opened(source: str, shards: list[str], known: Mapping[str, Mapping[str, tuple[int, int]]]) -> ShardImages:
+    """The shards, counted by the lists that are known by folder if those name them all, else by their own indexes."""
+    listed = [known[_folder(shard)].get(shard.rpartition("/")[2]) for shard in shards]
+    counted = [entry for entry in listed if entry is not None]
+    if len(counted) < len(shards):
+        return ShardImages(source, shards)
+    for shard, (_, size) in zip(shards, counted, strict=True):
+        if (
+            not is_url(shard) and (found := size_of(shard)) != size
+        ):  # far away it takes long, and waits for the first use
+            raise UserError(
+                f"{shard}: {found} bytes, but the list of shards says {size}: it is cut or another's; copy it again"
+            )
+    return ShardImages(source, shards, [count for count, _ in counted])
+
+
+def _expanded(source: str, pattern: str) -> list[str]:
+    import braceexpand
+
+    try:
+        return list(braceexpand.braceexpand(pattern))
+    except ValueError as error:
+        raise UserError(f"{source}: {error}; a pattern looks like shards-{{000..012}}.tar") from error
+
+
+def _folder(shard: str) -> str:
+    return shard.rpartition("/")[0] or "."
+
+
+def _holds_images(folder: str) -> bool:
+    try:
+        return bool(list_images(folder))
+    except UserError:
+        return False
+
+
+def _remarks(shards: Sequence[str], indexes: Sequence[ShardIndex]) -> Iterator[str]:
+    for shard, index in zip(shards, indexes, strict=True):
+        if index.odd:
+            named = ", ".join(map(repr, index.odd[:NAMED])) + (", …" if len(index.odd) > NAMED else "")
+            yield f"{shard}: {len(index.odd)} members are no plain files or lead out of any folder, left out: {named}"
+
+
+class _Names(Sequence[str]):
+    """Shard, key and extension of every image, without holding them."""
+
+    def __init__(self, images: ShardImages) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> str:  # type: ignore[override]  # no slices
+        shard, index, at = self.images._member(i)
+        return f"{shard.rpartition('/')[2]}/{index.keys[at]}.{index.extensions[at]}"

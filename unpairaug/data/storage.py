@@ -1,0 +1,175 @@
+"""Bytes of files, here or behind a URL that fsspec opens. No URL runs a command."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from unpairaug.errors import UserError
+from unpairaug.options import nearest
+
+COMMANDS = ("pipe", "cmd", "exec", "shell", "gopen")
+"""What other programs take for a command in place of an address."""
+
+
+def is_url(source: str) -> bool:
+    """Whether the source is an address such as `s3://bucket/folder`, rather than a path.
+
+    Raises:
+        UserError: it is a command, or an address of a kind that fsspec does not know.
+    """
+    if "://" not in source and not re.match(rf"({'|'.join(COMMANDS)})\s*:", source):
+        return False
+    from fsspec import available_protocols
+
+    known = available_protocols()
+    for link in source.split("::"):  # fsspec's chains, such as filecache::s3://…
+        scheme = re.split(r":|\s", link)[0]
+        if scheme in COMMANDS:
+            raise UserError(
+                f"{source}: {scheme}: is a command, and no source of data runs one; give a path, a brace pattern, or "
+                "a URL such as s3://bucket/shards-{000..099}.tar"
+            )
+        if scheme not in known:
+            near = nearest(scheme, known)
+            hint = f"; did you mean {near}?" if near else ""
+            raise UserError(f"{source}: fsspec knows no kind of address {scheme!r}{hint}; known: {', '.join(known)}")
+    return True
+
+
+def read_range(path: str, offset: int, size: int) -> bytes:
+    """Some bytes of a file.
+
+    Raises:
+        UserError: the file is not there, is shorter, or cannot be read.
+    """
+    (data,) = read_ranges([(path, offset, size)])
+    return data
+
+
+def read_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
+    """The bytes of several (path, offset, size); from far away all at once, so that one waits for the slowest only.
+
+    Raises:
+        UserError: a file is not there, is shorter, or cannot be read.
+    """
+    try:
+        found = _far_ranges(ranges) if ranges and is_url(ranges[0][0]) else [_near_range(*one) for one in ranges]
+    except Exception as error:  # every file system of fsspec has errors of its own
+        raise UserError(f"{ranges[0][0]}: cannot be read ({_reason(error)})") from error
+    for (path, offset, size), data in zip(ranges, found, strict=True):
+        if len(data) != size:
+            raise UserError(
+                f"{path}: ends after {offset + len(data)} bytes, and {offset + size} are wanted; copy it again"
+            )
+    return found
+
+
+def read_text(path: str) -> str | None:
+    """The whole of a text file, or None where there is none.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        if not is_url(path):
+            return Path(path).read_text(encoding="utf-8")
+        files, inner = _far(path)
+        return files.cat_file(inner).decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except UserError:
+        raise
+    except Exception as error:  # as above
+        raise UserError(f"{path}: cannot be read ({_reason(error)})") from error
+
+
+def size_of(path: str) -> int:
+    """The size of a file in bytes.
+
+    Raises:
+        UserError: there is no such file, or nothing can be found out about it.
+    """
+    return describe(path)[0]
+
+
+def describe(path: str) -> tuple[int, str]:
+    """The size of a file in bytes, and words that change when the file does.
+
+    Raises:
+        UserError: there is no such file, or nothing can be found out about it.
+    """
+    try:
+        if not is_url(path):
+            found = os.stat(path)
+            return found.st_size, str(found.st_mtime_ns)
+        files, inner = _far(path)
+        facts = files.info(inner)
+        marks = (facts.get(key) for key in ("ETag", "etag", "LastModified", "last_modified", "mtime", "created"))
+        return int(facts["size"]), str(next((mark for mark in marks if mark), ""))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file") from error
+    except UserError:
+        raise
+    except Exception as error:  # as above
+        raise UserError(f"{path}: cannot be read ({_reason(error)})") from error
+
+
+def open_file(path: str) -> IO[bytes]:
+    """The file to read from and to seek in."""
+    if not is_url(path):
+        return open(path, "rb")
+    files, inner = _far(path)
+    return files.open(inner, "rb")
+
+
+def listed(folder: str, ending: str) -> list[str]:
+    """The names of the files in a folder that end so, sorted; none where it is no folder.
+
+    Raises:
+        UserError: it cannot be listed.
+    """
+    try:
+        if not is_url(folder):
+            with os.scandir(folder) as entries:
+                return sorted(entry.name for entry in entries if entry.name.endswith(ending) and entry.is_file())
+        files, inner = _far(folder)
+        names = (str(name).rstrip("/").rpartition("/")[2] for name in files.ls(inner, detail=False))
+        return sorted(name for name in names if name.endswith(ending))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except UserError:
+        raise
+    except Exception as error:  # as above
+        raise UserError(f"{folder}: cannot be listed ({_reason(error)})") from error
+
+
+def _near_range(path: str, offset: int, size: int) -> bytes:
+    # Opened anew each time, for some microseconds: a handle that processes inherit would share its position.
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def _far_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
+    files = _far(ranges[0][0])[0]
+    paths = [_far(path)[1] for path, _, _ in ranges]
+    starts = [offset for _, offset, _ in ranges]
+    return files.cat_ranges(paths, starts, [offset + size for _, offset, size in ranges], on_error="raise")
+
+
+def _far(url: str) -> tuple[Any, str]:
+    """fsspec's file system for the URL, made anew after a fork and else remembered by fsspec, and the path there."""
+    from fsspec.core import url_to_fs
+
+    try:
+        return url_to_fs(url)
+    except ImportError as error:
+        raise UserError(f"{url}: {error}") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).split("\n")[0] or type(error).__name__
