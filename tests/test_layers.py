@@ -51,7 +51,7 @@ ROWS = [
     {"translators/*", "tasks/*", "heads/*", "testing/*", "run_folder", "samples", "restore"},
     {"trainer", "evaluate", "export"},
     {"build", "loop"},
-    {"bench", "dry_run"},
+    {"bench", "bench_data", "dry_run"},
     {"run"},
     {"commands/train"},
     {"commands/*"},

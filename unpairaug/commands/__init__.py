@@ -23,7 +23,8 @@ def _commands() -> None:
         app.command(name)(getattr(import_module(f"unpairaug.commands.{name}"), name))
     app.command("list")(import_module("unpairaug.commands.list").list_known)
     app.command("new")(import_module("unpairaug.commands.new").new)
-    bench_app.command("step")(import_module("unpairaug.commands.bench").step)
+    for name in ("step", "data"):
+        bench_app.command(name)(getattr(import_module("unpairaug.commands.bench"), name))
 
 
 def main() -> None:

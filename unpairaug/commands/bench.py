@@ -28,3 +28,24 @@ def step(
     print("the joint step's time by operator:")
     for name, share in result.operators:
         print(f"  {share:5.1%}  {name}")
+
+
+def data(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    batches: Annotated[int, typer.Option(min=1, help="Timed batches of each reader, in turn.")] = 50,
+    files: Annotated[int, typer.Option(min=1, help="Images of each side, at most.")] = 200,
+    samples: Annotated[int, typer.Option(min=0, help="Then read so many samples and show the memory.")] = 0,
+) -> None:
+    """Time the data streams, from a folder and from shards, against the bare decoder and a plain PyTorch loader.
+
+    All read the same files of the recipe in one process, laid out in a temporary folder; nothing decoded is kept.
+    """
+    from unpairaug.bench_data import compare_readers, memory_over
+    from unpairaug.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides or [])
+    for speed in compare_readers(loaded, batches, files):
+        print(f"{speed.name:<21} {speed.crops_per_second:8.1f} crops/s  {speed.ratio:6.1%} of the bare decoder")
+    for done, memory in memory_over(loaded, samples, files=files) if samples else ():
+        print(f"after {done:>9,} samples  {memory / 2**20:8.1f} MiB", flush=True)

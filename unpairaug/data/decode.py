@@ -43,7 +43,7 @@ _TURNS: dict[int, Callable[[NDArray], NDArray]] = {
 
 
 def decode_image(data: bytes, where: str) -> Array:
-    """The image in the bytes of a file, (H, W, 3) RGB in 8 bits, upright.
+    """The image in the bytes of a file, (H, W, 3) RGB in 8 bits, upright; read-only.
 
     The camera's EXIF rotation is applied; grey, palette and CMYK become RGB; an alpha channel is dropped; 16 bits are
     rounded to 8; of several frames the first is read; a colour profile is not applied.
@@ -83,10 +83,10 @@ def _pixels(image: Image.Image, data: bytes) -> Array:
     if image.format == "PNG":
         _refuse_short_png(image, data)
     orientation = image.getexif().get(Base.Orientation, 1)
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)  # copies only what has to be turned
     if image.mode.startswith(("I", "F")):
         return _grey(image, negative)
-    rgb = np.array(image.convert("RGB"), dtype=np.uint8)
+    rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # converting would copy it
     return _rounded(rgb, data, orientation) if deep else rgb
 
 

@@ -61,7 +61,7 @@ def read_image(path: str | os.PathLike[str]) -> Array:
     Raises:
         UserError: the file is missing, no file, empty, truncated, no image, or claims more than `MAX_PIXELS`.
     """
-    return decode_image(read_file(path), os.fspath(path))
+    return decode_image(read_file(path), os.fspath(path)).copy()
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
@@ -210,7 +210,7 @@ class DecodedImages:
         Raises:
             UserError: as `read_image` does.
         """
-        return self.get(_identity(path), lambda: read_image(path))
+        return self.get(_identity(path), lambda: decode_image(read_file(path), os.fspath(path)))
 
     def get(self, key: Hashable, decode: Callable[[], Array]) -> Array:
         """The image of that key, decoded if it is not held."""

@@ -17,6 +17,7 @@ import re
 import tarfile
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,17 @@ def read_folder_index(folder: str) -> dict[str, tuple[int, int]] | None:
     if wrong := [name for name in sizes if re.search(r"[/\\]", name) or not name.endswith(".tar")]:
         raise UserError(f"{path}: {wrong[0]!r} is no shard of this folder; make the shards again, or remove it")
     return sizes
+
+
+def write_index(shard: str) -> None:
+    """Write the index of a shard beside it, without sizes in pixels.
+
+    Raises:
+        UserError: as `scan` does.
+    """
+    size, _ = describe(shard)
+    text = json.dumps(_as_values(shard, size, scan(shard, size)))
+    write_whole(Path(shard.removesuffix(".tar") + ".index.json"), text)
 
 
 def scan(shard: str, size: int) -> ShardIndex:

@@ -99,19 +99,26 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
         Raises:
             UserError: an image cannot be read, is smaller than the crop, or is no twin of its partner.
         """
-        clean, degraded = self._pair(k) if self.matches else (self._clean_crop(k), self._degraded_crop(k))
+        clean, degraded = self._crops(k)
         return UnpairedBatch(to_tensor(clean), to_tensor(degraded), torch.tensor(k))
 
-    def __getitems__(self, wanted: list[int]) -> list[UnpairedBatch]:
-        """The samples of a batch; what lies far away is brought for all of them at once."""
+    def __getitems__(self, wanted: list[int]) -> UnpairedBatch:
+        """The samples as one batch: brought at once where they lie far away, and copied only once."""
+        pairs = [self.shown(k) for k in wanted]
+        self.clean.fetch(i for i, _ in pairs)
+        self.degraded.fetch(j for _, j in pairs)
+        crops = [self._crops(k) for k in wanted]
+        clean, degraded = (to_tensor(side) for side in zip(*crops, strict=True))
+        return UnpairedBatch(clean, degraded, torch.tensor(wanted))
+
+    def _crops(self, k: int) -> tuple[Array, Array]:
+        return self._pair(k) if self.matches else (self._clean_crop(k), self._degraded_crop(k))
+
+    def shown(self, k: int) -> tuple[int, int]:
+        """The numbers of the clean and the degraded image that sample k shows, unless a bad one is skipped."""
         if self.matches:
-            pairs = [self.matches[self._clean_order(k)] for k in wanted]
-            self.clean.fetch(i for i, _ in pairs)
-            self.degraded.fetch(j for _, j in pairs)
-        else:
-            self.clean.fetch(map(self._clean_order, wanted))
-            self.degraded.fetch(map(self._degraded_order, wanted))
-        return [self[k] for k in wanted]
+            return self.matches[self._clean_order(k)]
+        return self._clean_order(k), self._degraded_order(k)
 
     def _clean_crop(self, k: int) -> Array:
         def crop(i: int) -> Array:
@@ -227,10 +234,11 @@ class _Collate:
     def __init__(self, dataset: Dataset[UnpairedBatch]) -> None:
         self.dataset = dataset  # the very object that a worker reads from: the two reach it together
 
-    def __call__(self, samples: list[UnpairedBatch]) -> tuple[UnpairedBatch, list[Bad]]:
+    def __call__(self, samples: UnpairedBatch | list[UnpairedBatch]) -> tuple[UnpairedBatch, list[Bad]]:
         bad: BadImages | None = getattr(self.dataset, "bad", None)
         is_worker = get_worker_info() is not None  # without workers, the loader reads the same list
-        return default_collate(samples), bad.news() if bad is not None and is_worker else []
+        batch = samples if isinstance(samples, UnpairedBatch) else default_collate(samples)
+        return batch, bad.news() if bad is not None and is_worker else []
 
 
 def _one_thread(worker: int) -> None:
