@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +127,12 @@ def test_every_command_explains_itself(command, tmp_path):
     result = unpairaug(command, "--help", cwd=tmp_path)
     assert result.returncode == 0
     assert "Usage" in result.stdout
+
+
+def test_bench_data_compares_each_reader_with_the_bare_decoder(tmp_path):
+    options = ["--batches", "2", "--samples", "16"]
+    result = unpairaug("bench", "data", "smoke", "data.batch_size=4", *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    for reader in ("bare decoder", "folder", "shards", "plain PyTorch loader"):
+        assert re.search(rf"^{reader} +[\d.]+ crops/s +[\d.]+% of the bare decoder$", result.stdout, re.MULTILINE)
+    assert re.search(r"^after +16 samples +[\d.]+ MiB$", result.stdout, re.MULTILINE)

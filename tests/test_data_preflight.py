@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from unpairaug.data import FolderImages, open_images, write_image
+from unpairaug.data import FolderImages, open_images, scan, write_image
 from unpairaug.data.preflight import DataReport, preflight
 from unpairaug.errors import UserError
 
@@ -107,3 +108,24 @@ def test_a_validation_image_that_is_also_trained_on_is_noticed(data):
     write_image(data / "val_degraded" / "v.png", noise(24, 24, 61))
     (warning,) = look(data).warnings
     assert "v.png of val_clean is also trained on" in warning and "holiday.bmp" in warning
+
+
+def test_a_large_set_is_decoded_once_and_remembered_until_a_file_changes(data, tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setattr(scan, "REMEMBERED", 3)
+    decoded, seen = [], scan._seen
+    monkeypatch.setattr(scan, "_seen", lambda images, i: decoded.append(images.names[i]) or seen(images, i))
+    clean = FolderImages(data / "clean")
+    first = scan.look_at(clean, whole=False)
+    assert len(decoded) == 3 and scan.look_at(clean, whole=False) == first and len(decoded) == 3
+    write_image(data / "clean" / "c1.png", noise(35, 40, 9))
+    assert scan.look_at(clean, whole=False)[1].seen.height == 35 and decoded[3:] == ["c1.png"]
+    (kept,) = scan.cache_folder("scans").iterdir()
+    kept.write_text('{"broken": ')
+    assert scan.look_at(clean, whole=False)[0] == first[0] and len(decoded) == 7
+
+
+def test_the_report_tells_the_kinds_of_images(data):
+    Image.fromarray(noise(34, 40, 1)[..., 0]).save(data / "clean" / "grey.png")
+    Image.fromarray(noise(34, 40, 1)[..., 0].astype(np.uint16) * 257).save(data / "clean" / "deep.png")
+    assert look(data).sets["clean"].kinds == {"RGB, 8 bits": 3, "grey, 8 bits": 1, "grey, 16 bits": 1}

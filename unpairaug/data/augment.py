@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -105,12 +105,6 @@ class Turns(Augment):
         return self.apply(image, draws) if self.flip or self.rotate else image
 
 
-def to_tensor(image: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Tensor:
-    """(3, H, W) float32 in [0, 1] from an image (H, W, 3) of 8 bits; (B, 3, H, W) from B images of one size."""
-    if isinstance(image, np.ndarray):
-        return to_tensor([image])[0]
-    height, width, channels = image[0].shape
-    rows = np.empty((len(image), channels, height, width), np.uint8)
-    for row, one in zip(rows, image, strict=True):
-        row[...] = one.transpose(2, 0, 1)
-    return torch.from_numpy(rows).div(255)
+def to_tensor(image: NDArray[np.uint8]) -> Tensor:
+    """(3, H, W) float32 in [0, 1] from an image (H, W, 3) of 8 bits."""
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C")).div(255)

@@ -107,8 +107,12 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
         pairs = [self.shown(k) for k in wanted]
         self.clean.fetch(i for i, _ in pairs)
         self.degraded.fetch(j for _, j in pairs)
-        crops = [self._crops(k) for k in wanted]
-        clean, degraded = (to_tensor(side) for side in zip(*crops, strict=True))
+        sides = [np.empty((len(wanted), 3, side, side), np.uint8) for side in (self.crop, self.crop // self.scale)]
+        for row, k in enumerate(wanted):
+            # At once: as long as a crop is a view, its whole image takes memory, and new memory takes time.
+            for side, crop in zip(sides, self._crops(k), strict=True):
+                side[row] = crop.transpose(2, 0, 1)
+        clean, degraded = (torch.from_numpy(side).div(255) for side in sides)
         return UnpairedBatch(clean, degraded, torch.tensor(wanted))
 
     def _crops(self, k: int) -> tuple[Array, Array]:
