@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
 from unpairaug.data import (
     FolderImages,
@@ -16,10 +17,11 @@ from unpairaug.data import (
     UnpairedCrops,
     ValidationPairs,
     loader,
-    to_tensor,
     write_image,
 )
+from unpairaug.data.augment import copy_turned
 from unpairaug.errors import UserError
+from unpairaug.loop import to_device
 
 
 def coordinates(height: int, width: int, number: int) -> np.ndarray:
@@ -50,15 +52,22 @@ def same(a: UnpairedBatch, b: UnpairedBatch) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_a_sample_is_a_crop_of_each_side_in_the_range_0_to_1(folders):
+def test_a_sample_is_a_crop_of_each_side_in_8_bits(folders):
     sample = crops(folders)[3]
     assert sample.clean.shape == (3, 24, 24) and sample.degraded.shape == (3, 12, 12)
-    assert sample.clean.dtype == sample.degraded.dtype == torch.float32 and int(sample.index) == 3
-    image = np.random.default_rng(0).integers(0, 256, (5, 6, 3), np.uint8)
-    image[0, 0], image[0, 1] = 0, 255
-    tensor = to_tensor(image)
-    assert tensor.min() == 0 and tensor.max() == 1 and tensor.is_contiguous()
-    assert torch.equal((tensor * 255).round().byte(), torch.from_numpy(image.transpose(2, 0, 1)))
+    assert sample.clean.dtype == sample.degraded.dtype == torch.uint8 and int(sample.index) == 3
+
+
+def test_a_batch_is_its_samples_and_reaches_the_device_in_the_range_0_to_1(folders):
+    dataset = crops(folders)
+    batch = dataset.__getitems__([3, 5])
+    assert all(torch.equal(batch.clean[row], dataset[k].clean) for row, k in enumerate((3, 5)))
+    images = to_device(
+        UnpairedBatch(torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16), *batch[1:]), Accelerator(cpu=True)
+    )
+    assert images.clean.dtype == torch.float32 and images.clean.min() == 0 and images.clean.max() == 1
+    assert torch.equal(images.clean.flatten(), torch.arange(256) / 255)
+    assert images.degraded.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_sample_is_the_same_in_any_order_of_asking_and_in_another_process(folders):
@@ -108,7 +117,7 @@ def test_starting_at_a_step_gives_the_tail_of_the_whole(folders):
 def test_each_side_shows_every_image_once_an_epoch_in_a_new_order(folders):
     dataset = crops(folders, flip=False, rotate=False)
     for side, count in (("clean", 5), ("degraded", 4)):
-        shown = [round(float(getattr(dataset[k], side)[2, 0, 0]) * 255) for k in range(10 * count)]
+        shown = [int(getattr(dataset[k], side)[2, 0, 0]) for k in range(10 * count)]
         epochs = [tuple(shown[i : i + count]) for i in range(0, len(shown), count)]
         assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
         assert len(set(epochs)) > 5
@@ -129,7 +138,7 @@ def test_the_two_sides_are_drawn_independently(folders):
 def test_crops_reach_every_place():
     images = MemoryImages("memory", {"a.png": coordinates(14, 12, 0)})
     dataset = UnpairedCrops(images, images, crop=8, scale=1, seed=0, flip=False, rotate=False)
-    places = Counter(tuple((dataset[k].clean[:2, 0, 0] * 255).round().int().tolist()) for k in range(700))
+    places = Counter(tuple(dataset[k].clean[:2, 0, 0].tolist()) for k in range(700))
     assert set(places) == {(row, column) for row in range(7) for column in range(5)}
     assert max(places.values()) < 3 * 700 / 35
 
@@ -146,6 +155,19 @@ def test_flips_and_quarter_turns_are_all_equally_likely(folders, flip, rotate, c
     assert min(seen.values()) > 0.6 * 400 / count, "no flip follows another"
 
 
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_a_copy_of_a_turned_view_equals_numpys(side):
+    photograph = coordinates(9, 7, 3)
+    photograph.flags.writeable = False
+    for turns in range(4):
+        for mirrored in (False, True):
+            view = np.rot90(photograph[2 : 2 + side, 1 : 1 + side], turns)
+            view = view[:, ::-1] if mirrored else view
+            out = np.zeros((side, side, 3), np.uint8)
+            copy_turned(view, out)
+            assert np.array_equal(out, view)
+
+
 @pytest.mark.parametrize("flip,rotate", [(True, True), (True, False), (False, True), (False, False)])
 def test_true_pairs_stay_aligned_through_crops_and_flips(folders, flip, rotate):
     dataset = crops(folders, clean="twins", paired=True, flip=flip, rotate=rotate)
@@ -157,7 +179,8 @@ def test_true_pairs_stay_aligned_through_crops_and_flips(folders, flip, rotate):
 def test_a_crop_of_the_whole_image_works_from_read_only_pixels():
     images = MemoryImages("memory", {"a.png": coordinates(16, 16, 1)})
     sample = UnpairedCrops(images, images, crop=16, scale=1, seed=0, flip=False, rotate=False)[0]
-    assert torch.equal(sample.clean, to_tensor(coordinates(16, 16, 1))) and torch.equal(sample.clean, sample.degraded)
+    assert np.array_equal(sample.clean.permute(1, 2, 0), coordinates(16, 16, 1))
+    assert torch.equal(sample.clean, sample.degraded)
 
 
 def test_an_image_smaller_than_the_crop_and_a_crop_that_the_scale_does_not_divide_are_refused(folders):

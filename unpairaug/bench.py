@@ -143,7 +143,8 @@ def random_batch(trainer: JointTrainer, recipe: Recipe) -> UnpairedBatch:
     """A batch of random images, of the recipe's size."""
     size, small, count = recipe.data.crop, recipe.data.crop // trainer.task.scale, recipe.data.batch_size
     rng = torch.Generator().manual_seed(recipe.train.seed)
-    clean, degraded = (torch.rand(count, 3, side, side, generator=rng) for side in (size, small))
+    shapes = ((count, 3, side, side) for side in (size, small))
+    clean, degraded = (torch.randint(256, shape, generator=rng, dtype=torch.uint8) for shape in shapes)
     return to_device(UnpairedBatch(clean, degraded, torch.arange(count)), trainer.accelerator)
 
 

@@ -186,9 +186,13 @@ class TrainingLoop:
 
 
 def to_device(batch: UnpairedBatch, accelerator: Accelerator) -> UnpairedBatch:
-    """The batch on this process's device, its images channels-last: convolutions are faster so, on CPUs too."""
+    """The batch on this process's device, its images of 8 bits as float32 in [0, 1].
+
+    They stay channels-last: convolutions are faster so, on CPUs too.
+    """
     clean, degraded = (
-        image.to(accelerator.device, memory_format=torch.channels_last, non_blocking=True) for image in batch[:2]
+        image.to(accelerator.device, memory_format=torch.channels_last, non_blocking=True).div(255)
+        for image in batch[:2]
     )
     return UnpairedBatch(clean, degraded, batch.index)
 

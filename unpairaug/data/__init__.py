@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from unpairaug.data.pairs import ImagePair, ValidationPairs
     from unpairaug.data.preflight import DataReport, SetReport
     from unpairaug.data.sources import open_images
-    from unpairaug.data.streams import StepBatches, UnpairedBatch, UnpairedCrops, loader, to_tensor
+    from unpairaug.data.streams import StepBatches, UnpairedBatch, UnpairedCrops, loader
 
 __all__ = [
     "DataReport",
@@ -40,7 +40,6 @@ __all__ = [
     "loader",
     "open_images",
     "read_image",
-    "to_tensor",
     "write_image",
 ]
 
@@ -49,7 +48,7 @@ _HOMES = {
     "pairs": ("ImagePair", "ValidationPairs"),
     "preflight": ("DataReport", "SetReport"),
     "sources": ("open_images",),
-    "streams": ("StepBatches", "UnpairedBatch", "UnpairedCrops", "loader", "to_tensor"),
+    "streams": ("StepBatches", "UnpairedBatch", "UnpairedCrops", "loader"),
 }
 
 

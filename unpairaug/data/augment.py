@@ -10,9 +10,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from unpairaug.data.images import Array, too_small
 from unpairaug.errors import UserError
@@ -49,7 +46,7 @@ class Augment(ABC):
         return self.make(albumentations)
 
     def apply(self, image: Array, draws: Draws) -> Array:
-        """The image transformed: often a view of it, which `to_tensor` copies once.
+        """The image transformed: often a view of it, which its batch copies once.
 
         A transform that is always applied is taken in its two halves, draw and apply; calling it as a whole would copy
         the pixels before and after, which takes longer than all the rest.
@@ -105,6 +102,21 @@ class Turns(Augment):
         return self.apply(image, draws) if self.flip or self.rotate else image
 
 
-def to_tensor(image: NDArray[np.uint8]) -> Tensor:
-    """(3, H, W) float32 in [0, 1] from an image (H, W, 3) of 8 bits."""
-    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C")).div(255)
+def copy_turned(image: Array, out: Array) -> None:
+    """Copy an image (H, W, 3), often a flipped or turned view of a larger one, into `out` of the same shape.
+
+    NumPy copies such a view byte by byte: 1.3 ms for 192 pixels, a third of what decoding the JPEG takes; OpenCV's flip
+    and transpose, in the order in which the pixels lie, take a tenth of that.
+    """
+    import cv2
+
+    swapped = abs(image.strides[0]) < abs(image.strides[1])
+    pixels = image.swapaxes(0, 1) if swapped else image
+    upside_down, mirrored = pixels.strides[0] < 0, pixels.strides[1] < 0
+    pixels = pixels[:: -1 if upside_down else 1, :: -1 if mirrored else 1]  # as they lie in memory
+    if upside_down or mirrored:
+        pixels = cv2.flip(pixels, -1 if upside_down and mirrored else int(mirrored))
+    if swapped:
+        cv2.transpose(pixels, out)
+    else:
+        out[...] = pixels

@@ -79,14 +79,16 @@ def _pixels(image: Image.Image, data: bytes) -> Array:
     deep = image.format == "TIFF" and 16 in image.tag_v2.get(Base.BitsPerSample, ())  # type: ignore[attr-defined]
     deep |= image.format == "PNG" and data[24] == 16
     negative = image.mode.startswith("I;16") and _is_negative(image)
-    image.load()
+    stored = np.asarray(image)
     if image.format == "PNG":
-        _refuse_short_png(image, data)
+        _refuse_short_png(stored, data)
     orientation = image.getexif().get(Base.Orientation, 1)
-    ImageOps.exif_transpose(image, in_place=True)  # copies only what has to be turned
+    if orientation == 1 and image.mode == "RGB" and not deep:
+        return stored
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith(("I", "F")):
         return _grey(image, negative)
-    rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # converting would copy it
+    rgb = np.asarray(image.convert("RGB"))
     return _rounded(rgb, data, orientation) if deep else rgb
 
 
@@ -102,12 +104,9 @@ def _refuse_jpeg_without_end(data: bytes) -> None:
     raise ValueError("truncated: a JPEG without its end")
 
 
-def _refuse_short_png(image: Image.Image, data: bytes) -> None:
+def _refuse_short_png(stored: NDArray, data: bytes) -> None:
     """Pillow takes compressed data that end before the last row for the whole image, and leaves the rest at zero."""
-    last = image.crop(
-        (0, max(image.height - 2, 0), *image.size)
-    )  # one of two rows is of the last pass of an interlaced
-    if all(np.asarray(row).any() for row in np.asarray(last)):
+    if all(row.any() for row in stored[-2:]):  # of two rows, one is of the last pass of an interlaced image
         return  # counting takes as long as decoding; so only those are counted that may lack something
     width, height, depth, colours, interlaced = struct.unpack(">IIBB2xB", data[16:29])
     bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours]

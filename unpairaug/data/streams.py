@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
-from unpairaug.data.augment import Draws, Turns, Window, to_tensor
+from unpairaug.data.augment import Draws, Turns, Window, copy_turned
 from unpairaug.data.bad import Bad, BadImages
 from unpairaug.data.images import Array, ImageSet
 from unpairaug.data.order import WholeOrder, order_of
@@ -31,12 +31,16 @@ _ATTEMPTS = 100
 
 
 class UnpairedBatch(NamedTuple):
-    """What a training step reads. A single sample has the same fields without the batch dimension."""
+    """What a training step reads. A single sample has the same fields without the batch dimension.
+
+    Images leave the streams in the 8 bits of their files, channels last in memory as they were decoded: a quarter of
+    the bytes from worker to trainer and from there to a GPU. `loop.to_device` makes them float32 in [0, 1].
+    """
 
     clean: Tensor
-    """(B, 3, H, W) float32 in [0, 1]."""
+    """(B, 3, H, W)."""
     degraded: Tensor
-    """(B, 3, H / scale, W / scale) float32 in [0, 1]; `degraded[i]` shows something else than `clean[i]`."""
+    """(B, 3, H / scale, W / scale); `degraded[i]` shows something else than `clean[i]`."""
     index: Tensor  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.index, which nobody needs here
     """(B,) int64: global sample indices, which also seed every other draw that belongs to a sample."""
 
@@ -99,20 +103,19 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
         Raises:
             UserError: an image cannot be read, is smaller than the crop, or is no twin of its partner.
         """
-        clean, degraded = self._crops(k)
-        return UnpairedBatch(to_tensor(clean), to_tensor(degraded), torch.tensor(k))
+        return UnpairedBatch(*(part[0] for part in self.__getitems__([k])))
 
     def __getitems__(self, wanted: list[int]) -> UnpairedBatch:
         """The samples as one batch: brought at once where they lie far away, and copied only once."""
         pairs = [self.shown(k) for k in wanted]
         self.clean.fetch(i for i, _ in pairs)
         self.degraded.fetch(j for _, j in pairs)
-        sides = [np.empty((len(wanted), 3, side, side), np.uint8) for side in (self.crop, self.crop // self.scale)]
+        sides = [np.empty((len(wanted), side, side, 3), np.uint8) for side in (self.crop, self.crop // self.scale)]
         for row, k in enumerate(wanted):
             # At once: as long as a crop is a view, its whole image takes memory, and new memory takes time.
             for side, crop in zip(sides, self._crops(k), strict=True):
-                side[row] = crop.transpose(2, 0, 1)
-        clean, degraded = (torch.from_numpy(side).div(255) for side in sides)
+                copy_turned(crop, side[row])
+        clean, degraded = (torch.from_numpy(side).permute(0, 3, 1, 2) for side in sides)
         return UnpairedBatch(clean, degraded, torch.tensor(wanted))
 
     def _crops(self, k: int) -> tuple[Array, Array]:
