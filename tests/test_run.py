@@ -104,12 +104,13 @@ def test_asked_to_stop_a_run_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path)
 def photographs(tmp_path_factory) -> Path:
     """A folder with one photograph, an empty folder, one with a broken file, one with a small one."""
     root = tmp_path_factory.mktemp("photographs")
-    for name in ("clean", "degraded", "empty", "corrupt", "small"):
+    for name in ("clean", "degraded", "empty", "corrupt", "small", "two_clean"):
         (root / name).mkdir()
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8))
-    for name in ("clean", "degraded", "corrupt"):
+    for name in ("clean", "degraded", "corrupt", "two_clean"):
         image.save(root / name / "one.png")
+    image.transpose(Image.Transpose.ROTATE_180).save(root / "two_clean" / "two.png")
     whole = (root / "corrupt" / "one.png").read_bytes()
     (root / "corrupt" / "two.png").write_bytes(whole[: len(whole) // 2])
     image.resize((16, 16)).save(root / "small" / "tiny.png")
@@ -123,6 +124,11 @@ def test_own_photographs_without_pairs_train_by_the_overrides_of_the_readme(phot
     assert result.returncode == 0, result.stderr
     assert "warning: " in result.stdout, "the two folders hold the same scene"
     assert (tmp_path / "mine" / "head" / "model.safetensors").is_file()
+
+    more = [own[0].replace("/clean", "/two_clean"), own[1]]
+    again = run("cyclesr_sr", *more, *without_pairs, "train.steps=3", "output_dir=mine", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "clean: 1 images" in again.stdout and "→ 2 images" in again.stdout, "other images, another order: it says so"
 
 
 MISTAKES = {

@@ -86,8 +86,11 @@ def compare_readers(recipe: Recipe, batches: int, files: int = FILES) -> list[Re
 
 
 def memory_over(recipe: Recipe, samples: int, readings: int = 10, files: int = FILES) -> Iterator[tuple[int, int]]:
-    """Samples read from shards so far, and bytes of this process's memory, at even intervals."""
-    with _laid_out(recipe, files) as found, _nothing_kept(), _one_thread():
+    """Samples read from shards so far, and bytes of this process's memory, at even intervals.
+
+    Decoded images are kept as in training: memory grows until they are all there, or fill `DECODED.limit`.
+    """
+    with _laid_out(recipe, files) as found, _one_thread():
         size = recipe.data.batch_size
         batches = -(-samples // size)
         every = max(1, batches // readings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from accelerate import Accelerator
@@ -40,6 +41,13 @@ class TrainingData:
     """What the averaged head is measured on, where pairs were given."""
     report: DataReport
     """What the preflight found."""
+    bad: BadCount | None = None
+    """Where bad images are skipped, how many they are."""
+
+    def identity(self) -> dict[str, str]:
+        """What the order of the samples follows from beside the recipe: the images of each side."""
+        sides = {"clean": self.crops.clean, "degraded": self.crops.degraded}
+        return {side: f"{len(images)} images, {_digest(images)}" for side, images in sides.items()}
 
     def passes(self, recipe: Recipe, processes: int) -> str:
         """How often a run of the recipe, its lengths in steps, sees the images of each side."""
@@ -48,9 +56,6 @@ class TrainingData:
         sides = {"clean": self.crops.clean, "degraded": self.crops.degraded}
         told = (f"{name} {passes}" for side, images in sides.items() for name, passes in _passes(side, images, samples))
         return f"passes over the images in {recipe.train.steps} steps: {', '.join(told)}"
-
-    bad: BadCount | None = None
-    """Where bad images are skipped, how many they are."""
 
     def shown(self) -> UnpairedBatch:
         """The first samples of the stream, for the picture sheets."""
@@ -153,6 +158,15 @@ def _refuse_what_is_none_of_ours(recipe: Recipe, translator: object, task: objec
         if not isinstance(part, base):
             what, cls = base.__name__.lower(), type(part).__name__
             raise UserError(f"{what} {spec['type']!r}: {cls} is no {what}; derive it from unpairaug.{base.__name__}")
+
+
+def _digest(images: ImageSet) -> str:
+    """A fingerprint of the names and their order; of shards, which may be too many to name, of their sizes."""
+    if isinstance(images, MixedImages):
+        parts = [_digest(one) for one in images.sets]
+    else:
+        parts = list(images.names) if images.shard_sizes is None else [str(size) for size in images.shard_sizes]
+    return blake2b("\0".join(parts).encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 def _named(source: Source) -> Iterable[str]:

@@ -10,6 +10,9 @@ from collections.abc import Callable
 class UserError(Exception):
     """What the user gave is wrong; the message says what was given, what was expected and what to do. Exit code 2."""
 
+    is_of_one_process = False
+    """Whether no other process has found it, so that this one must tell it whatever its rank."""
+
 
 class RunStopped(Exception):
     """A run ended before its last step; the message says why, what is kept and how to go on. Exit code 1."""
@@ -28,6 +31,7 @@ def exit_kindly(program: Callable[[], None]) -> None:
     try:
         program()
     except (UserError, RunStopped) as error:
-        if os.environ.get("RANK", "0") == "0":  # every process finds the same mistake; one tells it
-            print(f"error: {error}", file=sys.stderr)
+        # Every process finds the same mistake, and one tells it; but for what it alone has stumbled over.
+        if os.environ.get("RANK", "0") == "0" or getattr(error, "is_of_one_process", False):
+            print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(error, UserError) else 1)

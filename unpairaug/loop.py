@@ -16,7 +16,7 @@ from torch import Tensor
 
 from unpairaug.data import UnpairedBatch, ValidationPairs
 from unpairaug.data.bad import BadCount
-from unpairaug.errors import RunStopped
+from unpairaug.errors import RunStopped, UserError
 from unpairaug.evaluate import measure_pairs
 from unpairaug.losses import Losses
 from unpairaug.progress import Progress
@@ -62,8 +62,7 @@ class TrainingLoop:
                 self.validate(0)
             for step in range(self.progress.step, self.steps):
                 self.seed(step)
-                micro_batches = list(islice(batches, self.train.gradient_accumulation))
-                losses = self.trainer.train_step([to_device(b, self.accelerator) for b in micro_batches], step)
+                losses = self.trainer.train_step(self.read(batches), step)
                 self.add(losses, step)
                 self.progress.advance()
                 self.now_and_then(step + 1)
@@ -71,6 +70,18 @@ class TrainingLoop:
                     self.save(step + 1)
                     raise RunStopped(f"stopped after step {step + 1}; the same command goes on from there")
         self.progress.close()
+
+    def read(self, batches: Iterator[UnpairedBatch]) -> list[UnpairedBatch]:
+        """The micro-batches of a step, on the device.
+
+        Raises:
+            UserError: an image cannot be read; processes read different ones, so whichever meets it tells it.
+        """
+        try:
+            return [to_device(b, self.accelerator) for b in islice(batches, self.train.gradient_accumulation)]
+        except UserError as error:
+            error.is_of_one_process = True
+            raise
 
     def seed(self, step: int) -> None:
         """Seed what does not draw from the step's own generators, such as dropout in a head."""

@@ -7,7 +7,9 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from unpairaug.errors import UserError, exit_kindly
 from unpairaug.recipe import Recipe, differences, load_recipe
@@ -46,7 +48,7 @@ def train(recipe_name: str, overrides: Sequence[str] = ()) -> None:
     data = open_data(recipe, accelerator.num_processes)
     recipe = in_steps(recipe, data, accelerator.num_processes)
     trainer = build_trainer(recipe, accelerator)
-    run = RunFolder(recipe, active=accelerator.is_main_process)
+    run = RunFolder(recipe, data.identity(), active=accelerator.is_main_process)
     run.claim()
     start = resume(recipe, trainer, run)
     if start >= trainer.schedule.steps:
@@ -88,15 +90,27 @@ def resume(recipe: Recipe, trainer: JointTrainer, run: RunFolder) -> int:
     from unpairaug.checkpoint import load_checkpoint
 
     files, state = load_checkpoint(path)
-    changed = differences(Recipe.model_validate(state["recipe"]), recipe)
+    changed = differences(_recipe_of(path, state), recipe)
     told = [f"{key}: {before!r} → {now!r}" for key, (before, now) in changed.items() if key not in MAY_CHANGE]
     if any(MUST_NOT_CHANGE.match(key) for key in changed):
         raise UserError(
             f"{path} is of another run, so it cannot be continued: {'; '.join(told)}; give another output_dir"
         )
+    before = state.get("data", run.data)
+    told += [f"{side}: {before[side]} → {now}" for side, now in run.data.items() if before[side] != now]
     trainer.load_state(files, state)
     log.info(f"goes on from {path}" + (f", with {'; '.join(told)}" if told else ""))
     return state["step"]
+
+
+def _recipe_of(checkpoint: Path, state: dict[str, Any]) -> Recipe:
+    try:
+        return Recipe.model_validate(state["recipe"])
+    except ValidationError as error:
+        raise UserError(
+            f"{checkpoint} was left by another version of unpairaug, whose recipes had other keys; go on with that "
+            f"version, or give another output_dir"
+        ) from error
 
 
 def log_to_console(is_main: bool) -> None:

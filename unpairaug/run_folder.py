@@ -30,8 +30,15 @@ PACKAGES = ["torch", "accelerate", "albumentations", "numpy", "pillow", "scikit-
 class RunFolder:
     """One run's folder. Only the main process writes; `active` is False on the others, whose calls do nothing."""
 
-    def __init__(self, recipe: Recipe, active: bool = True) -> None:
-        self.path, self.recipe, self.active = Path(recipe.output_dir), recipe, active
+    def __init__(self, recipe: Recipe, data: dict[str, str], active: bool = True) -> None:
+        """Nothing is written yet.
+
+        Args:
+            recipe: what is trained, and where it goes.
+            data: what the order of the samples follows from beside the recipe; kept in checkpoints.
+            active: whether this process writes.
+        """
+        self.path, self.recipe, self.data, self.active = Path(recipe.output_dir), recipe, data, active
         self.checkpoints = self.path / "checkpoints"
         self.lock = FileLock(self.path / ".lock")
 
@@ -92,7 +99,7 @@ class RunFolder:
         """
         if not self.active:
             return
-        state = {**state, "recipe": self.recipe.model_dump(mode="json")}
+        state = {**state, "recipe": self.recipe.model_dump(mode="json"), "data": self.data}
         try:
             translator.save_pretrained(self.path / "translator")
             task.save_pretrained(self.path / "head")

@@ -243,7 +243,7 @@ class DecodedImages:
 
 
 DECODED = DecodedImages(limit=2**30)
-"""One for each process (each loader worker is one), shared by all folders; set `DECODED.limit` to change the bound."""
+"""One for each process, shared by all its images; loader workers divide the bound among them."""
 
 
 def too_small(width: int, height: int, crop: int, where: str) -> str | None:

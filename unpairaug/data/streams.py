@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_
 
 from unpairaug.data.augment import Draws, Turns, Window, copy_turned
 from unpairaug.data.bad import Bad, BadImages
-from unpairaug.data.images import Array, ImageSet
+from unpairaug.data.images import DECODED, Array, ImageSet
 from unpairaug.data.order import WholeOrder, order_of
 from unpairaug.data.pairs import match, read_pair
 from unpairaug.errors import UserError
@@ -249,8 +249,11 @@ class _Collate:
 
 
 def _one_thread(worker: int) -> None:
-    """Workers share the cores already; OpenCV would start a thread per core in each of them."""
+    """Workers share the cores already, where OpenCV would start a thread per core; and the bound of decoded images."""
     import cv2
 
+    info = get_worker_info()
+    assert info is not None, "called in a worker"
+    DECODED.limit //= info.num_workers
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -1,0 +1,29 @@
+"""How programs end: one message, from one process, and an exit code."""
+
+import pytest
+
+from unpairaug.errors import RunStopped, UserError, exit_kindly
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_what_all_processes_find_one_tells_and_what_one_finds_it_tells_itself(monkeypatch, capsys, rank, own):
+    def program() -> None:
+        error = UserError("photo.png: the file is empty")
+        error.is_of_one_process = own
+        raise error
+
+    monkeypatch.setenv("RANK", rank)
+    with pytest.raises(SystemExit) as ended:
+        exit_kindly(program)
+    assert ended.value.code == 2
+    assert ("photo.png" in capsys.readouterr().err) == (rank == "0" or own)
+
+
+def test_a_run_that_stopped_has_exit_code_1(capsys):
+    def program() -> None:
+        raise RunStopped("the disk is full")
+
+    with pytest.raises(SystemExit) as ended:
+        exit_kindly(program)
+    assert ended.value.code == 1 and capsys.readouterr().err == "error: the disk is full\n"
