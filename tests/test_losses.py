@@ -253,6 +253,10 @@ class TestCriterion:
         tripled = Criterion({"l1": 3.0}).losses(restored, clean)["l1"]
         assert tripled.item() == pytest.approx(3 * found["l1"].item())
 
+    def test_a_loss_that_is_no_scalar_is_refused_by_its_name(self):
+        with pytest.raises(UserError, match=r"task\.loss\.Pixels returns a tensor of shape \(3, 3, \d+, \d+\)"):
+            Criterion(f"{__name__}:Pixels").losses(image(1), image())
+
     def test_a_name_alone_is_one_term_of_weight_1(self):
         assert Criterion("mse").weights == {"mse": 1.0}
         assert Criterion(f"{__name__}:Edge").weights == {"Edge": 1.0}
@@ -272,6 +276,13 @@ class TestCriterion:
 
     def test_it_says_what_size_of_images_each_term_needs(self):
         assert Criterion({"l1": 1, "ssim": 1, "gan": {"ndf": 2}}).smallest_side == {"l1": 1, "ssim": 11, "gan": 16}
+
+
+class Pixels(torch.nn.Module):
+    """Forgets to take the mean."""
+
+    def forward(self, restored: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+        return (restored - clean).abs()
 
 
 @register_loss("toy_edge")

@@ -147,6 +147,10 @@ MISTAKES = {
         ["task.loss.ssim=0.1", "translator=bicubic", "data.crop=10"],
         ["data.crop 10", "task.loss.ssim", "needs 11"],
     ),
+    "head that makes another shape": (
+        ["task.head=heads_of_mine:Grey"],
+        ["(1, 1, 32, 32)", "(1, 3, 32, 32)", "scale 2"],
+    ),
     "weights that are not there": (["task.loss.perceptual.weights=nowhere.pth"], ["no file 'nowhere.pth'", "hub"]),
     "unknown translator": (["translator.type=cyclegam"], ["cyclegam", "cyclegan"]),
     "no such recipe": ([], ["no recipe", "smoke"]),
@@ -156,6 +160,15 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_clear_message_and_exit_code_2(mistake, photographs, tmp_path):
     overrides, words = MISTAKES[mistake]
+    (tmp_path / "heads_of_mine.py").write_text(
+        "from torch import nn\n"
+        "class Grey(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.body = nn.Conv2d(3, 1, 1)\n"
+        "    def forward(self, image):\n"
+        "        return nn.functional.interpolate(self.body(image), scale_factor=2)\n"
+    )
     recipe = "smok" if mistake == "no such recipe" else "smoke"
     result = run(recipe, *(text.format(photographs) for text in overrides), cwd=tmp_path)
     assert result.returncode == 2, result.stdout + result.stderr

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin, set_seed
 from torch.utils.data import default_collate
@@ -194,9 +195,27 @@ def _refuse_what_does_not_fit(recipe: Recipe, translator: Translator, task: Task
             f"data.crop {recipe.data.crop} at task.scale {scale} gives translator {recipe.translator['type']!r} images "
             f"of {side} px, and it needs {least}; set data.crop to {least * scale} or more"
         )
+    _refuse_another_shape(task, side, recipe.task["type"])
     for name, least in task.criterion.smallest_side.items():
         if recipe.data.crop < least:
             raise UserError(
                 f"data.crop {recipe.data.crop} is too small for task.loss.{name}, which needs {least} px; set it to "
                 f"{least} or more"
             )
+
+
+def _refuse_another_shape(task: Task, side: int, name: str) -> None:
+    """Try the head on an image of the training size: one of another shape would be broadcast against the clean one."""
+    expected = (1, 3, side * task.scale, side * task.scale)
+    task.eval()  # nothing is learnt from the trial, not even a running mean
+    try:
+        with torch.no_grad():
+            found = tuple(task(torch.zeros(1, 3, side, side)).shape)
+    except RuntimeError as error:
+        raise UserError(f"task {name!r}: its head cannot restore an image of {side} px: {error}") from error
+    if found != expected:
+        raise UserError(
+            f"task {name!r}: from an image (1, 3, {side}, {side}) its head makes {found}, and at scale {task.scale} "
+            f"{expected} is expected; take another head, or another task.scale"
+        )
+    task.train()

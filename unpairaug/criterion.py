@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from unpairaug.errors import UserError
 from unpairaug.losses import Losses
 from unpairaug.registry import Spec, losses
 from unpairaug.terms import Terms
@@ -48,8 +49,16 @@ class Criterion:
             module.to(device)
 
     def losses(self, restored: Tensor, clean: Tensor) -> Losses:
-        """Every term times its weight."""
-        return {name: self.weights[name] * term(restored, clean) for name, term in self.terms.items()}
+        """Every term times its weight.
+
+        Raises:
+            UserError: a loss is no scalar.
+        """
+        values = {name: term(restored, clean) for name, term in self.terms.items()}
+        for name, value in values.items():
+            if value.shape != ():
+                raise UserError(f"task.loss.{name} returns a tensor of shape {tuple(value.shape)}; expected its mean")
+        return {name: self.weights[name] * value for name, value in values.items()}
 
     def losses_d(self, restored: Tensor, clean: Tensor) -> Losses:
         """What each discriminator has to learn, under its term's name; the restored images carry no gradient."""

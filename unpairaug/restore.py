@@ -22,8 +22,8 @@ BICUBIC = "bicubic"
 TILE_MARGIN = 32
 """Pixels of the degraded image that a tile sees beyond itself, unless the head has a `receptive_margin` of its own.
 
-A head of n 3x3 convolutions sees n pixels each way, and its interpolation 2; the built-in ones see 25 at most at their
-published depth. No margin covers a head that looks at the whole image; with instance norm, `restore_image` refuses.
+A head of n 3x3 convolutions sees n pixels each way, and its interpolation 2; the built-in ones say how far
+they see. No margin covers a head that looks at the whole image; with instance norm, `restore_image` refuses.
 """
 
 

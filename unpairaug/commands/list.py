@@ -61,17 +61,17 @@ def _sentence_of(entry: Entry) -> str:
 
 def _options(known: Registry[Any], entry: Entry) -> list[str]:
     """The options of a class as a recipe writes them; a head's scale is that of its task."""
+    import json
+
     from unpairaug.errors import UserError
-    from unpairaug.recipe_yaml import dump
 
     try:
         fields = known.options(entry.name, without=["scale"] if known.kind == "head" else []).model_fields
     except UserError as error:
         return [str(error)]
-    return [
-        f"{name}: (required)" if field.is_required() else dump({name: field.default}).strip()
-        for name, field in fields.items()
-    ]
+    defaults = {name: "(required)" if field.is_required() else field.default for name, field in fields.items()}
+    # JSON is YAML on one line; a word needs no quotes.
+    return [f"{name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in defaults.items()]
 
 
 def _recipes() -> Iterator[Line]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from unpairaug import Task, register_head, register_task
-from unpairaug.registry import HeadSpec
+from unpairaug.registry import HeadSpec, LossSpec
 
 
 @register_head("my_task_head")
@@ -26,8 +26,8 @@ class MyTaskHead(nn.Module):
 class MyTask(Task):
     """Restores at the size it is given: what is degraded is the clean photograph itself."""
 
-    def __init__(self, head: HeadSpec = "my_task_head") -> None:
-        super().__init__(scale=1, head=head)
+    def __init__(self, head: HeadSpec = "my_task_head", loss: LossSpec = "l1") -> None:
+        super().__init__(scale=1, head=head, loss=loss)
 
     def source(self, clean: Tensor) -> Tensor:
         """What the translator degrades, of a clean image (B, 3, H, W) in [0, 1]."""
