@@ -6,10 +6,13 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unpairaug.data.decode import MAX_PIXELS
 from unpairaug.data.images import read_image, write_image
 from unpairaug.errors import UserError
 from unpairaug.prepare.cut import Cut, detail
@@ -75,7 +79,11 @@ def photographs(tmp_path: Path) -> Path:
 @given(width=st.integers(1, 200), height=st.integers(1, 200), size=st.integers(4, 100), stride=st.integers(4, 100))
 def test_every_pixel_lies_in_a_sub_image_and_every_sub_image_in_the_image(width, height, size, stride):
     seen = np.zeros((height, width), bool)
-    windows = list(Cut(size, min(stride, size)).windows(width, height))
+    if stride > size:
+        with pytest.raises(UserError, match=rf"--stride {stride} is larger than --size {size}"):
+            Cut.of(size, stride, 1, 0)
+        return
+    windows = list(Cut.of(size, stride, 1, 0).windows(width, height))
     for window in windows:
         assert 0 <= window.left < window.right <= width and 0 <= window.top < window.bottom <= height
         assert (window.right - window.left, window.bottom - window.top) == (min(size, width), min(size, height))
@@ -109,7 +117,16 @@ def test_keys_are_distinct_and_safe_whatever_the_names(names):
     for key in keys:
         assert key.encode() and "." not in key and not key.startswith(("-", "/", "__"))
         assert all(part and part.replace("-", "_").replace("_", "a").isalnum() for part in key.split("/"))
-        assert max(len(part.encode()) for part in key.split("/")) < 90 and len(key.encode()) < 240
+        longest = tarfile.TarInfo(f"{key}_r00c{MAX_PIXELS - 1}.webp")  # a window of the widest image that is read
+        assert len(longest.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")) == tarfile.BLOCKSIZE
+
+
+def test_long_names_that_collide_fit_the_plainest_tar_with_many_windows(tmp_path):
+    strip = np.random.default_rng(0).integers(0, 256, (4, 900, 3), dtype=np.uint8)
+    for ending in ("png", "bmp"):
+        write_image(tmp_path / "photographs" / f"{'x' * 90}.{ending}", strip)
+    result = prepare(tmp_path / "photographs", tmp_path / "out", Cut(4, 2), shard_bytes=2**20)
+    assert result.outputs == 2 * 449
 
 
 def test_detail_is_zero_for_a_flat_image_and_grows_with_contrast():
@@ -180,7 +197,7 @@ def test_the_library_itself_reads_the_shards_and_the_index_finds_every_member(ph
 
 def test_a_sample_larger_than_a_shard_has_one_for_itself(photographs, tmp_path):
     result = prepare(photographs, tmp_path / "out", shard_bytes=1)
-    assert [shard["samples"] for shard in result.shards] == [1] * 9
+    assert [samples for samples, _ in result.shards.values()] == [1] * 9
 
 
 def test_any_number_of_workers_makes_the_same_bytes(photographs, tmp_path):
@@ -262,6 +279,110 @@ def test_other_settings_are_refused_with_what_differs_and_force_begins_anew(phot
     prepare(photographs, out, Cut(40, 20), shard_bytes=100_000, force=True)
     assert (out / "notes.txt").read_text() == "mine"
     assert not list(out.rglob("*.png")) and (out / "images-000000.tar").exists()
+
+
+@pytest.mark.parametrize("shard_bytes", [None, 60_000])
+@pytest.mark.parametrize("photographs_done", [10, 7])
+def test_force_removes_what_prepare_wrote_and_no_file_of_the_user(photographs, tmp_path, shard_bytes, photographs_done):
+    out, mine = tmp_path / "out", ["my_own.png", "album/x.webp.png", "notes.jsonl", "a/.mine.partial", "images-9.tar"]
+    write_image(photographs / "only" / "here.png", np.zeros((50, 50, 3), np.uint8))
+    begun = Preparation(photographs, out, Cut(32, 16), shard_bytes=shard_bytes)
+    with begun.claimed():
+        for _ in islice(begun.work(2), photographs_done):
+            pass
+        if photographs_done == 10:
+            begun.finish("raise")
+    for name in mine:
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_bytes(b"mine")
+    (photographs / "only" / "here.png").unlink()
+    prepare(photographs, tmp_path / "anew", Cut(40, 40))
+    prepare(photographs, out, Cut(40, 40), force=True)
+    assert all((out / name).read_bytes() == b"mine" for name in mine)
+    assert {name: digest for name, digest in tree(out).items() if name not in mine} == tree(tmp_path / "anew")
+    assert not (out / "only").exists(), "folders that this empties go too"
+
+
+def test_what_is_to_be_made_again_is_removed_while_it_is_known_whose_it_is(photographs, tmp_path):
+    out = tmp_path / "out"
+    begun = Preparation(photographs, out, Cut(32, 16), shard_bytes=60_000)
+    with begun.claimed():
+        for _ in begun.work(1):
+            pass
+    (out / "images-000001.tar").unlink()
+    with begun.claimed():
+        assert names(out) == ["images-000000.tar"]
+
+
+def test_a_file_of_the_user_is_not_overwritten(photographs, tmp_path):
+    begun = Preparation(photographs, tmp_path / "out", Cut(32, 16))
+    with begun.claimed():
+        (tmp_path / "out" / "a").mkdir()
+        (tmp_path / "out" / "a" / "photo_0_r00c00.png").write_bytes(b"mine")
+        with pytest.raises(UserError, match=r"photo_0_r00c00\.png is in the way"):
+            next(begun.work(1))
+    assert (tmp_path / "out" / "a" / "photo_0_r00c00.png").read_bytes() == b"mine"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the bound is POSIX's")
+@pytest.mark.parametrize(
+    ("options", "room", "workers"), [([], 4000, 1), ([], 2500, 2), (["--shards"], 100_000, 1), (["--shards"], 4000, 2)]
+)
+def test_a_full_disk_is_one_message_and_the_same_command_goes_on(photographs, tmp_path, options, room, workers):
+    options = ["--size", 32, "--workers", workers, *options]
+    words, environment = command(photographs, tmp_path / "out", *options)
+    words[2] = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room})); {PROGRAM}"
+    full = subprocess.run(words, env=environment, capture_output=True, text=True)
+    errors = [line for line in full.stderr.splitlines() if not re.match(r"\d+/\d+ images", line)]
+    assert full.returncode == 1 and len(errors) == 1, full.stderr
+    assert re.fullmatch(r"error: .*out cannot be written \(.+\); .* the same command goes on .*", errors[0])
+    again = unpairaug_prepare(photographs, tmp_path / "out", *options)
+    assert again.returncode == 0, again.stderr
+    prepare(photographs, tmp_path / "whole", Cut(32, 16), shard_bytes=2**28 if "--shards" in options else None)
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal's Ctrl-C goes to the group of processes")
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)])
+def test_stopped_by_a_signal_it_ends_at_once_and_says_that_the_same_command_goes_on(tmp_path, number, workers):
+    for i in range(20):  # each takes half a minute
+        write_image(tmp_path / "photographs" / f"{i}.png", np.zeros((900, 900, 3), np.uint8))
+    words, environment = command(tmp_path / "photographs", tmp_path / "out", "--size", 8, "--stride", 1)
+    words += ["--workers", str(workers), "--shards"]
+    process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not list((tmp_path / "out").glob(".parts/*")):
+        time.sleep(0.01)
+        assert process.poll() is None
+    below = psutil.Process(process.pid).children(recursive=True)
+    began = time.monotonic()
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - began < 5 and process.returncode == 130
+    assert re.fullmatch(r"stopped; .*out, and the same command goes on\n", errors)
+    assert not psutil.wait_procs(below, timeout=5)[1]
+
+
+def test_addresses_are_refused_instead_of_becoming_folders(photographs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for source, target in ((photographs, "s3://bucket/clean"), ("s3://bucket/raw", "out")):
+        told = unpairaug_prepare(source, target)
+        assert told.returncode == 2 and "is an address" in told.stderr, told.stderr
+    assert os.listdir(tmp_path) == ["photographs"]
+
+
+@pytest.mark.parametrize("shard_bytes", [None, 60_000])
+def test_a_complete_folder_tells_the_same_as_the_call_that_completed_it(photographs, tmp_path, shard_bytes):
+    (photographs / "broken.png").write_bytes(b"no image")
+    write_image(photographs / "sky.png", np.full((64, 64, 3), 200, np.uint8))
+    options = {"cut": Cut(32, 16, min_detail=1), "shard_bytes": shard_bytes, "max_bad": 0.5}
+    first = prepare(photographs, tmp_path / "out", on_bad="skip", **options)
+    assert "from 10 photographs" in str(first) and "1 bad photographs" in str(first) and first.flat
+    assert str(prepare(photographs, tmp_path / "out", on_bad="skip", **options)) == str(first)
+    with pytest.raises(UserError, match=r"(?s)bad photographs: 1; .*broken\.png"):
+        prepare(photographs, tmp_path / "out", **options)
 
 
 def test_nothing_of_somebody_else_is_overwritten_even_with_force(photographs, tmp_path):

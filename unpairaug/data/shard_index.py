@@ -15,6 +15,7 @@ import json
 import os
 import re
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -29,6 +30,8 @@ from unpairaug.data.storage import describe, is_url, open_file, read_text
 from unpairaug.errors import UserError
 
 VERSION = 1
+FOLDER_INDEX = "index.json"
+"""The file of a folder that lists its shards."""
 _BLOCK = 512
 """Bytes of a tar's header; data and archive are filled up to whole blocks."""
 
@@ -50,6 +53,22 @@ class ShardIndex:
         return len(self.keys)
 
 
+def index_name(shard: str) -> str:
+    """The name of the index that lies beside a shard."""
+    return shard.removesuffix(".tar") + ".index.json"
+
+
+def index_text(shard: str, size: int, index: ShardIndex) -> str:
+    """What is written in the index of a shard of `size` bytes."""
+    return json.dumps(_as_values(shard, size, index)) + "\n"
+
+
+def folder_index_text(shards: Mapping[str, tuple[int, int]]) -> str:
+    """What is written in `index.json`, from images and bytes of each shard by its name."""
+    listed = [{"shard": name, "samples": samples, "bytes": size} for name, (samples, size) in shards.items()]
+    return json.dumps({"version": VERSION, "shards": listed}) + "\n"
+
+
 def read_index(shard: str) -> ShardIndex:
     """The index of a shard: the one beside it, the one made before, or one made now.
 
@@ -57,7 +76,7 @@ def read_index(shard: str) -> ShardIndex:
         UserError: there is no such shard, it is cut or no tar, or its index is another's.
     """
     size, mark = describe(shard)
-    path = shard.removesuffix(".tar") + ".index.json"
+    path = index_name(shard)
     if (text := read_text(path)) is not None:
         return _checked(_parsed(text, path), path, shard, size)
     name = blake2b(
@@ -70,7 +89,7 @@ def read_index(shard: str) -> ShardIndex:
         except (UserError, OSError, KeyError, TypeError, ValueError):
             pass  # a broken copy of what can be made again
     index = scan(shard, size)
-    write_whole(cached, json.dumps(_as_values(shard, size, index)))
+    write_whole(cached, index_text(shard, size, index))
     return index
 
 
@@ -80,7 +99,7 @@ def read_folder_index(folder: str) -> dict[str, tuple[int, int]] | None:
     Raises:
         UserError: it is broken.
     """
-    path = f"{folder}/index.json"
+    path = f"{folder}/{FOLDER_INDEX}"
     text = read_text(path)
     if text is None or '"shards"' not in text:
         return None  # perhaps some other file of that name
@@ -101,8 +120,7 @@ def write_index(shard: str) -> None:
         UserError: as `scan` does.
     """
     size, _ = describe(shard)
-    text = json.dumps(_as_values(shard, size, scan(shard, size)))
-    write_whole(Path(shard.removesuffix(".tar") + ".index.json"), text)
+    write_whole(Path(index_name(shard)), index_text(shard, size, scan(shard, size)))
 
 
 def scan(shard: str, size: int) -> ShardIndex:

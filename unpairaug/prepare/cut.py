@@ -45,13 +45,18 @@ class Cut:
         """The cut that the options ask for: size and stride in clean pixels, both divided by the scale.
 
         Raises:
-            UserError: there is a stride or scale without a size, or the scale divides them not.
+            UserError: there is a stride or scale without a size, the scale divides them not, or pixels would be lost.
         """
         if size is None:
             if stride is not None or scale != 1:
                 raise UserError("--stride and --scale say how sub-images are cut; give their --size too, such as 480")
             return cls(min_detail=min_detail)
         stride = stride or max(size // 2 // scale, 1) * scale
+        if stride > size:
+            raise UserError(
+                f"--stride {stride} is larger than --size {size}, so the pixels between sub-images would be lost; "
+                f"give a stride of {size} or less"
+            )
         for name, value in (("size", size), ("stride", stride)):
             if value % scale:
                 good = max(round(value / scale), 1) * scale

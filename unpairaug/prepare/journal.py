@@ -36,21 +36,26 @@ class Journal:
         """The parts one by one: together they may be larger than memory."""
         if self.path.exists():
             with self.path.open("rb") as file:
-                yield from (json.loads(line) for line in file)
+                yield from (json.loads(line) for line in file if line.endswith(b"\n"))
 
     def append(self, entry: Entry) -> None:
         """Note that a part is done."""
         with self.path.open("ab") as file:
             file.write(json.dumps(entry).encode() + b"\n")
 
-    def keep(self, intact: Callable[[Entry], bool]) -> None:
-        """Forget the first part that is torn or not intact, and all after it."""
+    def keep(self, intact: Callable[[Entry], bool], remove: Callable[[Entry], object]) -> None:
+        """Forget the first part that is torn or not intact, and all after it, once `remove` took what they wrote."""
         if not self.path.exists():
             return
-        end = 0
+        end, kept = 0, True
         with self.path.open("r+b") as file:
             for line in file:
-                if not line.endswith(b"\n") or not intact(json.loads(line)):
+                if not line.endswith(b"\n"):
                     break
-                end += len(line)
+                entry: Entry = json.loads(line)
+                kept = kept and intact(entry)
+                if kept:
+                    end += len(line)
+                else:
+                    remove(entry)
             file.truncate(end)

@@ -7,8 +7,9 @@ from collections import Counter
 from hashlib import sha256
 from pathlib import PurePosixPath
 
-MAX_NAME = 80
-"""Bytes of one part of a path; with window and extension below the 100 that the plainest tar header has for a name."""
+MAX_NAME = 72
+"""Bytes of one part of a path, before the 9 of a digest, the 14 of a window and the 5 of an extension: the plainest tar
+header has 100 for a name. (`_r00c178956969` is the longest window of an image that is not refused for its pixels.)"""
 
 MAX_FOLDER = 150
 """Bytes of the folders before it; the plainest tar header has 155."""

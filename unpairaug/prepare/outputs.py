@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from unpairaug.data.shard_index import index_name
+from unpairaug.errors import UserError, shown
 from unpairaug.prepare.journal import Entry, Journal
 from unpairaug.prepare.licences import Licences
-from unpairaug.prepare.shards import ShardWriter, index_name
+from unpairaug.prepare.shards import ShardWriter
 from unpairaug.prepare.work import CutInto, Piece, Pieces
 
 
@@ -60,12 +63,22 @@ class Output(ABC):
 
 
 class FilesOutput(Output):
-    """The workers have written the files themselves."""
+    """Gives the files that the workers have written their names."""
+
+    def __init__(self, folder: Path, journal: Journal, licences: Licences | None, work: CutInto) -> None:
+        super().__init__(folder, journal, licences)
+        self.work = work
 
     def add(self, done: Pieces, first: int = 0) -> None:
+        paths = [self.folder / f"{piece.key}.{piece.ext}" for piece in done.pieces]
+        for path, piece in zip(paths, done.pieces, strict=True):
+            _check_free(path, piece)
         self.entry["rows"] += [self.row(done, piece) for piece in done.pieces]
         self.end(done)
-        self.note(done.source.index + 1, 0)
+        self.note(done.source.index + 1, 0)  # first, so that nothing gets a name that is not noted
+        for number, path in enumerate(paths):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.work.part(done.source, number).replace(path)
 
     def close(self) -> None:
         """Each photograph is complete by itself."""
@@ -124,6 +137,14 @@ def is_intact(folder: Path, entry: Entry) -> bool:
         name, size = entry["shard"]["shard"], entry["shard"]["bytes"]
         return _size(folder / name) == size and (folder / index_name(name)).exists()
     return all(_size(folder / row["file"]) == row["bytes"] for row in entry["rows"])
+
+
+def _check_free(path: Path, piece: Piece) -> None:
+    """See that no file of somebody else has the name; the piece itself may be there if the power failed before."""
+    if path.exists() and not (path.is_file() and sha256(path.read_bytes()).hexdigest() == piece.sha256):
+        raise UserError(
+            f"{shown(path)} is in the way and was not written by `prepare`; move it, and the same command goes on"
+        )
 
 
 def _size(path: Path) -> int | None:

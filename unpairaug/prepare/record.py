@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from unpairaug.data.images import write_file
+from unpairaug.data.shard_index import FOLDER_INDEX, folder_index_text, read_folder_index
 from unpairaug.errors import UserError, shown
 from unpairaug.prepare.cut import Cut
 from unpairaug.prepare.journal import Journal
@@ -19,6 +20,9 @@ from unpairaug.prepare.work import Source
 
 _SHOWN = 10
 """How many bad photographs a message lists before it only counts."""
+
+_KEPT = ("images", "pixels", "flat", "small", "bad")
+"""Of a summary, what a complete OUT would not tell by itself."""
 
 
 @dataclass
@@ -38,7 +42,8 @@ class Summary:
     """Photographs with a side shorter than a sub-image."""
     unlicensed: list[str] = field(default_factory=list)
     """Photographs without a row in the table of licences."""
-    shards: list[dict[str, Any]] = field(default_factory=list)
+    shards: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Images and bytes of each by its name."""
     bad: list[tuple[str, str]] = field(default_factory=list)
     """(source, what is wrong with it)."""
 
@@ -64,7 +69,7 @@ def settings_of(cut: Cut, shard_bytes: int | None, licences: str | None, sources
         size = source.path.stat().st_size if source.path.exists() else -1
         digest.update(f"{source.name}\n{size}\n".encode(errors="surrogatepass"))
     return {
-        "version": 1,
+        "version": 2,
         "size": cut.size,
         "stride": cut.stride,
         "min_detail": cut.min_detail,
@@ -95,7 +100,7 @@ def read_settings(target: Path) -> dict[str, Any] | None:
 
 def summary(journal: Journal, sources: Sequence[Source], licences: Licences | None) -> Summary:
     """What the journal's parts amount to."""
-    result = Summary()
+    result = Summary(unlicensed=_unlicensed(sources, licences))
     for entry in journal:
         result.images += entry["images"] - len(entry["bad"])
         result.outputs += len(entry["rows"])
@@ -103,23 +108,25 @@ def summary(journal: Journal, sources: Sequence[Source], licences: Licences | No
             setattr(result, name, getattr(result, name) + entry[name])
         shard = entry["shard"]
         result.bytes += shard["bytes"] if shard else sum(row["bytes"] for row in entry["rows"])
-        result.shards += [shard] if shard else []
+        if shard:
+            result.shards[shard["shard"]] = shard["samples"], shard["bytes"]
         result.bad += [(name, problem) for name, problem in entry["bad"]]
-    if licences is not None:
-        result.unlicensed = [source.name for source in sources if licences.of(source.name) is None]
     return result
 
 
-def finish(target: Path, journal: Journal, result: Summary) -> None:
+def finish(target: Path, settings: dict[str, Any], journal: Journal, result: Summary) -> None:
     """Write what belongs to the whole; the manifest comes last and says that OUT is complete.
+
+    `prepare.json` comes first: it tells the next call what came out, and whether `bad.txt` is ours.
 
     Raises:
         UserError: there is not one image in OUT.
     """
     if not result.outputs:
         raise UserError(f"nothing came out of {result.images} photographs ({result.flat} parts below --min-detail)")
+    write_json(target / "prepare.json", {**settings, "summary": {name: getattr(result, name) for name in _KEPT}})
     if result.shards:
-        write_json(target / "index.json", {"version": 1, "shards": result.shards})
+        write_file(target / FOLDER_INDEX, folder_index_text(result.shards).encode())
     if result.bad:
         write_file(target / "bad.txt", "".join(f"{problem}\n" for _, problem in result.bad).encode())
     partial = target / ".manifest.partial"
@@ -129,21 +136,23 @@ def finish(target: Path, journal: Journal, result: Summary) -> None:
     partial.replace(target / "manifest.jsonl")
 
 
-def check_done(target: Path, images: int) -> Summary:
-    """What a complete OUT holds.
+def check_done(target: Path, sources: Sequence[Source], licences: Licences | None) -> Summary:
+    """What a complete OUT holds, as the call that completed it told it.
 
     Raises:
         UserError: a file that the manifest names is gone, or of another size.
     """
-    index = target / "index.json"
-    shards = json.loads(index.read_text(encoding="utf-8"))["shards"] if index.exists() else []
-    result = Summary(images=images, shards=shards)
+    settings = read_settings(target) or {}
+    shards = {} if settings["shard_bytes"] is None else read_folder_index(str(target))
+    if shards is None:
+        raise UserError(f"{shown(target / FOLDER_INDEX)} is gone or was changed; --force makes all anew")
+    result = Summary(**settings["summary"], shards=shards, unlicensed=_unlicensed(sources, licences))
     with (target / "manifest.jsonl").open(encoding="utf-8") as manifest:
         for row in map(json.loads, manifest):
             result.outputs += 1
             if not shards:
                 result.bytes += _checked(target / row["file"], row["bytes"])
-    result.bytes += sum(_checked(target / shard["shard"], shard["bytes"]) for shard in shards)
+    result.bytes += sum(_checked(target / name, size) for name, (_, size) in shards.items())
     return result
 
 
@@ -156,6 +165,10 @@ def refuse_bad(problems: Sequence[str], what_now: str) -> NoReturn:
     more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
     listed = "".join(f"\n  {line}" for line in [*problems[:_SHOWN], *more])
     raise UserError(f"bad photographs: {len(problems)}; {what_now}{listed}")
+
+
+def _unlicensed(sources: Sequence[Source], licences: Licences | None) -> list[str]:
+    return [] if licences is None else [source.name for source in sources if licences.of(source.name) is None]
 
 
 def _checked(path: Path, size: int) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -13,18 +13,19 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from unpairaug.data.images import list_images
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import RunStopped, UserError, shown
 from unpairaug.prepare.cut import Cut
 from unpairaug.prepare.journal import Journal
 from unpairaug.prepare.keys import keys_of
 from unpairaug.prepare.licences import Licences
 from unpairaug.prepare.outputs import FilesOutput, Output, ShardsOutput, is_intact
 from unpairaug.prepare.record import Summary, check_done, finish, read_settings, refuse_bad, settings_of, summary
+from unpairaug.prepare.remove import PARTIAL, clear, remove_rows, remove_unfinished
 from unpairaug.prepare.shards import write_json
 from unpairaug.prepare.work import CutInto, Pieces, Source, in_order
 
-OURS = re.compile(r".+\.(png|jpg|webp|partial)|images-\d+\.(tar|index\.json)|index\.json|\.?\w+\.jsonl|bad\.txt")
-"""The files that `--force` removes: what a preparation writes; others in OUT stay."""
+ADDRESS = re.compile(r"[A-Za-z][\w+.:-]+:/")
+"""How `s3://bucket/folder` begins once it was taken for a path; a letter and a colon may be a drive."""
 
 
 class Preparation:
@@ -65,7 +66,7 @@ class Preparation:
         self.settings = settings_of(cut, shard_bytes, digest, self.sources)
         self.journal = Journal(self.target / ".journal.jsonl")
         self.parts = self.target / ".parts"
-        self.work_on = CutInto(cut, self.target if shard_bytes is None else self.parts, shard_bytes is not None)
+        self.work_on = CutInto(cut, self.parts, spooled=shard_bytes is not None)
 
     @contextmanager
     def claimed(self, force: bool = False) -> Iterator[None]:
@@ -73,6 +74,7 @@ class Preparation:
 
         Raises:
             UserError: OUT holds something else, was begun with other settings, or is being written.
+            RunStopped: OUT cannot be written.
         """
         _check_target(self.target)
         try:
@@ -84,9 +86,10 @@ class Preparation:
         except OSError as error:
             raise UserError(f"{shown(self.target)} cannot be written: {error.strerror}; give another folder") from error
         with lock:
-            if force:
-                _clear(self.target)
-            self._begin()
+            with _written(self.target):
+                if force and (begun := read_settings(self.target)) is not None:
+                    clear(self.target, begun, self.journal)
+                self._begin()
             yield
 
     @property
@@ -107,25 +110,30 @@ class Preparation:
         """Photographs still to be read."""
         return 0 if self.is_done else len(self.sources) - self.begin[0]
 
-    def work(self, workers: int) -> Iterator[Pieces]:
-        """Cut what is left and yield each photograph as it is done.
+    def work(self, workers: int) -> Generator[Pieces]:
+        """Cut what is left and yield each photograph as it is done; to close it ends the workers.
 
         Raises:
             UserError: more than the allowed share of the photographs is bad.
-            RunStopped: a worker process was killed.
+            RunStopped: a worker process was killed, or OUT cannot be written.
         """
         if not self.left:
             return
+        with _written(self.target):
+            yield from self._work(workers)
+
+    def _work(self, workers: int) -> Generator[Pieces]:
         image, piece = self.begin
         bad = [problem for entry in self.journal for _, problem in entry["bad"]]
         output = self._output()
         try:
-            for done in in_order(self.work_on, self.sources[image:], workers):
-                output.add(done, first=piece if done.source.index == image else 0)
-                bad += [done.problem] if done.problem is not None else []
-                if len(bad) > self.max_bad * len(self.sources):
-                    refuse_bad(bad, f"more than the allowed {self.max_bad:.0%} (--max-bad) of {len(self.sources)}")
-                yield done
+            with closing(in_order(self.work_on, self.sources[image:], workers)) as pieces:
+                for done in pieces:
+                    output.add(done, first=piece if done.source.index == image else 0)
+                    bad += [done.problem] if done.problem is not None else []
+                    if len(bad) > self.max_bad * len(self.sources):
+                        refuse_bad(bad, f"more than the allowed {self.max_bad:.0%} (--max-bad) of {len(self.sources)}")
+                    yield done
             output.close()
         finally:
             output.abandon()
@@ -134,19 +142,25 @@ class Preparation:
         """Write index and manifest, and say what came out.
 
         Raises:
-            UserError: some photographs are bad and are not to be skipped, or nothing came out.
+            UserError: some photographs are bad and are not to be skipped, nothing came out, or of what came out earlier
+                something is gone.
+            RunStopped: OUT cannot be written.
         """
-        if self.is_done:
-            return check_done(self.target, len(self.sources))
-        result = summary(self.journal, self.sources, self.licences)
+        was_done = self.is_done
+        if was_done:
+            result = check_done(self.target, self.sources, self.licences)
+        else:
+            result = summary(self.journal, self.sources, self.licences)
         if result.bad and on_bad == "raise":
             refuse_bad(
                 [problem for _, problem in result.bad],
                 "the others are done: --on-bad skip leaves these out and finishes at once; or mend them and begin anew "
                 "with --force",
             )
-        finish(self.target, self.journal, result)
-        self._sweep()
+        if not was_done:
+            with _written(self.target):
+                finish(self.target, self.settings, self.journal, result)
+                self._sweep()
         return result
 
     def _begin(self) -> None:
@@ -161,15 +175,16 @@ class Preparation:
         if self.is_done:
             self._sweep()
             return
-        shutil.rmtree(self.parts, ignore_errors=True)
-        for partial in self.target.rglob(".*.partial"):
-            partial.unlink()
-        self.journal.keep(lambda entry: is_intact(self.target, entry))
+        remove_unfinished(self.target, self.settings, self.journal)
+        self.journal.keep(
+            intact=lambda entry: is_intact(self.target, entry),
+            remove=lambda entry: remove_rows(self.target, entry["rows"]),
+        )
         self.parts.mkdir()
 
     def _output(self) -> Output:
         if self.shard_bytes is None:
-            return FilesOutput(self.target, self.journal, self.licences)
+            return FilesOutput(self.target, self.journal, self.licences, self.work_on)
         return ShardsOutput(self.target, self.journal, self.licences, self.work_on, self.shard_bytes)
 
     def _sweep(self) -> None:
@@ -178,6 +193,12 @@ class Preparation:
 
 
 def _check_places(source: Path, target: Path) -> None:
+    for folder in (source, target):
+        if ADDRESS.match(folder.as_posix()):
+            raise UserError(
+                f"{shown(folder)} is an address; `prepare` reads and writes folders of this machine: copy the "
+                "photographs here first, or the results there afterwards"
+            )
     here, there = source.expanduser().resolve(), target.expanduser().resolve()
     if here == there or here in there.parents:
         raise UserError(
@@ -193,22 +214,28 @@ def _check_target(target: Path) -> None:
         raise UserError(f"{shown(target)} is a file; give a folder for the results")
     if not target.exists() or read_settings(target) is not None:
         return
-    if strangers := [path.name for path in target.iterdir() if path.name != ".lock"]:
+    if strangers := [
+        path.name for path in target.iterdir() if path.name != ".lock" and not PARTIAL.fullmatch(path.name)
+    ]:
         raise UserError(
             f"{shown(target)} holds other files ({shown(min(strangers))}); give a new or empty folder for the results"
         )
 
 
-def _clear(target: Path) -> None:
-    """Remove what an earlier preparation wrote, last what tells that it did; what it cannot have written stays."""
-    shutil.rmtree(target / ".parts", ignore_errors=True)
-    for path in sorted(target.rglob("*"), reverse=True):
-        if path.is_dir() and not path.is_symlink():
-            if not any(path.iterdir()):
-                path.rmdir()
-        elif OURS.fullmatch(path.name):
-            path.unlink()
-    (target / "prepare.json").unlink(missing_ok=True)
+@contextmanager
+def _written(target: Path) -> Iterator[None]:
+    """Tell in one message that OUT cannot be written any more.
+
+    Raises:
+        RunStopped: the disk is full, or the like.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunStopped(
+            f"{shown(target)} cannot be written ({error.strerror or error}); what is complete stays, and the same "
+            "command goes on once that is mended"
+        ) from error
 
 
 def _differences(begun: dict[str, Any], asked: dict[str, Any]) -> list[str]:

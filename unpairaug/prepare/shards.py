@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from unpairaug.data.images import write_file
+from unpairaug.data.shard_index import ShardIndex, index_name, index_text
 
 RECORD = tarfile.RECORDSIZE
 """A tar's size is a multiple of so many bytes."""
@@ -17,11 +21,6 @@ RECORD = tarfile.RECORDSIZE
 def shard_name(number: int) -> str:
     """The file name of a shard; all of them are `images-{000000..LAST}.tar`."""
     return f"images-{number:06}.tar"
-
-
-def index_name(shard: str) -> str:
-    """The name of the index that lies beside a shard."""
-    return f"{shard.removesuffix('.tar')}.index.json"
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -35,16 +34,18 @@ class ShardWriter:
     def __init__(self, folder: Path, number: int, limit: int) -> None:
         """Begin a shard of at most `limit` bytes, unless its only sample is larger."""
         self.path, self.limit = folder / shard_name(number), limit
-        self.samples: list[dict[str, Any]] = []
+        self.keys: list[str] = []
+        self.extensions: list[str] = []
+        self.places: list[tuple[int, int, int, int]] = []
         self._partial = folder / f".{self.path.name}.partial"
         self._file = self._partial.open("wb")
         # USTAR: one block before each member, and readable by everything that reads tars.
-        self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
+        self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT, encoding="utf-8")
 
     def fits(self, size: int) -> bool:
         """Whether a member of so many bytes leaves the shard within its bound; the first one always does."""
         blocks = 1 + -(-size // tarfile.BLOCKSIZE) + 2  # header, data, end of the archive
-        return not self.samples or -(-(self._tar.offset + blocks * tarfile.BLOCKSIZE) // RECORD) * RECORD <= self.limit
+        return not self.keys or -(-(self._tar.offset + blocks * tarfile.BLOCKSIZE) // RECORD) * RECORD <= self.limit
 
     def add(self, key: str, ext: str, size: int, width: int, height: int, data: IO[bytes]) -> None:
         """Append a member of `size` bytes, read from `data`."""
@@ -52,7 +53,9 @@ class ShardWriter:
         member.size, member.mode = size, 0o444
         offset = self._tar.offset + tarfile.BLOCKSIZE
         self._tar.addfile(member, data)
-        self.samples.append({"key": key, "ext": ext, "offset": offset, "size": size, "width": width, "height": height})
+        self.keys.append(key)
+        self.extensions.append(ext)
+        self.places.append((offset, size, width, height))
 
     def close(self) -> dict[str, Any]:
         """Finish shard and index; return the shard's line of `index.json`."""
@@ -62,12 +65,13 @@ class ShardWriter:
         size = self._file.tell()
         self._file.close()
         name = self.path.name
-        index = {"version": 1, "shard": name, "bytes": size, "samples": self.samples}
-        write_json(self.path.with_name(index_name(name)), index)
+        index = ShardIndex(self.keys, self.extensions, np.array(self.places, np.int64))
+        write_file(self.path.with_name(index_name(name)), index_text(name, size, index).encode())
         self._partial.replace(self.path)
-        return {"shard": name, "samples": len(self.samples), "bytes": size}
+        return {"shard": name, "samples": len(self.keys), "bytes": size}
 
     def discard(self) -> None:
         """Forget a shard that was begun."""
-        self._file.close()
+        with suppress(OSError):  # on a full disk the rest cannot be written, and need not be
+            self._file.close()
         self._partial.unlink(missing_ok=True)

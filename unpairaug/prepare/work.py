@@ -8,12 +8,14 @@ import signal
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from unpairaug.data.decode import Array, decode_image
-from unpairaug.data.images import read_file, write_file
+from unpairaug.data.images import read_file
 from unpairaug.errors import RunStopped, UserError, shown
 from unpairaug.prepare.cut import Cut, detail
 
@@ -88,7 +90,7 @@ Work = Callable[[Source], Pieces]
 
 @dataclass(frozen=True)
 class CutInto:
-    """Cuts a photograph; the parts go into files of `folder`, or one after the other into a spool file."""
+    """Cuts a photograph; the parts go into a folder that nobody reads, each into a file or all into one."""
 
     cut: Cut
     folder: Path
@@ -97,6 +99,10 @@ class CutInto:
     def spool(self, source: Source) -> Path:
         """Where the parts of a photograph wait to be packed."""
         return self.folder / f"{source.index}.parts"
+
+    def part(self, source: Source, number: int) -> Path:
+        """Where a part of a photograph waits for its name."""
+        return self.folder / f"{source.index}.{number}"
 
     def __call__(self, source: Source) -> Pieces:
         done = Pieces(source)
@@ -109,13 +115,13 @@ class CutInto:
         done.sha256, done.pixels = sha256(data).hexdigest(), image.shape[0] * image.shape[1]
         done.small = int(self.cut.size is not None and min(image.shape[:2]) < self.cut.size)
         if not self.spooled:
-            self._cut(image, data, done, lambda name, part: write_file(self.folder / name, part))
+            self._cut(image, data, done, lambda part: self.part(source, len(done.pieces)).write_bytes(part))
         else:
             with self.spool(source).open("wb") as spool:
-                self._cut(image, data, done, lambda _, part: spool.write(part))
+                self._cut(image, data, done, spool.write)
         return done
 
-    def _cut(self, image: Array, data: bytes, done: Pieces, keep: Callable[[str, bytes], object]) -> None:
+    def _cut(self, image: Array, data: bytes, done: Pieces, keep: Callable[[bytes], object]) -> None:
         for window in self.cut.windows(image.shape[1], image.shape[0]):
             part = image[window.top : window.bottom, window.left : window.right]
             if self.cut.min_detail and detail(part) < self.cut.min_detail:
@@ -124,7 +130,7 @@ class CutInto:
             ext, encoded = as_it_is(data) if self.cut.size is None else ("png", None)
             encoded = encoded or encode_png(part)
             key = done.source.key + self.cut.suffix(window)
-            keep(f"{key}.{ext}", encoded)
+            keep(encoded)
             done.pieces.append(Piece(key, ext, window.box, len(encoded), sha256(encoded).hexdigest()))
 
 
@@ -148,8 +154,10 @@ def encode_png(image: Array) -> bytes:
     return file.getvalue()
 
 
-def in_order(work: Work, sources: Iterable[Source], workers: int) -> Iterator[Pieces]:
+def in_order(work: Work, sources: Iterable[Source], workers: int) -> Generator[Pieces]:
     """The work on each source, in their order, by so many processes; few are worked on ahead of the one awaited.
+
+    Closed or interrupted, it ends the processes at once, whatever they are at.
 
     Raises:
         RunStopped: a worker process was killed, probably for want of memory.
@@ -159,7 +167,8 @@ def in_order(work: Work, sources: Iterable[Source], workers: int) -> Iterator[Pi
         return
     # Spawned, not forked: a worker must not inherit OUT's lock, which would outlive a killed run.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin_worker) as pool:
+    leash, held = spawn.Pipe(duplex=False)
+    with leash, held, ProcessPoolExecutor(workers, spawn, _begin_worker, (leash,)) as pool:
         ahead: deque[Future[Pieces]] = deque()
         try:
             for source in sources:
@@ -172,18 +181,21 @@ def in_order(work: Work, sources: Iterable[Source], workers: int) -> Iterator[Pi
             raise RunStopped(
                 "a worker process ended, probably for want of memory; the same command with fewer --workers goes on"
             ) from error
+        except BaseException:
+            held.close()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin_worker() -> None:
+def _begin_worker(leash: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process answers Ctrl-C
     warnings.simplefilter("ignore")  # Pillow's, about metadata and large images; the limits are ours
-    threading.Thread(target=_end_with_the_main_process, daemon=True).start()
+    threading.Thread(target=_end_when_let_go, args=(leash,), daemon=True).start()
 
 
-def _end_with_the_main_process() -> None:
-    main = multiprocessing.parent_process()
-    assert main is not None, "only a worker process has a main process to end with"
-    main.join()
+def _end_when_let_go(leash: Connection) -> None:
+    """End this process when the main process closes its end of the pipe, or ends however it may."""
+    with suppress(EOFError, OSError):
+        leash.recv_bytes()
     os._exit(1)

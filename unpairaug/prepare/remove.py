@@ -1,0 +1,78 @@
+"""What of OUT is removed: exactly what a preparation noted that it wrote, so that other files may lie among it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from unpairaug.data.shard_index import FOLDER_INDEX, index_name
+from unpairaug.errors import UserError, shown
+from unpairaug.prepare.journal import Journal
+from unpairaug.prepare.shards import shard_name
+
+PARTIAL = re.compile(
+    r"\.((prepare|index)\.json|bad\.txt|images-\d+\.index\.json)\.\d+\.partial|\.(manifest|images-\d+\.tar)\.partial"
+)
+"""What a killed preparation leaves at the top of OUT, besides the folder `.parts`."""
+
+
+def remove_rows(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Remove the files that lines of a manifest name, and the folders that this empties."""
+    shards: set[str] = set()
+    emptied: set[PurePosixPath] = set()
+    for row in rows:
+        if "shard" in row:
+            shards.add(row["shard"])
+        else:
+            file = PurePosixPath(row["file"])
+            (folder / file).unlink(missing_ok=True)
+            emptied.update(file.parents[:-1])
+    for name in shards:
+        _remove_shard(folder, name)
+    for inner in sorted(emptied, key=lambda inner: -len(inner.parts)):
+        with suppress(OSError):  # not empty, or gone
+            (folder / inner).rmdir()
+
+
+def remove_unfinished(folder: Path, settings: dict[str, Any], journal: Journal) -> None:
+    """Remove what was begun, or finished but not noted; the journal keeps what it has."""
+    shutil.rmtree(folder / ".parts", ignore_errors=True)
+    for path in folder.iterdir():
+        if PARTIAL.fullmatch(path.name):
+            path.unlink()
+    if settings.get("shard_bytes") is not None and not (folder / "manifest.jsonl").exists():
+        _remove_shard(folder, shard_name(sum(1 for _ in journal)))
+
+
+def clear(folder: Path, begun: dict[str, Any], journal: Journal) -> None:
+    """Remove what an earlier preparation wrote, last what tells that it did.
+
+    Raises:
+        UserError: the manifest was changed, so that it does not tell what was written.
+    """
+    remove_unfinished(folder, begun, journal)
+    for entry in journal:
+        remove_rows(folder, entry["rows"])
+    manifest = folder / "manifest.jsonl"
+    try:
+        if manifest.exists():
+            with manifest.open(encoding="utf-8") as file:
+                remove_rows(folder, map(json.loads, file))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{shown(manifest)} was changed ({error!r}); does not tell what to remove; give another folder"
+        ) from error
+    ours = [FOLDER_INDEX] if begun.get("shard_bytes") is not None else []
+    ours += ["bad.txt"] if begun.get("summary", {}).get("bad") else []
+    for name in (*ours, "manifest.jsonl", journal.path.name, "prepare.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _remove_shard(folder: Path, name: str) -> None:
+    for file in (name, index_name(name)):
+        (folder / file).unlink(missing_ok=True)
