@@ -343,16 +343,25 @@ def test_a_full_disk_is_one_message_and_the_same_command_goes_on(photographs, tm
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a terminal's Ctrl-C goes to the group of processes")
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)])
-def test_stopped_by_a_signal_it_ends_at_once_and_says_that_the_same_command_goes_on(tmp_path, number, workers):
+@pytest.mark.parametrize(
+    ("number", "workers", "moment"),
+    [
+        (signal.SIGINT, 1, ".parts/*"),
+        (signal.SIGINT, 2, ".parts/*"),
+        (signal.SIGTERM, 2, ".parts/*"),
+        (signal.SIGINT, 4, ".parts"),  # its workers are still starting
+    ],
+)
+def test_stopped_by_a_signal_it_ends_at_once_and_says_that_the_same_command_goes_on(tmp_path, number, workers, moment):
     for i in range(20):  # each takes half a minute
         write_image(tmp_path / "photographs" / f"{i}.png", np.zeros((900, 900, 3), np.uint8))
     words, environment = command(tmp_path / "photographs", tmp_path / "out", "--size", 8, "--stride", 1)
     words += ["--workers", str(workers), "--shards"]
     process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while not list((tmp_path / "out").glob(".parts/*")):
+    while not list((tmp_path / "out").glob(moment)):
         time.sleep(0.01)
         assert process.poll() is None
+    time.sleep(0.3)
     below = psutil.Process(process.pid).children(recursive=True)
     began = time.monotonic()
     if number == signal.SIGINT:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
@@ -172,7 +173,8 @@ def in_order(work: Work, sources: Iterable[Source], workers: int) -> Generator[P
         ahead: deque[Future[Pieces]] = deque()
         try:
             for source in sources:
-                ahead.append(pool.submit(work, source))
+                with _ctrl_c_held():
+                    ahead.append(pool.submit(work, source))
                 if len(ahead) >= 4 * workers:
                     yield ahead.popleft().result()
             while ahead:
@@ -186,6 +188,19 @@ def in_order(work: Work, sources: Iterable[Source], workers: int) -> Generator[P
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Put Ctrl-C off, in a process begun meanwhile for good: before `_begin_worker` it would tell a traceback."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker(leash: Connection) -> None:
