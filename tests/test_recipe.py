@@ -291,6 +291,7 @@ def test_an_override_of_another_form_is_refused(refused: Callable[..., str], ove
         (["data.crop=47"], "data.crop: 47 is not divisible by task.scale 2; try 46 or 48"),
         (["data.crop=1"], "data.crop: 1 is not divisible by task.scale 2; try 2"),
         (["bridge.feed=real"], "data.ceiling_clean: required by bridge.feed 'real'"),
+        (["bridge.feed=real", "data.ceiling_clean=a", "data.on_bad=skip"], "data.on_bad: 'skip' would part the pairs"),
         (["data.val_clean=a"], "data.val_degraded: required beside data.val_clean"),
         (["data.val_degraded=a"], "data.val_clean: required beside data.val_degraded"),
         (["schedule.translator_warmup=60", "schedule.head_warmup=41"], "longer than train.steps 100"),

@@ -97,6 +97,7 @@ def open_data(recipe: Recipe, processes: int = 1) -> TrainingData:
         rotate=data.rotate,
         paired=paired,
         lanes=samples_per_step(recipe, processes),
+        own_lanes=samples_per_step(recipe, processes=1),
         skip_bad=skip,
     )
     bad = None

@@ -184,6 +184,8 @@ def _contradictions(recipe: Recipe) -> Iterator[Mistake]:
         yield Mistake(("data", "crop"), f"{data.crop} is not divisible by task.scale {scale}; try {good}")
     if recipe.bridge.feed == "real" and data.ceiling_clean is None:
         yield Mistake(("data", "ceiling_clean"), "required by bridge.feed 'real': the clean twins of data.degraded")
+    if recipe.bridge.feed == "real" and data.on_bad == "skip":
+        yield Mistake(("data", "on_bad"), "'skip' would part the pairs that bridge.feed 'real' reads; give 'raise'")
     for one, other in (("val_clean", "val_degraded"), ("val_degraded", "val_clean")):
         if getattr(data, one) is None and getattr(data, other) is not None:
             yield Mistake(("data", one), f"required beside data.{other}: validation compares pairs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unpairaug.data.images import list_images, read_image, write_image
-from unpairaug.errors import UserError
+from unpairaug.data.images import has_images, list_images, read_image, write_image
+from unpairaug.errors import UserError, shown
 from unpairaug.networks import enlarge
 from unpairaug.task import Task
 
@@ -119,11 +120,24 @@ def outputs_of(source: Path, target: Path) -> dict[Path, Path]:
     Raises:
         UserError: there is no image, one would be overwritten, or two would become one file.
     """
+    _refuse_shards(source)
     if not source.exists():
         raise UserError(f"there is no file or folder {source}; give an image or a folder of images to restore")
     outputs = _outputs_of_folder(source, target) if source.is_dir() else {source: _output_of_file(source, target)}
     _refuse_overwriting(outputs)
     return outputs
+
+
+def _refuse_shards(source: Path) -> None:
+    """Say what is read here to whoever gives what training reads."""
+    is_far = re.match(r"\w+(::\w+)*:/", source.as_posix()) and not source.exists()  # pathlib makes s3:/ of s3://
+    is_tar = re.search(r"\.(tar|tgz|tar\.\w+)$", source.name) and not source.is_dir()
+    is_packed = source.is_dir() and not has_images(source) and any(source.glob("*.tar"))
+    if is_far or is_tar or is_packed:
+        raise UserError(
+            f"{shown(source)}: restore reads image files of this machine, and no shards or addresses; unpack the "
+            "images (tar xf) into a folder and give that"
+        )
 
 
 def restore_files(task: Restorer, outputs: Mapping[Path, Path], tile: int | None = None) -> Iterator[Path]:

@@ -8,8 +8,10 @@ import typer
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="Run folder, its head/ folder, hub id, or 'bicubic'.", metavar="MODEL")],
-    degraded: Annotated[str, typer.Option(help="Folder of degraded images, or 'sample'.", metavar="DIR")],
-    clean: Annotated[str, typer.Option(help="Folder of their clean twins, with the same file stems.", metavar="DIR")],
+    degraded: Annotated[str, typer.Option(help="Folder or shards of degraded images, or 'sample'.", metavar="DIR")],
+    clean: Annotated[
+        str, typer.Option(help="Their clean twins, likewise, with the same names but for the extension.", metavar="DIR")
+    ],
     json: Annotated[Path | None, typer.Option(help="Also write the results here.", metavar="FILE")] = None,
     border: Annotated[
         int | None, typer.Option(min=0, help="Pixels left out on every side; by default the scale, or 0 at scale 1.")

@@ -55,6 +55,14 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 
 
+def has_images(folder: str | os.PathLike[str]) -> bool:
+    """Whether `list_images` finds any."""
+    try:
+        return bool(list_images(folder))
+    except UserError:
+        return False
+
+
 def read_image(path: str | os.PathLike[str]) -> Array:
     """The image as (H, W, 3) RGB in 8 bits, upright; see `decode_image`.
 
@@ -140,6 +148,9 @@ class ImageSet(ABC):
 
     def fetch(self, wanted: Iterable[int]) -> None:  # noqa: B027  # most sets have nothing to do
         """Told which images are read next: a set that lies far away brings them at once instead of one by one."""
+
+    def hold(self, shards: int) -> None:  # noqa: B027  # likewise
+        """Told how many shards are read by turns: what must be known to read them is to be held for so many."""
 
     def identity(self, i: int) -> Identity | None:
         """What changes when the file of image `i` does; None where no file can change."""

@@ -50,6 +50,10 @@ class MixedImages(ImageSet):
         for images in self.sets:
             images.fetch([i for owner, i in members if owner is images])
 
+    def hold(self, shards: int) -> None:
+        for images in self.sets:
+            images.hold(shards)
+
     def identity(self, i: int) -> Identity | None:
         images, i = self.member(i)
         return images.identity(i)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from unpairaug.data.images import Array, ImageSet
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, shown
 
 _SHOWN = 5
 """How many names a message lists before it only counts."""
@@ -51,19 +51,24 @@ class ValidationPairs(Sequence[ImagePair]):
 def match(clean: ImageSet, degraded: ImageSet, scale: int) -> list[tuple[int, int]]:
     """(index in clean, index in degraded) of images of one name, extensions apart, in the order of the clean images.
 
-    DIV2K's way is understood too: `0801x4` is the degraded twin of `0801` at scale 4.
+    DIV2K's way is understood too: `0801x4` is the degraded twin of `0801` at scale 4. A shard's names end at their
+    first dot; if a side is of shards, and there are images without a partner, the names of both sides do.
 
     Raises:
         UserError: an image has no partner, or two images of one side have the same name but for the extension.
     """
     clean_at, degraded_at = _by_stem(clean), _by_stem(degraded)
-    partners = {_clean_stem(stem, scale, clean_at, degraded_at): i for stem, i in degraded_at.items()}
-    alone = [clean.where(i) for stem, i in clean_at.items() if stem not in partners]
-    alone += [degraded.where(i) for stem, i in partners.items() if stem not in clean_at]
+    partners, alone = _partners(clean, degraded, clean_at, degraded_at, scale)
+    if alone and (clean.shard_sizes is not None or degraded.shard_sizes is not None):
+        short = [{_key(stem): i for stem, i in at.items()} for at in (clean_at, degraded_at)]
+        if [*map(len, short)] == [len(clean), len(degraded)]:
+            clean_at, degraded_at = short
+            partners, alone = _partners(clean, degraded, clean_at, degraded_at, scale)
     if alone:
         raise UserError(
-            f"{len(alone)} of {len(clean) + len(degraded)} images in {clean.source} (clean) and {degraded.source} "
-            f"(degraded) have no partner: {_some(alone)}; partners have the same name apart from the extension"
+            f"{len(alone)} of {len(clean) + len(degraded)} images in {shown(clean.source)} (clean) and "
+            f"{shown(degraded.source)} (degraded) have no partner: {_some(alone)}; partners have the same name apart "
+            "from the extension"
         )
     return [(i, partners[stem]) for stem, i in clean_at.items()]
 
@@ -96,6 +101,22 @@ def contradiction(
         f"{clean_where}: {clean[0]}×{clean[1]} px, and its degraded twin {degraded_where}: {width}×{height} px, make a "
         f"scale of {implied}, but task.scale is {scale}; expected a clean image of {width * scale}×{height * scale} px"
     )
+
+
+def _partners(
+    clean: ImageSet, degraded: ImageSet, clean_at: dict[str, int], degraded_at: dict[str, int], scale: int
+) -> tuple[dict[str, int], list[str]]:
+    """The degraded image of each clean name, and where the images are that have no partner."""
+    partners = {_clean_stem(stem, scale, clean_at, degraded_at): i for stem, i in degraded_at.items()}
+    alone = [clean.where(i) for stem, i in clean_at.items() if stem not in partners]
+    alone += [degraded.where(i) for stem, i in partners.items() if stem not in clean_at]
+    return partners, alone
+
+
+def _key(stem: str) -> str:
+    """The stem up to the first dot of its file's name."""
+    folder, slash, name = stem.rpartition("/")
+    return f"{folder}{slash}{name.partition('.')[0]}"
 
 
 def _clean_stem(stem: str, scale: int, clean_at: dict[str, int], degraded_at: dict[str, int]) -> str:

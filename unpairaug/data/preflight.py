@@ -11,7 +11,7 @@ from unpairaug.data.bad import Bad
 from unpairaug.data.images import ImageSet, too_small
 from unpairaug.data.pairs import contradiction, match
 from unpairaug.data.scan import Look, look_at
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, shown
 
 _SHOWN = 10
 """How many problems a message lists before it only counts."""
@@ -150,9 +150,9 @@ def _refuse(problems: Iterable[str | None]) -> None:
     if not found:
         return
     rest = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-    shown = "".join(f"\n  {line}" for line in found[:_SHOWN] + rest)
+    lines = "".join(f"\n  {line}" for line in found[:_SHOWN] + rest)
     what = "1 image cannot be used" if len(found) == 1 else f"{len(found)} images cannot be used"
-    raise UserError(f"{what}; mend or remove the files, or change data.crop or task.scale:{shown}")
+    raise UserError(f"{what}; mend or remove the files, or change data.crop or task.scale:{lines}")
 
 
 def _contradictions(
@@ -183,8 +183,8 @@ def _warnings(looks: Mapping[str, dict[int, Look]]) -> list[str]:
     warnings = []
     if names:
         warnings.append(
-            f"{len(names)} names are in both the clean and the degraded images ({names[0]}, …): if they show the same "
-            "scenes, a paired set is used as unpaired, and results will flatter"
+            f"{len(names)} names are in both the clean and the degraded images ({shown(names[0])}, …): if they show "
+            "the same scenes, a paired set is used as unpaired, and results will flatter"
         )
     warnings += _same_content(clean, degraded, "of the clean images is also a degraded one,")
     for val, train in (("val_clean", "clean"), ("val_degraded", "degraded"), ("val_clean", "ceiling_clean")):

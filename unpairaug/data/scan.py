@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unpairaug.data.cache import cache_folder, write_whole
+from unpairaug.data.cache import cache_folder, read_cached, write_cached
 from unpairaug.data.images import ImageSet
 from unpairaug.data.mixture import MixedImages
 from unpairaug.errors import UserError
 
 SAMPLED = 1000
-"""Images of shards with an index whose contents are looked at, evenly spread."""
+"""Images of shards whose contents are looked at, evenly spread."""
 GLANCED = 2**17
-"""Shards of up to so many images have every size looked up in their indexes; larger ones those of the sampled alone."""
+"""Shards of up to so many images have every size that their indexes know looked up; larger ones only those sampled."""
 REMEMBERED = 1000
 """Sets of so many images or more leave what was seen of them in the cache."""
 
@@ -56,7 +56,8 @@ def look_at(images: ImageSet, whole: bool, threads: int | None = None) -> dict[i
     """Look at a set, by the numbers of its images.
 
     Args:
-        images: single images are all decoded; of shards whose index knows the sizes, `SAMPLED` are.
+        images: single images are all decoded; of shards `SAMPLED` are, and the sizes of others are taken from indexes
+            that know them.
         whole: decode every image anyway.
         threads: images decoded at a time; by default one per core, at most 16.
     """
@@ -72,13 +73,14 @@ def look_at(images: ImageSet, whole: bool, threads: int | None = None) -> dict[i
             finally:
                 memory.keep()
             for i in _to_glance(one, numbers):
-                looks[first + i] = Look(one.where(i), one.stem(i), Seen(*(one.known_size(i) or (0, 0))))
+                if (size := one.known_size(i)) is not None:
+                    looks[first + i] = Look(one.where(i), one.stem(i), Seen(*size))
             first += len(one)
     return looks
 
 
 def _to_decode(images: ImageSet, whole: bool) -> list[int]:
-    if whole or len(images) <= SAMPLED or images.known_size(0) is None:
+    if whole or len(images) <= SAMPLED or images.shard_sizes is None:
         return list(range(len(images)))
     return np.linspace(0, len(images) - 1, SAMPLED).astype(int).tolist()
 
@@ -93,8 +95,9 @@ class _Memory:
 
     def __init__(self, images: ImageSet) -> None:
         self.images, self.new = images, False
-        name = blake2b(os.path.abspath(images.source).encode(), digest_size=16).hexdigest()
-        self.path: Path | None = cache_folder("scans") / f"{name}.json" if len(images) >= REMEMBERED else None
+        words = os.path.abspath(images.source).encode(errors="surrogateescape")
+        folder = cache_folder("scans") if len(images) >= REMEMBERED else None
+        self.path = folder and folder / f"{blake2b(words, digest_size=16).hexdigest()}.json"
         self.known: dict[str, Seen] = self._read(self.path) if self.path else {}
         self.used: dict[str, Seen] = {}
 
@@ -110,14 +113,14 @@ class _Memory:
     def keep(self) -> None:
         """Write what this run saw; of two runs at once the later one's stays."""
         if self.path and self.new:
-            write_whole(self.path, json.dumps({key: astuple(seen) for key, seen in self.used.items()}))
+            write_cached(self.path, json.dumps({key: astuple(seen) for key, seen in self.used.items()}))
 
     @staticmethod
     def _read(path: Path) -> dict[str, Seen]:
         try:
-            return {str(key): Seen(*seen) for key, seen in json.loads(path.read_text(encoding="utf-8")).items()}
-        except (OSError, ValueError, TypeError, AttributeError):
-            return {}  # none yet, or a broken one: everything is looked at again
+            return {str(key): Seen(*seen) for key, seen in json.loads(read_cached(path) or "{}").items()}
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return {}  # a broken one: everything is looked at again
 
 
 def _look(memory: _Memory, i: int) -> Look:

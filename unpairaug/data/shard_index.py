@@ -19,21 +19,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from sys import intern
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unpairaug.data.cache import cache_folder, write_whole
-from unpairaug.data.images import EXTENSIONS
-from unpairaug.data.storage import describe, is_url, open_file, read_text
-from unpairaug.errors import UserError
+from unpairaug.data.cache import cache_folder, read_cached, write_cached
+from unpairaug.data.images import EXTENSIONS, write_file
+from unpairaug.data.storage import bare, describe, is_url, open_file, read_text
+from unpairaug.errors import UserError, shown
 
 VERSION = 1
 FOLDER_INDEX = "index.json"
 """The file of a folder that lists its shards."""
-_BLOCK = 512
+_BLOCK = tarfile.BLOCKSIZE
 """Bytes of a tar's header; data and archive are filled up to whole blocks."""
+_SCAN = 2
+"""Counts up whenever `scan` finds something else in the same shard, so that what was kept before is not believed."""
+_BROKEN = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
+"""What comes of reading an index that somebody else, or nobody in their senses, has written."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class ShardIndex:
     """(samples, 4): offset and size in bytes, width and height in pixels; 0 pixels where they are not known."""
     odd: list[str] = field(default_factory=list)
     """Members that are left out: no plain files, or of a name that leads out of any folder."""
+    beside: list[str] = field(default_factory=list)
+    """Extensions of further images of a sample, such as `seg.png` beside `jpg`, which are left out, too."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -77,19 +84,16 @@ def read_index(shard: str) -> ShardIndex:
     """
     size, mark = describe(shard)
     path = index_name(shard)
-    if (text := read_text(path)) is not None:
+    if bare(shard) == shard and (text := read_text(path)) is not None:  # a signature is good for one address alone
         return _checked(_parsed(text, path), path, shard, size)
-    name = blake2b(
-        f"{shard if is_url(shard) else os.path.realpath(shard)} {size} {mark}".encode(), digest_size=16
-    ).hexdigest()
-    cached = cache_folder("shards") / f"{name}.json"
-    if cached.exists():
+    cached = _kept_at(shard, size, mark)
+    if (text := read_cached(cached)) is not None:
         try:
-            return _made(_parsed(cached.read_text(encoding="utf-8"), str(cached)))
-        except (UserError, OSError, KeyError, TypeError, ValueError):
+            return _checked(_parsed(text, str(cached)), str(cached), shard, size)
+        except UserError:
             pass  # a broken copy of what can be made again
     index = scan(shard, size)
-    write_whole(cached, index_text(shard, size, index))
+    write_cached(cached, index_text(shard, size, index))
     return index
 
 
@@ -106,60 +110,112 @@ def read_folder_index(folder: str) -> dict[str, tuple[int, int]] | None:
     try:
         values = _parsed(text, path)
         sizes = {str(one["shard"]): (int(one["samples"]), int(one["bytes"])) for one in values["shards"]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a list of shards ({error!r}); make the shards again, or remove it") from error
+    except _BROKEN as error:
+        raise _refused(path, f"not a list of shards ({error!r})") from error
     if wrong := [name for name in sizes if re.search(r"[/\\]", name) or not name.endswith(".tar")]:
-        raise UserError(f"{path}: {wrong[0]!r} is no shard of this folder; make the shards again, or remove it")
+        raise _refused(path, f"{wrong[0]!r} is no shard of this folder")
+    # Each member takes a header; and what is larger than any file would not fit into the sums.
+    if wrong := [name for name, (samples, size) in sizes.items() if not 0 < samples * _BLOCK <= size < 2**50]:
+        raise _refused(path, f"{sizes[wrong[0]][0]} images in {sizes[wrong[0]][1]} bytes of {wrong[0]!r} cannot be")
     return sizes
 
 
 def write_index(shard: str) -> None:
-    """Write the index of a shard beside it, without sizes in pixels.
+    """Write the index of a shard of this machine beside it, without sizes in pixels.
 
     Raises:
-        UserError: as `scan` does.
+        UserError: as `scan` does; or the index cannot be written.
     """
     size, _ = describe(shard)
-    write_whole(Path(index_name(shard)), index_text(shard, size, scan(shard, size)))
+    text = index_text(shard, size, scan(shard, size))
+    path = Path(index_name(shard))
+    try:
+        write_file(path, text.encode())
+    except OSError as error:
+        raise UserError(f"{shown(path)}: the index cannot be written ({error.strerror}); mend that") from error
 
 
 def scan(shard: str, size: int) -> ShardIndex:
     """The index of a shard from the headers of its members; their data are passed over.
 
     Raises:
-        UserError: it is cut, no tar, holds no image, or two of one name.
+        UserError: it is cut, damaged, no tar, holds no image, two of one name, or several of one sample.
     """
     images: dict[str, tuple[int, int]] = {}
     odd: list[str] = []
     end = 0
     try:
-        with open_file(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
-                if member.offset_data + member.size > size:
-                    raise tarfile.ReadError("its data end before their time")
-                end = member.offset_data + -(-member.size // _BLOCK) * _BLOCK
-                _sort_in(member, images, odd, shard)
+        with open_file(shard) as file:
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                for member in tar:
+                    if member.offset_data + member.size > size:
+                        raise tarfile.ReadError("its data end before their time")
+                    end = tar.offset  # where the next header is due
+                    _sort_in(member, images, odd, shard)
+            _check_end(file, end, size)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise UserError(_cut(shard, len(images), end, size, str(error))) from error
-    if end + _BLOCK > size:
-        raise UserError(_cut(shard, len(images), end, size, "the end of the archive is missing"))
     if not images:
-        raise UserError(f"{shard}: no image in this shard; looked for {' '.join(EXTENSIONS)}")
+        raise UserError(f"{shown(bare(shard))}: no image in this shard; looked for {' '.join(EXTENSIONS)}")
+    beside = _leave_one_a_sample(images, shard)
     split = [_split(name) for name in images]
     places = np.array([(*place, 0, 0) for place in images.values()], np.int64)
-    return ShardIndex([key for key, _ in split], [extension for _, extension in split], places, odd)
+    return ShardIndex([key for key, _ in split], [intern(ending) for _, ending in split], places, odd, beside)
+
+
+def _check_end(file: IO[bytes], end: int, size: int) -> None:
+    """Refuse what is behind the last member, unless it is the end of an archive.
+
+    To `tarfile`, zeros and broken headers end an archive alike, wherever they stand. A tar ends with two blocks of
+    zeros (some programs write one) and then zeros up to whole records.
+    """
+    if end + _BLOCK > size:
+        raise tarfile.ReadError("the end of the archive is missing")
+    file.seek(end)
+    if any(file.read(_BLOCK)):
+        raise tarfile.ReadError("what follows them is no header")
+    records = -(-(end + 2 * _BLOCK) // tarfile.RECORDSIZE)
+    if size > records * tarfile.RECORDSIZE or any(file.read(tarfile.RECORDSIZE)):
+        raise tarfile.ReadError("zeros follow them, and then more than the end of an archive")
 
 
 def _sort_in(member: tarfile.TarInfo, images: dict[str, tuple[int, int]], odd: list[str], shard: str) -> None:
-    parts = re.split(r"[/\\]", member.name)
-    if member.isdir() or (parts[-1].startswith(".") and ".." not in parts):
-        return  # hidden files, as in a folder
+    # `tar c .` writes ./a for what everything else calls a.
+    parts = [part for part in re.split(r"[/\\]", member.name) if part not in ("", ".")]
+    if member.isdir() or (".." not in parts and any(part.startswith(".") for part in parts)):
+        return  # hidden files and folders, as in a folder
     if not member.isreg() or member.name.startswith(("/", "\\")) or ".." in parts:
         odd.append(member.name)
     elif member.name.lower().endswith(EXTENSIONS):
-        if member.name in images:
-            raise UserError(f"{shard}: two members are called {member.name!r}; make the shard again")
-        images[member.name] = member.offset_data, member.size
+        name = "/".join(parts)
+        if name in images:
+            raise UserError(f"{shown(bare(shard))}: two members are called {name!r}; make the shard again")
+        images[name] = member.offset_data, member.size
+
+
+def _leave_one_a_sample(images: dict[str, tuple[int, int]], shard: str) -> list[str]:
+    """Take away what lies beside the image of its sample, as `0.seg.png` beside `0.jpg`; returns these extensions.
+
+    To WebDataset the two are parts of the sample `0`, called `jpg` and `seg.png`.
+
+    Raises:
+        UserError: a sample has several images, and not just one of a plain extension.
+    """
+    samples: dict[str, list[str]] = {}
+    for name in images:
+        samples.setdefault(_split(name)[0], []).append(name)
+    beside: set[str] = set()
+    for names in samples.values():
+        plain = [name for name in names if "." not in _split(name)[1]]
+        if len(names) > 1 and len(plain) != 1:
+            raise UserError(
+                f"{shown(bare(shard))}: {names[0]!r} and {names[1]!r} are two images of one sample, whose name ends at "
+                "the first dot; make shards with one image for each name, as `unpairaug prepare --shards` does"
+            )
+        for name in set(names) - set(plain) if len(names) > 1 else ():
+            beside.add(_split(name)[1])
+            del images[name]
+    return sorted(beside)
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -171,10 +227,10 @@ def _split(name: str) -> tuple[str, str]:
 
 def _cut(shard: str, whole: int, end: int, size: int, reason: str) -> str:
     if not end:
-        return f"{shard}: this is no whole tar archive ({reason}); remove it or copy it again"
+        return f"{shown(bare(shard))}: this is no whole tar archive ({shown(reason)}); remove it or copy it again"
     return (
-        f"{shard}: this shard is cut ({reason}): whole are its first {whole} images, {end} of its {size} bytes; "
-        "copy it or make it again"
+        f"{shown(bare(shard))}: this shard is cut or damaged ({shown(reason)}): whole are its first {whole} images, "
+        f"{end} of its {size} bytes; copy it or make it again"
     )
 
 
@@ -183,17 +239,18 @@ def _checked(values: dict[str, Any], path: str, shard: str, size: int) -> ShardI
     try:
         index = _made(values)
         said = int(values["bytes"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not an index of a shard ({error!r}); make the shards again, or remove it") from error
-    ends = index.places[:, 0] + index.places[:, 1]
+    except _BROKEN as error:
+        raise _refused(path, f"not an index of a shard ({error!r})") from error
+    offsets, lengths = index.places[:, 0], index.places[:, 1]
+    inside = (index.places.min(axis=1) >= 0) & (offsets <= size) & (lengths <= size - offsets)  # their sum may overflow
     if said != size:
-        whole = int((ends <= size).sum())
+        whole = int(inside.sum())
         raise UserError(
-            f"{shard}: {size} bytes, but its index was made for {said}: it is cut or another's (whole are at most "
-            f"{whole} of {len(index)} images); copy both again, or remove the index {path}"
+            f"{shown(bare(shard))}: {size} bytes, but its index was made for {said}: it is cut or another's (whole are "
+            f"at most {whole} of {len(index)} images); copy both again, or remove the index {shown(path)}"
         )
-    if len(index) == 0 or index.places.min() < 0 or ends.max() > size:
-        raise UserError(f"{path}: says of images where {shard} has none; make the shards again, or remove it")
+    if len(index) == 0 or not inside.all():
+        raise _refused(path, f"says of images where {shown(bare(shard))} has none")
     return index
 
 
@@ -201,8 +258,8 @@ def _made(values: dict[str, Any]) -> ShardIndex:
     samples = values["samples"]
     keys = ("offset", "size", "width", "height")
     places = np.array([[int(sample[key]) for key in keys] for sample in samples], np.int64).reshape(-1, 4)
-    names = [str(sample["key"]) for sample in samples], [str(sample["ext"]) for sample in samples]
-    return ShardIndex(*names, places, [str(name) for name in values.get("odd", [])])
+    names = [str(sample["key"]) for sample in samples], [intern(str(sample["ext"])) for sample in samples]
+    return ShardIndex(*names, places, *([str(name) for name in values.get(left, [])] for left in ("odd", "beside")))
 
 
 def _as_values(shard: str, size: int, index: ShardIndex) -> dict[str, Any]:
@@ -211,15 +268,28 @@ def _as_values(shard: str, size: int, index: ShardIndex) -> dict[str, Any]:
         {"key": key, "ext": extension, "offset": offset, "size": length, "width": width, "height": height}
         for key, extension, (offset, length, width, height) in rows
     ]
-    values = {"version": VERSION, "shard": shard.rpartition("/")[2], "bytes": size, "samples": samples}
-    return {**values, "odd": index.odd} if index.odd else values
+    values = {"version": VERSION, "shard": bare(shard).rpartition("/")[2], "bytes": size, "samples": samples}
+    left_out = {"odd": index.odd, "beside": index.beside}
+    return {**values, **{why: names for why, names in left_out.items() if names}}
 
 
 def _parsed(text: str, path: str) -> dict[str, Any]:
     try:
         values = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{path}: this index is no JSON ({error}); make the shards again, or remove it") from error
+    except (ValueError, RecursionError) as error:
+        raise _refused(path, f"this index is no JSON ({error})") from error
     if not isinstance(values, dict) or values.get("version", VERSION) != VERSION:
-        raise UserError(f"{path}: not an index of version {VERSION}; make the shards again, or remove it")
+        raise _refused(path, f"not an index of version {VERSION}")
     return values
+
+
+def _kept_at(shard: str, size: int, mark: str) -> Path | None:
+    """Where the index that was made of a shard is kept."""
+    folder = cache_folder("shards")
+    place = bare(shard) if is_url(shard) else os.path.realpath(shard)
+    words = f"{_SCAN} {place} {size} {mark}".encode(errors="surrogateescape")
+    return None if folder is None else folder / f"{blake2b(words, digest_size=16).hexdigest()}.json"
+
+
+def _refused(path: str, reason: str) -> UserError:
+    return UserError(f"{shown(path)}: {shown(reason)}; make the shards again, or remove it")

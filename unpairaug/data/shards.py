@@ -6,6 +6,7 @@ Nothing is ever extracted: an image is a range of bytes of its shard, so no name
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from unpairaug.data.images import DECODED, Array, Identity, ImageSet, decode_image, list_images
+from unpairaug.data.images import DECODED, Array, Identity, ImageSet, decode_image, has_images
 from unpairaug.data.recent import Recent
 from unpairaug.data.shard_index import ShardIndex, read_folder_index, read_index
-from unpairaug.data.storage import describe, is_url, listed, read_range, read_ranges, size_of
-from unpairaug.errors import UserError
+from unpairaug.data.storage import bare, describe, is_url, listed, read_range, read_ranges, read_text, size_of
+from unpairaug.errors import UserError, shown
 
 HELD = 2**17
-"""Images whose places are held in memory at a time, some 100 bytes each: shards that the order reaches are loaded."""
+"""Images whose places are held at least, some 150 bytes each: shards that the order reaches are loaded."""
 THREADS = 16
 """Indexes that are read at a time when there is no list of shards."""
 NAMED = 3
@@ -50,9 +51,9 @@ class ShardImages(ImageSet):
             self.remarks = list(_remarks(self.shards, indexes))
         self.shard_sizes = self._sizes = np.array(sizes, np.int64)
         self._ends = np.cumsum(self._sizes)
-        usual = max(1, len(self) // len(self.shards))
-        self._index = Recent(self._read_index, keep=max(8, HELD // usual))
-        self._mark = Recent(describe, keep=max(8, HELD // usual))
+        self._usual = max(1, len(self) // len(self.shards))
+        self._index = Recent(self._read_index, keep=max(8, HELD // self._usual))
+        self._mark = Recent(describe, keep=self._index.keep)
         self._brought: dict[int, bytes] = {}
         self.names = _Names(self)
 
@@ -74,6 +75,9 @@ class ShardImages(ImageSet):
             missing = [i for i in dict.fromkeys(wanted) if not DECODED.holds(self.identity(i))]
             self._brought = dict(zip(missing, read_ranges([self._range(i) for i in missing]), strict=True))
 
+    def hold(self, shards: int) -> None:
+        self._index.keep = self._mark.keep = max(self._index.keep, min(shards, len(self.shards)))
+
     def identity(self, i: int) -> Identity:
         shard, offset, size = self._range(i)
         return f"{shard} {self._mark(shard)}", offset, size
@@ -85,11 +89,11 @@ class ShardImages(ImageSet):
 
     def where(self, i: int) -> str:
         shard, index, at = self._member(i)
-        return f"{shard}/{index.keys[at]}.{index.extensions[at]}"
+        return shown(f"{bare(shard)}/{index.keys[at]}.{index.extensions[at]}")
 
     def stem(self, i: int) -> str:
         _, index, at = self._member(i)
-        return index.keys[at]
+        return index.keys[at].removeprefix("./")  # in an index that another program wrote
 
     def _member(self, i: int) -> tuple[str, ShardIndex, int]:
         """The shard of image `i`, its index, and the image's number there."""
@@ -106,7 +110,7 @@ class ShardImages(ImageSet):
         index = read_index(self.shards[shard])
         if len(index) != self._sizes[shard]:
             raise UserError(
-                f"{self.shards[shard]}: its index has {len(index)} images, and the list of shards "
+                f"{shown(self.shards[shard])}: its index has {len(index)} images, and the list of shards "
                 f"{self._sizes[shard]}; make the shards again"
             )
         return index
@@ -120,29 +124,38 @@ def open_shards(source: str) -> ShardImages | None:
             or a URL of one of these. A folder without `index.json` that holds images, too, is one of single images.
 
     Raises:
-        UserError: a shard is not there, cut or no tar, an index is another's, or the URL runs a command.
+        UserError: a shard is not there, cut or no tar, an index is another's, a preparation has not come to its end, or
+            the URL runs a command.
     """
     far = is_url(source)
     path = source.rstrip("/") if far else Path(source).expanduser().as_posix()
-    if path.endswith(".tar") and (far or not os.path.isdir(path)):
+    is_folder = not far and os.path.isdir(path)
+    if not is_folder:
+        _refuse_what_is_no_pattern(source, path)
+    if bare(path).endswith(".tar") and not is_folder:
         shards = _expanded(source, path)
-        return _opened(
-            source, shards, {folder: read_folder_index(folder) or {} for folder in set(map(_folder, shards))}
-        )
-    known = read_folder_index(path) if far or os.path.isdir(path) else None
+        for folder in {} if far else dict.fromkeys(map(_folder, shards)):
+            _refuse_unfinished(folder)
+        # A signature is good for one address alone: nothing else of that folder can be read.
+        folders = {_folder(shard) for shard in shards if bare(shard) == shard}
+        return _opened(source, shards, {folder: read_folder_index(folder) or {} for folder in folders})
+    if is_folder:
+        _refuse_unfinished(path)
+    known = read_folder_index(path) if far or is_folder else None
     names = list(known) if known is not None else listed(path, ".tar")
-    if known is None and names and not far and _holds_images(path):
+    if known is None and names and not far and has_images(path):
         return None
     if not names and far:
         raise UserError(
-            f"{source}: no shard in this folder; behind a URL only shards are read, see `unpairaug prepare`"
+            f"{shown(bare(source))}: no shard in this folder; behind a URL only shards are read, see `unpairaug "
+            "prepare`"
         )
     return _opened(source, [f"{path}/{name}" for name in names], {path: known or {}}) if names else None
 
 
 def _opened(source: str, shards: list[str], known: Mapping[str, Mapping[str, tuple[int, int]]]) -> ShardImages:
     """The shards, counted by the lists that are known by folder if those name them all, else by their own indexes."""
-    listed = [known[_folder(shard)].get(shard.rpartition("/")[2]) for shard in shards]
+    listed = [known.get(_folder(shard), {}).get(bare(shard).rpartition("/")[2]) for shard in shards]
     counted = [entry for entry in listed if entry is not None]
     if len(counted) < len(shards):
         return ShardImages(source, shards)
@@ -151,7 +164,8 @@ def _opened(source: str, shards: list[str], known: Mapping[str, Mapping[str, tup
             not is_url(shard) and (found := size_of(shard)) != size
         ):  # far away it takes long, and waits for the first use
             raise UserError(
-                f"{shard}: {found} bytes, but the list of shards says {size}: it is cut or another's; copy it again"
+                f"{shown(shard)}: {found} bytes, but the list of shards says {size}: it is cut or another's; copy it "
+                "again"
             )
     return ShardImages(source, shards, [count for count, _ in counted])
 
@@ -162,25 +176,50 @@ def _expanded(source: str, pattern: str) -> list[str]:
     try:
         return list(braceexpand.braceexpand(pattern))
     except ValueError as error:
-        raise UserError(f"{source}: {error}; a pattern looks like shards-{{000..012}}.tar") from error
+        raise UserError(f"{shown(source)}: {error}; a pattern looks like shards-{{000..012}}.tar") from error
+
+
+def _refuse_what_is_no_pattern(source: str, path: str) -> None:
+    name = bare(path).rpartition("/")[2]
+    if re.search(r"\.(tar\.\w+|tgz|tbz2?|txz|tzst)$", name, re.IGNORECASE):
+        raise UserError(
+            f"{shown(bare(source))}: a compressed tar cannot be read at random; decompress it to a plain .tar (the "
+            "images in it are compressed already)"
+        )
+    if name.endswith(".tar") and re.search(r"[*?\[]", name) and (is_url(path) or not os.path.exists(path)):
+        raise UserError(
+            f"{shown(bare(source))}: several shards are written with braces, as in shards-{{000..012}}.tar; or give "
+            "their folder"
+        )
+
+
+def _refuse_unfinished(folder: str) -> None:
+    """Refuse what `unpairaug prepare` has begun: its manifest is the last it writes."""
+    begun = not os.path.exists(f"{folder}/manifest.jsonl") and read_text(f"{folder}/prepare.json")
+    if begun and '"photographs_digest"' in begun:
+        raise UserError(
+            f"{shown(folder)}: this preparation is not finished; run the same `unpairaug prepare` again, and it goes "
+            "on where it was"
+        )
 
 
 def _folder(shard: str) -> str:
-    return shard.rpartition("/")[0] or "."
-
-
-def _holds_images(folder: str) -> bool:
-    try:
-        return bool(list_images(folder))
-    except UserError:
-        return False
+    return bare(shard).rpartition("/")[0] or "."
 
 
 def _remarks(shards: Sequence[str], indexes: Sequence[ShardIndex]) -> Iterator[str]:
     for shard, index in zip(shards, indexes, strict=True):
         if index.odd:
             named = ", ".join(map(repr, index.odd[:NAMED])) + (", …" if len(index.odd) > NAMED else "")
-            yield f"{shard}: {len(index.odd)} members are no plain files or lead out of any folder, left out: {named}"
+            many = f"{shown(shard)}: {len(index.odd)} members"
+            yield f"{many} are no plain files or lead out of any folder, left out: {named}"
+    if beside := sorted({extension for index in indexes for extension in index.beside}):
+        named = ", ".join(map(repr, beside[:NAMED])) + (", …" if len(beside) > NAMED else "")
+        where = shown(bare(shards[0])) + (", …" if len(shards) > 1 else "")
+        yield (
+            f"{where}: samples hold further images, left out: {named}; the image of a sample is the one whose "
+            "extension has no dot"
+        )
 
 
 class _Names(Sequence[str]):
@@ -194,4 +233,4 @@ class _Names(Sequence[str]):
 
     def __getitem__(self, i: int) -> str:  # type: ignore[override]  # no slices
         shard, index, at = self.images._member(i)
-        return f"{shard.rpartition('/')[2]}/{index.keys[at]}.{index.extensions[at]}"
+        return f"{bare(shard).rpartition('/')[2]}/{index.keys[at]}.{index.extensions[at]}"

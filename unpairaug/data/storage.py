@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from unpairaug.errors import UserError
+from unpairaug.data.cache import cache_folder
+from unpairaug.errors import UserError, shown
 from unpairaug.options import nearest
 
 COMMANDS = ("pipe", "cmd", "exec", "shell", "gopen")
 """What other programs take for a command in place of an address."""
+CACHING = ("filecache", "simplecache", "blockcache")
+"""Links of an address that keep copies; by fsspec's default in a new folder for each process, so never found again."""
 
 
 def is_url(source: str) -> bool:
@@ -30,14 +33,21 @@ def is_url(source: str) -> bool:
         scheme = re.split(r":|\s", link)[0]
         if scheme in COMMANDS:
             raise UserError(
-                f"{source}: {scheme}: is a command, and no source of data runs one; give a path, a brace pattern, or "
-                "a URL such as s3://bucket/shards-{000..099}.tar"
+                f"{shown(source)}: {shown(scheme)}: is a command, and no source of data runs one; give a path, a brace "
+                "pattern, or a URL such as s3://bucket/shards-{000..099}.tar"
             )
         if scheme not in known:
             near = nearest(scheme, known)
             hint = f"; did you mean {near}?" if near else ""
-            raise UserError(f"{source}: fsspec knows no kind of address {scheme!r}{hint}; known: {', '.join(known)}")
+            raise UserError(
+                f"{shown(source)}: fsspec knows no kind of address {scheme!r}{hint}; known: {', '.join(known)}"
+            )
     return True
+
+
+def bare(path: str) -> str:
+    """The path, or the URL without a signature such as `?X-Amz-Signature=…`: what names and messages are made of."""
+    return path.partition("?")[0] if re.match(r"(\w+::)*https?://", path) else path
 
 
 def read_range(path: str, offset: int, size: int) -> bytes:
@@ -59,11 +69,12 @@ def read_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
     try:
         found = _far_ranges(ranges) if ranges and is_url(ranges[0][0]) else [_near_range(*one) for one in ranges]
     except Exception as error:  # every file system of fsspec has errors of its own
-        raise UserError(f"{ranges[0][0]}: cannot be read ({_reason(error)})") from error
+        raise UserError(f"{shown(bare(ranges[0][0]))}: cannot be read ({_reason(error)})") from error
     for (path, offset, size), data in zip(ranges, found, strict=True):
         if len(data) != size:
             raise UserError(
-                f"{path}: ends after {offset + len(data)} bytes, and {offset + size} are wanted; copy it again"
+                f"{shown(bare(path))}: ends after {offset + len(data)} bytes, and {offset + size} are wanted; copy it "
+                "again"
             )
     return found
 
@@ -84,7 +95,7 @@ def read_text(path: str) -> str | None:
     except UserError:
         raise
     except Exception as error:  # as above
-        raise UserError(f"{path}: cannot be read ({_reason(error)})") from error
+        raise UserError(f"{shown(bare(path))}: cannot be read ({_reason(error)})") from error
 
 
 def size_of(path: str) -> int:
@@ -111,11 +122,11 @@ def describe(path: str) -> tuple[int, str]:
         marks = (facts.get(key) for key in ("ETag", "etag", "LastModified", "last_modified", "mtime", "created"))
         return int(facts["size"]), str(next((mark for mark in marks if mark), ""))
     except FileNotFoundError as error:
-        raise UserError(f"{path}: there is no such file") from error
+        raise UserError(f"{shown(bare(path))}: there is no such file") from error
     except UserError:
         raise
     except Exception as error:  # as above
-        raise UserError(f"{path}: cannot be read ({_reason(error)})") from error
+        raise UserError(f"{shown(bare(path))}: cannot be read ({_reason(error)})") from error
 
 
 def open_file(path: str) -> IO[bytes]:
@@ -144,7 +155,7 @@ def listed(folder: str, ending: str) -> list[str]:
     except UserError:
         raise
     except Exception as error:  # as above
-        raise UserError(f"{folder}: cannot be listed ({_reason(error)})") from error
+        raise UserError(f"{shown(folder)}: cannot be listed ({_reason(error)})") from error
 
 
 def _near_range(path: str, offset: int, size: int) -> bytes:
@@ -166,10 +177,19 @@ def _far(url: str) -> tuple[Any, str]:
     from fsspec.core import url_to_fs
 
     try:
-        return url_to_fs(url)
+        return url_to_fs(url, **_kept_by(url))
     except ImportError as error:
-        raise UserError(f"{url}: {error}") from error
+        raise UserError(f"{shown(bare(url))}: {error}") from error
+
+
+def _kept_by(url: str) -> dict[str, Any]:
+    """Where the caching links of the URL keep their copies: one place for all processes and runs."""
+    links = [re.split(r":", link)[0] for link in url.split("::")]
+    folder = cache_folder("files")
+    if folder is None:
+        return {}
+    return {link: {"cache_storage": str(folder / link)} for link in links if link in CACHING}
 
 
 def _reason(error: Exception) -> str:
-    return str(error).split("\n")[0] or type(error).__name__
+    return shown(str(error).split("\n")[0]) or type(error).__name__

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_
 from unpairaug.data.augment import Draws, Turns, Window, copy_turned
 from unpairaug.data.bad import Bad, BadImages
 from unpairaug.data.images import DECODED, Array, ImageSet
-from unpairaug.data.order import WholeOrder, order_of
+from unpairaug.data.order import WINDOW, WholeOrder, order_of
 from unpairaug.data.pairs import match, read_pair
 from unpairaug.errors import UserError
 
@@ -64,6 +64,7 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
         rotate: bool = True,
         paired: bool = False,
         lanes: int = 1,
+        own_lanes: int | None = None,
         skip_bad: bool = False,
     ) -> None:
         """Draw from the two sets.
@@ -78,6 +79,7 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
             rotate: turn each crop by a multiple of 90 degrees, all equally likely.
             paired: crops of true pairs, matched by name.
             lanes: samples of a step, of all processes together; the order of large sets of shards depends on it.
+            own_lanes: those of this process, if not all; how many shards' indexes are held follows from it.
             skip_bad: show another image in place of one that cannot be used, and note it in `bad`; never of a pair.
 
         Raises:
@@ -87,6 +89,8 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
             good = max(1, round(crop / scale)) * scale
             raise UserError(f"crop {crop} is not a positive multiple of the scale {scale}; try {good}")
         self.clean, self.degraded = clean, degraded
+        for images in (clean, degraded):  # a window begins anywhere in a shard, so it reaches into one more
+            images.hold((own_lanes or lanes) * (WINDOW + 1))
         self.crop, self.scale, self.seed = crop, scale, seed
         self.matches = match(clean, degraded, scale) if paired else None
         self.bad = BadImages() if skip_bad and not paired else None
