@@ -14,7 +14,7 @@ from skimage.data import astronaut
 from torch import nn
 
 from unpairaug.errors import UserError
-from unpairaug.registry import heads, tasks
+from unpairaug.registry import HeadSpec, heads, register_task, tasks
 from unpairaug.restore import receptive_margin, restore_image
 from unpairaug.task import Task
 
@@ -220,6 +220,31 @@ def test_a_checkpoint_restores_as_in_spandrel_and_is_no_longer_needed_once_saved
         with torch.no_grad():
             assert torch.allclose(each(image(batch=1)).clamp(0, 1), expected, atol=1e-6)
     assert all(p.requires_grad for p in task.parameters()), "it can be fine-tuned"
+
+
+@register_task("toy_restorer")
+class Restorer(Task):
+    """A task that calls its head otherwise, and has another one beside it."""
+
+    def __init__(self, restorer: HeadSpec, judge: HeadSpec = "dncnn") -> None:
+        super().__init__(scale=2, head=restorer)
+
+
+@register_task("toy_one_restorer")
+class OneRestorer(Task):
+    def __init__(self, restorer: HeadSpec) -> None:
+        super().__init__(scale=2, head=restorer)
+
+
+@pytest.mark.parametrize("task_type", ["toy_restorer", "toy_one_restorer"])
+def test_a_task_that_calls_its_head_otherwise_is_saved_without_its_checkpoint_too(
+    task_type: str, checkpoint: Path, tmp_path: Path
+):
+    task = tasks.build({"type": task_type, "restorer": {"type": "spandrel", "checkpoint": str(checkpoint)}}).eval()
+    task.save_pretrained(tmp_path / "head")
+    checkpoint.unlink()
+    with torch.no_grad():
+        assert torch.allclose(Task.from_pretrained(tmp_path / "head")(image()), task(image()), atol=1e-6)
 
 
 def test_a_checkpoint_of_something_else_or_another_scale_is_refused(checkpoint: Path, tmp_path: Path):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unpairaug.criterion import Criterion
 from unpairaug.losses import Losses
 from unpairaug.pretrained import load_pretrained, save_pretrained
-from unpairaug.registry import HeadSpec, LossSpec, Spec, heads, tasks
+from unpairaug.registry import Component, HeadSpec, LossSpec, Spec, heads, tasks
 from unpairaug.terms import Terms
 
 
@@ -79,9 +79,11 @@ class Task(nn.Module):
 
         A head made from a file says in `saved_as` from which spec it can be built without that file.
         """
-        head = getattr(self.head, "saved_as", None)
-        config = self.config if head is None else {**self.config, "head": head}
-        save_pretrained(folder, "task", config, self.state_dict())
+        saved_as: Spec | None = getattr(self.head, "saved_as", None)
+        options = [] if saved_as is None else head_options(self.config)
+        if len(options) > 1:
+            options = [key for key in options if {**self.config[key], "scale": self.scale} == self.head.config]
+        save_pretrained(folder, "task", {**self.config, **dict.fromkeys(options, saved_as)}, self.state_dict())
 
     @staticmethod
     def from_pretrained(model: str | PathLike[str]) -> Task:
@@ -97,6 +99,16 @@ class Task(nn.Module):
         task.config = config
         task.load_state_dict(weights)
         return task.eval()
+
+
+def head_options(config: Spec) -> list[str]:
+    """The task's options that are heads, whatever its constructor calls them."""
+    fields = tasks.options(config["type"]).model_fields
+    return [
+        key
+        for key, field in fields.items()
+        if any(isinstance(mark, Component) and mark.registry is heads for mark in field.metadata)
+    ]
 
 
 def _without_losses(config: Spec) -> Spec:
