@@ -137,6 +137,8 @@ def test_a_checkpoint_is_fine_tuned_by_a_recipe_and_goes_back_to_plain_spandrel(
     torch.save(start.state_dict(), tmp_path / "start.pth")
     unpairaug("train", "smoke", "task.head={type: spandrel, checkpoint: start.pth}", "output_dir=run", cwd=tmp_path)
     (tmp_path / "start.pth").unlink()
+    said = unpairaug("train", "run/recipe.yaml", "train.steps=12", cwd=tmp_path)
+    assert "goes on from run/checkpoints/step_10, with train.steps: 10 → 12\n" in said
     said = unpairaug("export", "run", "tuned.safetensors", "--format", "spandrel", cwd=tmp_path)
     assert said.startswith("tuned.safetensors: loaded back")
     model: Any = ModelLoader().load_from_file(tmp_path / "tuned.safetensors")

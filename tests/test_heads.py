@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ from skimage.data import astronaut
 from torch import nn
 
 from unpairaug.errors import UserError
+from unpairaug.recipe import Recipe, load_recipe
 from unpairaug.registry import HeadSpec, heads, register_task, tasks
 from unpairaug.restore import receptive_margin, restore_image
+from unpairaug.run import resume
+from unpairaug.run_folder import RunFolder
 from unpairaug.task import Task
 
 
@@ -258,3 +262,47 @@ def test_a_checkpoint_of_something_else_or_another_scale_is_refused(checkpoint: 
         heads.build({"type": "spandrel", "checkpoint": str(checkpoint)}, scale=4)
     with pytest.raises(UserError, match="knows its own parameters"):
         heads.build({**spec, "checkpoint": str(checkpoint)}, scale=2)
+
+
+def begun(checkpoint: Path, output_dir: Path) -> RunFolder:
+    """A run that fine-tunes the checkpoint, with a checkpoint of its own."""
+    recipe = fine_tuning(checkpoint, output_dir)
+    run = RunFolder(recipe, {})
+    run.claim()
+    run.open("cpu", 1, 0)
+    saves_nothing: Any = SimpleNamespace(save_pretrained=lambda folder: None)
+    run.save(4, {}, {}, saves_nothing, saves_nothing)
+    run.lock.release()
+    return run
+
+
+def fine_tuning(checkpoint: Path, output_dir: Path) -> Recipe:
+    head = f"task.head={{type: spandrel, checkpoint: {checkpoint}}}"
+    return load_recipe("smoke", [head, f"output_dir={output_dir}"])
+
+
+def goes_on(recipe: Recipe) -> bool:
+    takes_anything: Any = SimpleNamespace(load_state=lambda files, state: None)
+    return resume(recipe, takes_anything, RunFolder(recipe, {})) == 4
+
+
+def test_a_run_keeps_what_its_head_starts_from(checkpoint: Path, tmp_path: Path):
+    run = begun(checkpoint, tmp_path / "run")
+    assert goes_on(fine_tuning(checkpoint, tmp_path / "run")), "the command that began it"
+    moved = checkpoint.rename(tmp_path / "moved.pth")
+    assert goes_on(load_recipe(str(run.path / "recipe.yaml"))), "what it was begun with is gone"
+    assert goes_on(fine_tuning(moved, tmp_path / "run")), "the same weights under another name"
+    run.path.rename(tmp_path / "elsewhere")
+    assert goes_on(fine_tuning(moved, tmp_path / "elsewhere")), "the copy that it names is gone"
+
+
+def test_a_run_does_not_go_on_from_other_weights_or_keys(checkpoint: Path, tmp_path: Path):
+    run = begun(checkpoint, tmp_path / "run")
+    state_file = run.path / "checkpoints" / "step_4" / "state.json"
+    weights = torch.load(checkpoint)["params_ema"]
+    torch.save({key: value + 1 for key, value in weights.items()}, checkpoint)
+    with pytest.raises(UserError, match=r"of another run.*task\.head\.checkpoint"):
+        goes_on(fine_tuning(checkpoint, run.path))
+    state_file.write_text(state_file.read_text().replace('"round"', '"rounded"'))
+    with pytest.raises(UserError, match="another version"):
+        goes_on(load_recipe(str(run.path / "recipe.yaml")))

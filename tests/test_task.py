@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from unpairaug.errors import UserError
 from unpairaug.losses import Losses
 from unpairaug.registry import register_task, tasks
 from unpairaug.task import Task
@@ -64,6 +65,11 @@ def test_a_task_may_add_terms_of_its_own():
     task = tasks.build("toy_own_terms")
     assert list(task.losses(image(1), image())) == ["one", "l1"]
     assert task.loss(image(1), image()) == 1 + torch.nn.functional.l1_loss(image(1), image())
+
+
+def test_a_head_for_grey_images_is_refused():
+    with pytest.raises(UserError, match="'vdsr': given channels 1, but images have 3"):
+        sr(head={**HEAD, "channels": 1})
 
 
 def test_copies_restore_alike_and_leave_the_judge_behind():

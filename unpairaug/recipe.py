@@ -29,7 +29,7 @@ from unpairaug.registry import TaskSpec, TranslatorSpec, tasks
 from unpairaug.terms import as_terms
 
 __all__ = ["BridgeSection", "DataSection", "Recipe", "ScheduleSection", "TrainSection"]
-__all__ += ["bundled_recipes", "differences", "load_recipe", "plugin_recipes", "to_yaml"]
+__all__ += ["bundled_recipes", "differences", "differences_of_values", "load_recipe", "plugin_recipes", "to_yaml"]
 
 
 class Recipe(Section):
@@ -95,7 +95,12 @@ def to_yaml(recipe: Recipe) -> str:
 
 def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
     """The dotted keys whose values differ, with the old value and the new; None where a recipe lacks the key."""
-    before, after = dict(_flat(old.model_dump())), dict(_flat(new.model_dump()))
+    return differences_of_values(old.model_dump(), new.model_dump())
+
+
+def differences_of_values(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The same of two recipes as plain values, of which neither need be valid here."""
+    before, after = dict(_flat(old)), dict(_flat(new))
     pairs = {key: (before.get(key), after.get(key)) for key in (*before, *after)}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 

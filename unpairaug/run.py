@@ -6,13 +6,14 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from unpairaug.errors import UserError, exit_kindly
-from unpairaug.recipe import Recipe, differences, load_recipe
+from unpairaug.recipe import Recipe, differences_of_values, load_recipe
 
 if TYPE_CHECKING:
     from unpairaug.run_folder import RunFolder
@@ -90,7 +91,9 @@ def resume(recipe: Recipe, trainer: JointTrainer, run: RunFolder) -> int:
     from unpairaug.checkpoint import load_checkpoint
 
     files, state = load_checkpoint(path)
-    changed = differences(_recipe_of(path, state), recipe)
+    changed = differences_of_values(_values_of(path, state["recipe"], recipe), recipe.model_dump(mode="json"))
+    for key, _ in run.starts.items() & state.get("starts", {}).items():  # the same weights, wherever their file is
+        changed.pop(key, None)
     told = [f"{key}: {before!r} → {now!r}" for key, (before, now) in changed.items() if key not in MAY_CHANGE]
     if any(MUST_NOT_CHANGE.match(key) for key in changed):
         raise UserError(
@@ -103,14 +106,30 @@ def resume(recipe: Recipe, trainer: JointTrainer, run: RunFolder) -> int:
     return state["step"]
 
 
-def _recipe_of(checkpoint: Path, state: dict[str, Any]) -> Recipe:
+def _values_of(checkpoint: Path, old: dict[str, Any], new: Recipe) -> dict[str, Any]:
+    """The recipe that a checkpoint was trained with, completed with defaults of keys that came later.
+
+    Raises:
+        UserError: it has keys that there are no more.
+    """
+    with suppress(ValidationError):
+        return Recipe.model_validate(old).model_dump(mode="json")
+    # A component was built from a file that is gone, so it can only be compared as it is; or keys are.
+    components = new.model_dump(mode="json", include={"task", "translator"})
     try:
-        return Recipe.model_validate(state["recipe"])
-    except ValidationError as error:
+        sections = Recipe.model_validate({**old, **components}).model_dump(mode="json")
+        if any(_lacks_keys_of(old[name], component) for name, component in components.items()):
+            raise KeyError
+    except (ValidationError, KeyError) as error:
         raise UserError(
             f"{checkpoint} was left by another version of unpairaug, whose recipes had other keys; go on with that "
             f"version, or give another output_dir"
         ) from error
+    return {**sections, **{name: old[name] for name in components}}
+
+
+def _lacks_keys_of(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    return old["type"] == new["type"] and not old.keys() <= new.keys()
 
 
 def log_to_console(is_main: bool) -> None:

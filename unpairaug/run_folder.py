@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sys
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from pathlib import Path
@@ -19,7 +20,8 @@ from safetensors import SafetensorError
 from unpairaug.checkpoint import Tensors, checkpoints, save_checkpoint
 from unpairaug.errors import RunStopped, UserError
 from unpairaug.recipe import Recipe, to_yaml
-from unpairaug.task import Task
+from unpairaug.registry import Spec, heads
+from unpairaug.task import Task, head_options
 from unpairaug.translator import Translator
 
 log = logging.getLogger("unpairaug")
@@ -39,6 +41,8 @@ class RunFolder:
             active: whether this process writes.
         """
         self.path, self.recipe, self.data, self.active = Path(recipe.output_dir), recipe, data, active
+        self.starts = {f"task.{key}.{option}": _digest(file) for key, option, file in _starts(recipe.task)}
+        """Digests of the files that heads start from, by the keys that name them; kept in checkpoints, too."""
         self.checkpoints = self.path / "checkpoints"
         self.lock = FileLock(self.path / ".lock")
 
@@ -65,6 +69,7 @@ class RunFolder:
         if not self.active:
             return
         (self.path / "samples").mkdir(exist_ok=True)
+        self._keep_starts()
         (self.path / "recipe.yaml").write_text(to_yaml(self.recipe), encoding="utf-8")
         environment = {
             "command": " ".join(sys.argv),
@@ -99,7 +104,7 @@ class RunFolder:
         """
         if not self.active:
             return
-        state = {**state, "recipe": self.recipe.model_dump(mode="json"), "data": self.data}
+        state = {**state, "recipe": self.recipe.model_dump(mode="json"), "data": self.data, "starts": self.starts}
         try:
             translator.save_pretrained(self.path / "translator")
             task.save_pretrained(self.path / "head")
@@ -114,6 +119,18 @@ class RunFolder:
     def latest_checkpoint(self) -> Path | None:
         return next(reversed(checkpoints(self.checkpoints)), None)
 
+    def _keep_starts(self) -> None:
+        """Copy what heads start from into the folder and let the recipe name the copies: a run depends on no other."""
+        task = dict(self.recipe.task)
+        for key, option, file in _starts(task):
+            copy = self.path / f"{key}_start{file.suffix}"
+            if not (copy.exists() and copy.samefile(file)):
+                partial = copy.with_name(f"{copy.name}.partial")
+                shutil.copyfile(file, partial)
+                partial.replace(copy)
+            task[key] = {**task[key], option: str(copy)}
+        self.recipe = self.recipe.model_copy(update={"task": task})
+
     def _forget_what_came_after(self, step: int) -> None:
         """Drop metrics of steps that will be taken again; give later checkpoints another name, out of the way."""
         for later in checkpoints(self.checkpoints, after=step):
@@ -126,6 +143,16 @@ class RunFolder:
             partial = path.with_suffix(".partial")
             partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             partial.replace(path)
+
+
+def _starts(task: Spec) -> list[tuple[str, str, Path]]:
+    """The task's option, the head's option in it and the file, for each head that starts from a file."""
+    found = [(key, getattr(heads.get(task[key]["type"]), "starts_from", None)) for key in head_options(task)]
+    return [(key, option, Path(task[key][option])) for key, option in found if option and task[key][option]]
+
+
+def _digest(file: Path) -> str:
+    return sha256(file.read_bytes()).hexdigest()
 
 
 def _step_of(line: str) -> float:

@@ -9,10 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from unpairaug.criterion import Criterion
+from unpairaug.errors import UserError
 from unpairaug.losses import Losses
 from unpairaug.pretrained import load_pretrained, save_pretrained
 from unpairaug.registry import Component, HeadSpec, LossSpec, Spec, heads, tasks
 from unpairaug.terms import Terms
+
+COLOURS = 3
+"""Channels of every image that is read."""
 
 
 class Task(nn.Module):
@@ -27,10 +31,20 @@ class Task(nn.Module):
     """What the task was built from: `type` and the constructor's options."""
 
     def __init__(self, scale: int, head: HeadSpec, loss: LossSpec = "l1") -> None:
+        """Build the head.
+
+        Raises:
+            UserError: it cannot be built, or not for colour images.
+        """
         super().__init__()
         self.scale = scale
         """Side of the restored image over the side of the degraded one."""
         self.head = heads.build(head, scale=scale)
+        if (channels := self.head.config.get("channels", COLOURS)) != COLOURS:
+            raise UserError(
+                f"head {self.head.config['type']!r}: given channels {channels}, but images have {COLOURS} colour "
+                f"channels (grey ones are read as colour, too); leave channels out"
+            )
         self._loss = loss
         self._criterion: Criterion | None = None
 

@@ -41,6 +41,9 @@ class SpandrelHead(nn.Module):
     would be lost in every program that reads the trained file, and is refused.
     """
 
+    starts_from = "checkpoint"
+    """The option that names a file which training starts from; a run keeps a copy of it."""
+
     def __init__(self, scale: int, arch: str | None = None, checkpoint: str | None = None, **parameters: Any) -> None:
         super().__init__()
         descriptor = _from_file(checkpoint) if checkpoint else _from_scratch(str(arch), parameters, scale)
