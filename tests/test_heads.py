@@ -195,6 +195,12 @@ def test_a_spandrel_head_that_cannot_be_is_refused_with_what_to_do(mistake: str)
         tasks.build({"type": "sr", "scale": 2, "head": {"type": "spandrel", **spec}})
 
 
+@pytest.mark.parametrize("head", [spandrel("RRDBNet"), {"type": "vdsr"}], ids=["open options", "closed options"])
+def test_a_scale_of_the_heads_own_is_refused_where_the_task_has_none(head: dict[str, Any]):
+    with pytest.raises(UserError, match=r"head\.scale: what holds this head decides it"):
+        tasks.build({"type": "deblur", "head": {**head, "scale": 2}})
+
+
 def test_parameters_that_act_in_training_alone_are_kept():
     torch.manual_seed(0)
     task = tasks.build({"type": "sr", "scale": 2, "head": {**SWINIR, "drop_rate": 0.5}})

@@ -100,10 +100,9 @@ class SRGANDiscriminator(nn.Module):
     these, so images may have any size; at the paper's 96 px that changes nothing.
     """
 
-    smallest_side = 16
-
     def __init__(self, ndf: int = 64, norm: Norm = "batch", channels: int = 3) -> None:
         super().__init__()
+        self.smallest_side = 1 if norm == "none" else 17  # behind the strides 2 pixels: a norm of one makes it 0
         widths = [channels, *(width for i in range(4) for width in [ndf * 2**i] * 2)]
         layers: list[nn.Module] = []
         for i, (before, after) in enumerate(pairwise(widths)):

@@ -87,11 +87,11 @@ class Registry(Generic[T]):
             return self._from_path(name)
         if name not in self._classes:
             self._import_builtins(name)
-        if name not in self._classes and (claims := plugins(self.group).get(name)):
+        if name in self._classes:
+            return self._classes[name]
+        if claims := plugins(self.group).get(name):
             return self._from_plugin(name, claims)
-        if name not in self._classes:
-            raise UserError(self._unknown(name))
-        return self._classes[name]
+        raise UserError(self._unknown(name))
 
     def entries(self) -> Iterator[Entry]:
         """All that a recipe can name, in order of names; plug-ins are loaded for it, and a broken one says why."""
@@ -129,14 +129,15 @@ class Registry(Generic[T]):
             UserError: there is no such component.
         """
         name, given = self._name_and_options(spec)
+        if taken := [key for key in without if key in given]:
+            raise refusal(*(Mistake((key,), f"what holds this {self.kind} decides it; leave it out") for key in taken))
         model = self.options(name, without)
         for key, value in (offered or {}).items():
             if key in model.model_fields and given.setdefault(key, value) != value:
                 contradiction = f"given {shown(given[key])}, but what holds this {self.kind} has {shown(value)}"
                 raise refusal(Mistake((key,), contradiction))
         for key, field in model.model_fields.items():
-            part = given.get(key)
-            is_component = any(isinstance(mark, Component) for mark in field.metadata)
+            part, is_component = given.get(key), any(isinstance(mark, Component) for mark in field.metadata)
             if is_component and isinstance(part, dict) and "type" not in part and not field.is_required():
                 given[key] = {**_as_spec(field.default), **part}
         return {"type": name, **dict(model.model_validate(given))}
@@ -154,9 +155,8 @@ class Registry(Generic[T]):
             config = self.complete(spec, offered)
         except ValidationError as error:
             given = spec if isinstance(spec, dict) else {"type": spec}
-            wrong = [
-                f"{dotted(path)}: {said}".removeprefix(": ") for path, said in mistakes(error, {**offered, **given})
-            ]
+            found = mistakes(error, {**offered, **given})
+            wrong = [f"{dotted(path)}: {said}".removeprefix(": ") for path, said in found]
             raise UserError(f"{self.kind} {given.get('type', given)!r}: {'; '.join(wrong)}") from error
         component: Any = self.get(config["type"])(**{key: value for key, value in config.items() if key != "type"})
         component.config = config
@@ -164,11 +164,10 @@ class Registry(Generic[T]):
 
     def _name_and_options(self, spec: Any) -> tuple[str, Spec]:
         options = _as_spec(spec)
-        name = options.pop("type", None)
-        if not isinstance(name, str):
-            given = "required, and not given" if name is None else f"given {shown(name)}, should be a name"
-            raise refusal(Mistake(("type",), f"{given}; known here: {', '.join(self.names())}"))
-        return name, options
+        if isinstance(name := options.pop("type", None), str):
+            return name, options
+        given = "required, and not given" if name is None else f"given {shown(name)}, should be a name"
+        raise refusal(Mistake(("type",), f"{given}; known here: {', '.join(self.names())}"))
 
     def _is_built_in(self, cls: type) -> bool:
         return cls.__module__.startswith(f"{self.group}.")
@@ -244,10 +243,8 @@ class Registry(Generic[T]):
         except FAULTS as error:  # as above: the module is the user's own
             near = nearest(module_name, [module.name for module in pkgutil.iter_modules([str(Path.cwd())])])
             hint = f"; did you mean {near!r}?" if near not in (None, module_name) else ""
-            raise UserError(
-                f"{self.kind} {name!r}: module {module_name!r} cannot be imported from {Path.cwd()} or the installed "
-                f"packages: {told(error)}{hint}"
-            ) from error
+            where = f"cannot be imported from {Path.cwd()} or the installed packages"
+            raise UserError(f"{self.kind} {name!r}: module {module_name!r} {where}: {told(error)}{hint}") from error
         try:
             return class_in(module, attribute)
         except AttributeError as error:

@@ -40,8 +40,10 @@ class Game:
 class RelativisticGame(Game):
     """Each side is judged by how far it is above the other's average (Jolicoeur-Martineau, 2019, RaGAN).
 
-    The head plays the discriminator's game with the sides exchanged (Wang et al., 2018, ESRGAN, eq. 2 and 3). The
-    averages are over one process's micro-batch: unlike other losses, this one depends on how a batch is divided.
+    The head plays the discriminator's game with the sides exchanged (Wang et al., 2018, ESRGAN, eq. 2 and 3). Both
+    losses are half of those equations, whose two terms are added where the other games take their mean: ESRGAN's
+    weight is half of the one to give here. The averages are over one process's micro-batch, so that even without a
+    norm the loss depends on how a batch is divided.
     """
 
     needs_clean = True
@@ -78,7 +80,10 @@ DISCRIMINATORS = {"srgan": SRGANDiscriminator, "patch": PatchDiscriminator}
 class Adversarial(nn.Module):
     """How well the restored images pass for clean ones, as in SRGAN (Ledig et al., 2017); (B, 3, H, W) in [0, 1].
 
-    The trainer updates `discriminator` by `loss_d`; here it only judges.
+    The trainer updates `discriminator` by `loss_d`; here it only judges. With norm `batch` it judges an image beside
+    the others of one process's micro-batch, so every kind of this loss depends then on how a batch is divided over
+    processes and micro-steps; with `instance` or `none`, only the relativistic one does. `patch` is CycleGAN's
+    discriminator (Zhu et al., 2017) with norm `instance` alone.
     """
 
     def __init__(
