@@ -104,6 +104,13 @@ def test_no_file_is_overwritten_and_none_gets_another_suffix(tmp_path: Path):
         export(str(tmp_path / "nowhere"), tmp_path / "new.pth", "spandrel")
 
 
+def test_no_folder_is_made_for_a_file(tmp_path: Path):
+    saved(tmp_path / "head", NAFNET, 1)
+    with pytest.raises(UserError, match=r"no folder .*mistyped; make it first"):
+        export(str(tmp_path), tmp_path / "mistyped" / "new.pth", "spandrel")
+    assert [path.name for path in tmp_path.iterdir()] == ["head"]
+
+
 @register_task("sr_that_brightens")
 class Brightening(Task):
     """A task that does more than call its head."""

@@ -540,6 +540,10 @@ def test_a_weight_leaves_the_other_options_of_its_term_alone(load: Load):
         ("{l1: 1, sim: 0.1}", "r.yaml:4:17: task.loss.sim: no loss is called 'sim'. Did you mean 'ssim'?"),
         ("{own: {type: sim}}", "r.yaml:4:16: task.loss.own.type: no loss is called 'sim'. Did you mean 'ssim'?"),
         ("{own: {type: 'm:x'}}", "r.yaml:4:16: task.loss.own.type: loss 'm:x': module 'm' cannot be imported"),
+        (
+            "{l1: {type: mse}}",
+            "r.yaml:4:15: task.loss.l1.type: 'l1' is another loss; .*own_l1: {type: 'mse'}",
+        ),
         ("{gan: {knd: hinge}}", "r.yaml:4:16: task.loss.gan.knd: unknown key; did you mean 'kind'?"),
         ("{gan: {kind: hing}}", "r.yaml:4:16: task.loss.gan.kind: given 'hing', should be .*did you mean 'hinge'"),
         ("{gan: {weight: -1}}", "r.yaml:4:16: task.loss.gan.weight: given -1, should be the term's weight"),

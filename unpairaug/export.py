@@ -43,7 +43,6 @@ def export(model: str, out: Path, format: Format) -> Exported:
     _check_out(out, format)
     task = Task.from_pretrained(model)
     write, read = {"spandrel": (_write_spandrel, _read_spandrel), "safetensors": (_write_plain, _read_plain)}[format]
-    out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f"{out.stem}.partial{out.suffix}")  # loaders go by the suffix
     try:
         write(task, partial)
@@ -75,6 +74,8 @@ def _check_out(out: Path, format: Format) -> None:
         raise UserError(f"{out}: a {format} export is a file that ends in {' or '.join(SUFFIXES[format])}")
     if out.exists():
         raise UserError(f"{out} exists; give another name, or remove it")
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: there is no folder {out.parent}; make it first, or give another place")
 
 
 def _write_spandrel(task: Task, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -58,7 +59,18 @@ class Terms:
         except UserError as error:
             place = ("type",) if isinstance(given, dict) and "type" in given else ()
             raise refusal(Mistake(place, str(error))) from error
+        if self._is_another(name, complete["type"]):
+            said = f"{name!r} is another loss; give the term a name of its own, own_{name}: {{type: {spec['type']!r}}}"
+            raise refusal(Mistake(("type",), said))
         return {"type": complete.pop("type"), "weight": float(weight), **complete}
+
+    def _is_another(self, name: str, type: str) -> bool:
+        """Whether a term of that type would go by the name of another loss, in logs and in overrides."""
+        if name == type or name not in self.registry.names():
+            return False
+        with suppress(UserError):  # a broken plug-in of that name is in nobody's way
+            return self.registry.get(name) is not self.registry.get(type)
+        return False
 
 
 def as_terms(given: Any) -> dict[str, Any]:
