@@ -71,12 +71,20 @@ def test_a_plain_stack_becomes_spandrels_dncnn(head: dict[str, Any], scale: int,
         assert torch.allclose(model(enlarge(image(), scale)), task(image()).clamp(0, 1), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["vdsr", "vdsr_cyclesr", "fsrcnn", "edsr", "srresnet", "dncnn", "spandrel"])
-def test_any_head_becomes_a_file_that_says_what_it_is(name: str, tmp_path: Path):
-    small = {"depth": 3, "n_blocks": 1, "width": 8}
-    options = {key: value for key, value in small.items() if key in heads.options(name).model_fields}
-    head = NAFNET if name == "spandrel" else {"type": name, **options}
-    task = saved(tmp_path / "head", head, 1)
+COMPACT = {"type": "spandrel", "arch": "Compact", "num_feat": 8, "num_conv": 2}
+BUILT_IN = [name for name in heads.names() if heads.get(name).__module__.startswith("unpairaug.heads.")]
+AT_SCALES = [(name, scale) for name in BUILT_IN for scale in (1, 2, 4) if name != "dncnn" or scale == 1]
+
+
+def small(name: str) -> dict[str, Any]:
+    sizes = {"depth": 3, "n_blocks": 1, "width": 8}
+    options = {key: value for key, value in sizes.items() if key in heads.options(name).model_fields}
+    return COMPACT if name == "spandrel" else {"type": name, **options}
+
+
+@pytest.mark.parametrize(("name", "scale"), AT_SCALES)
+def test_any_head_becomes_a_file_that_says_what_it_is(name: str, scale: int, tmp_path: Path):
+    task = saved(tmp_path / "head", small(name), scale)
     export(str(tmp_path), tmp_path / "new.safetensors", "safetensors")
     from safetensors import safe_open
 
@@ -85,6 +93,18 @@ def test_any_head_becomes_a_file_that_says_what_it_is(name: str, tmp_path: Path)
     again.load_state_dict(load_file(tmp_path / "new.safetensors"))
     with torch.no_grad():
         assert torch.allclose(again.eval()(image()), task(image()), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"), [(name, scale) for name, scale in AT_SCALES if hasattr(heads.get(name), "spandrel_state")]
+)
+def test_every_head_that_spandrel_knows_loads_there_at_every_scale(name: str, scale: int, tmp_path: Path):
+    task = saved(tmp_path / "head", small(name), scale)
+    exported = export(str(tmp_path), tmp_path / "new.pth", "spandrel")
+    model: Any = ModelLoader().load_from_file(exported.path)
+    assert model.scale * exported.enlarge_first == scale
+    with torch.no_grad():
+        assert torch.allclose(model(enlarge(image(), exported.enlarge_first)), task(image()).clamp(0, 1), atol=1e-5)
 
 
 def test_a_head_that_spandrel_does_not_know_is_refused_with_what_works(tmp_path: Path):

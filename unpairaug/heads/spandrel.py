@@ -63,7 +63,13 @@ class SpandrelHead(nn.Module):
         parameters = {key: value for key, value in options.items() if key not in ("scale", "arch", "checkpoint")}
         arch, checkpoint = options["arch"], options["checkpoint"]
         if (arch is None) == (checkpoint is None):
-            yield Mistake(("arch",), "give either an architecture, or a checkpoint file that has one")
+            part, other = ("arch", "checkpoint") if checkpoint is None else ("checkpoint", "arch")
+            given = "neither is given" if checkpoint is None else f"both are given; to be rid of the recipe's {other}"
+            yield Mistake(
+                ("arch",),
+                f"give either an architecture, or a checkpoint file that has one: {given}, "
+                f"write task.head='{{type: spandrel, {part}: …}}'",
+            )
         elif checkpoint is not None:
             yield from _mistakes_of_a_checkpoint(Path(checkpoint), parameters)
         else:
@@ -122,7 +128,7 @@ def _from_scratch(arch: str, parameters: Spec, scale: int) -> ImageModelDescript
     except Exception as error:  # whatever a stranger's constructor raises, it is the parameters that are wrong
         raise UserError(
             f"head 'spandrel': {arch} cannot be built with {shown(parameters)}, or spandrel cannot load it then: "
-            f"{_told(error)}"
+            f"{_told(error)}{_advice(known.network)}"
         ) from error
     found = descriptor.model.hyperparameters
     lost = [key for key, value in parameters.items() if not _acts_in_training_alone(key) and _differ(value, found[key])]
@@ -204,7 +210,7 @@ def _takes_batches(descriptor: Any, given: object) -> bool:
         except Exception as error:  # as above
             raise UserError(
                 f"head 'spandrel': {given} with its parameters cannot restore an image of {pair.shape[-1]} px: "
-                f"{_told(error)}; see whether its numbers fit each other"
+                f"{_told(error)}{_advice(type(model))}"
             ) from error
         try:
             call(model, pair)
@@ -254,6 +260,12 @@ def _spec(network: Any) -> Spec:
     takes = signature(type(network)).parameters.keys() - {"scale"}
     plain = {key: value for key, value in network.hyperparameters.items() if key in takes and _is_plain(value)}
     return {"type": "spandrel", "arch": type(network).__name__, "checkpoint": None, **plain}
+
+
+def _advice(network: type) -> str:
+    # The default of several is 7, which goes with no image size that spandrel assumes.
+    windows = ", such as window_size: 8" if "window_size" in signature(network).parameters else ""
+    return f"; see whether its numbers fit each other{windows}"
 
 
 def _told(error: Exception) -> str:
