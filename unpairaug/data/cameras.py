@@ -56,7 +56,9 @@ def noise(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
     white = _random(name).standard_normal(light.shape)
     mixed = 0.8 * white + 0.6 * white.mean(axis=2, keepdims=True) * math.sqrt(white.shape[2])  # colours share some
     for axis in (0, 1):
-        mixed = sum(tap * np.roll(mixed, shift, axis) for tap, shift in zip(GRAIN, (-1, 0, 1), strict=True))
+        mixed = np.sum(
+            [tap * np.roll(mixed, shift, axis) for tap, shift in zip(GRAIN, (-1, 0, 1), strict=True)], axis=0
+        )
     return _in_8_bits(light + _spread(light, GRAIN_READ, GRAIN_MIDDLE) * mixed / mixed.std())
 
 
