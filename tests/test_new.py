@@ -21,14 +21,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a package of each kind."""
     folder = tmp_path_factory.mktemp("packages")
     for kind in KINDS:
-        write_package(kind, f"toy-{kind}", folder / kind)
+        write_package(kind, f"fresh-{kind}", folder / kind)
     return folder
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_package_is_whole_and_carries_its_own_name_everywhere(written: Path, kind: str):
     files = {path.relative_to(written / kind).as_posix() for path in (written / kind).rglob("*") if path.is_file()}
-    module = f"toy_{kind}"
+    module = f"fresh_{kind}"
     assert files == {
         "README.md",
         "pyproject.toml",
@@ -38,8 +38,8 @@ def test_a_package_is_whole_and_carries_its_own_name_everywhere(written: Path, k
     for file in files:
         text = (written / kind / file).read_text()
         assert not re.search(f"my[_-]?{kind}", text, re.IGNORECASE), file
-    assert f"class Toy{kind.title()}" in (written / kind / module / f"{kind}.py").read_text()
-    assert f'name = "toy-{kind}"' in (written / kind / "pyproject.toml").read_text()
+    assert f"class Fresh{kind.title()}" in (written / kind / module / f"{kind}.py").read_text()
+    assert f'name = "fresh-{kind}"' in (written / kind / "pyproject.toml").read_text()
 
 
 def test_packages_pass_the_code_checks(written: Path):
