@@ -23,7 +23,8 @@ from unpairaug.run import train
 
 STEPS = 4
 SMALL = [
-    "translator={type: cyclegan, ngf: 4, n_blocks: 1, ndf: 4, n_layers_D: 1, norm: none, pool_size: 8}",
+    "translator={type: cyclegan, ngf: 4, n_blocks: 1, norm: none, pool_size: 8}",
+    "translator.discriminator={type: patch, ndf: 4, n_layers: 1, norm: none}",
     "schedule={}",
     "data.val_clean=null",
     "data.val_degraded=null",

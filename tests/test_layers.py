@@ -24,7 +24,7 @@ ROWS = [
         "data/sample",
         "data/storage",
     },
-    {"data/images"},
+    {"data/images", "adversarial"},
     {
         "recipe_yaml",
         "recipe_sections",
@@ -33,6 +33,7 @@ ROWS = [
         "optimizer_state",
         "data/pairs",
         "losses/*",
+        "discriminators/*",
         "criterion",
     },
     {"optimizer_sections"},
@@ -131,7 +132,7 @@ def test_imports_point_down(path: Path):
 
 @everywhere
 def test_only_its_own_file_knows_a_concrete_task_translator_head_or_loss(path: Path):
-    concrete = ("tasks/", "translators/", "heads/", "losses/")
+    concrete = ("tasks/", "translators/", "heads/", "losses/", "discriminators/")
     named = [other for _, other in imported(ast.parse(path.read_text(encoding="utf-8"))) if other.startswith(concrete)]
     assert not named, f"find {named} through the registry, by name"
 

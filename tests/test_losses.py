@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +15,7 @@ from torch import Tensor
 
 from unpairaug.criterion import Criterion
 from unpairaug.errors import UserError
-from unpairaug.losses.gan import GAMES
 from unpairaug.metrics import ssim
-from unpairaug.networks import PatchDiscriminator, SRGANDiscriminator
 from unpairaug.registry import losses, register_loss
 
 TINY = {"type": "perceptual", "model": "test_resnet", "layers": [0, 2], "weights": "random"}
@@ -37,7 +33,7 @@ AT_EQUALITY = {
 
 def build(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     """The loss of that name, at a size for tests; frozen, as a criterion keeps it."""
-    small = {"perceptual": TINY, "gan": {"type": "gan", "ndf": 4, "norm": "none"}}
+    small = {"perceptual": TINY, "gan": {"type": "gan", "discriminator": {"type": "srgan", "ndf": 4, "norm": "none"}}}
     torch.manual_seed(0)
     return losses.build(small.get(name, name)).requires_grad_(False)
 
@@ -182,69 +178,6 @@ class TestPerceptual:
                     losses.build({**TINY, "weights": str(file)})
 
 
-class TestGames:
-    logits = torch.randn(2, 8, 1, generator=torch.Generator().manual_seed(0)).unbind()
-
-    @pytest.mark.parametrize("kind", GAMES)
-    def test_each_side_pays_less_the_better_it_plays(self, kind: str):
-        game, undecided = GAMES[kind], torch.full((8, 1), 0.5)
-        assert game.loss_d(undecided - 0.3, undecided + 0.3) < game.loss_d(undecided, undecided)
-        assert game.loss_g(undecided + 0.3, undecided) < game.loss_g(undecided, undecided)
-
-    def test_in_the_relativistic_game_the_head_is_the_discriminator_with_sides_exchanged(self):
-        restored, clean = self.logits
-        game = GAMES["relativistic"]
-        assert game.loss_g(restored, clean) == game.loss_d(clean, restored)
-        assert game.loss_d(restored + 5, clean + 5).item() == pytest.approx(game.loss_d(restored, clean).item())
-        undecided = torch.zeros(8, 1)
-        assert game.loss_d(undecided, undecided).item() == pytest.approx(math.log(2))
-
-    def test_the_standard_game_is_cross_entropy(self):
-        restored, clean = self.logits
-        entropy = torch.nn.functional.binary_cross_entropy_with_logits
-        ones, zeros = torch.ones(8, 1), torch.zeros(8, 1)
-        expected = (entropy(clean, ones) + entropy(restored, zeros)) / 2
-        assert GAMES["standard"].loss_d(restored, clean).item() == pytest.approx(expected.item())
-        assert GAMES["standard"].loss_g(restored, None).item() == pytest.approx(entropy(restored, ones).item())
-
-    @pytest.mark.parametrize("kind", GAMES)
-    @pytest.mark.parametrize("discriminator", ["srgan", "patch"])
-    def test_a_discriminator_learns_to_tell_the_two_apart(self, kind: str, discriminator: str):
-        torch.manual_seed(0)
-        loss = losses.build({"type": "gan", "kind": kind, "discriminator": discriminator, "ndf": 8})
-        optimizer = torch.optim.Adam(loss.discriminator.parameters(), 1e-3)
-        clean, restored = image(), image(1) / 2
-        first = loss.loss_d(restored, clean).item()
-        for _ in range(10):
-            optimizer.zero_grad()
-            loss.loss_d(restored, clean).backward()
-            optimizer.step()
-        assert loss.loss_d(restored, clean).item() < 0.8 * first
-
-
-@pytest.mark.parametrize("side", [1, 16, 17, 40, 96])
-def test_srgans_discriminator_gives_one_logit_for_images_of_any_size(side: int):
-    assert SRGANDiscriminator(ndf=2, norm="none")(torch.rand(2, 3, side, side + 3)).shape == (2, 1)
-
-
-def test_srgans_discriminator_has_its_published_layers():
-    with torch.device("meta"):
-        network = SRGANDiscriminator()
-    widths = [3, 64, 64, 128, 128, 256, 256, 512, 512]
-    convolutions = sum(9 * before * after + after for before, after in pairwise(widths))
-    norms = 2 * sum(widths[2:])
-    linear = (512 * 6 * 6 + 1) * 1024 + 1025
-    assert sum(p.numel() for p in network.parameters()) == convolutions + norms + linear
-
-
-@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
-@pytest.mark.parametrize("discriminator", [SRGANDiscriminator, PatchDiscriminator])
-def test_the_smallest_side_of_a_discriminator_is_enough_for_one_image(discriminator, norm: str):
-    network = discriminator(ndf=2, norm=norm)
-    side = network.smallest_side
-    assert torch.isfinite(network(torch.rand(1, 3, side, side))).all()
-
-
 class TestCriterion:
     def test_terms_have_the_names_and_weights_of_the_recipe(self):
         restored, clean = image(1), image()
@@ -268,7 +201,9 @@ class TestCriterion:
         assert list(Criterion({"l1": 1, "mse": 0, "perceptual": left_out}).terms) == ["l1"]
 
     def test_only_discriminators_can_learn(self):
-        criterion = Criterion({"l1": 1, "edge": {"type": f"{__name__}:Edge"}, "gan": {"ndf": 2}})
+        criterion = Criterion(
+            {"l1": 1, "edge": {"type": f"{__name__}:Edge"}, "gan": {"discriminator": {"type": "srgan", "ndf": 2}}}
+        )
         assert list(criterion.discriminators) == ["gan"]
         assert list(criterion.losses_d(image(1), image())) == ["gan"]
         criterion.discriminators.requires_grad_(True)
@@ -277,7 +212,11 @@ class TestCriterion:
         assert not criterion.terms["edge"].training
 
     def test_it_says_what_size_of_images_each_term_needs(self):
-        assert Criterion({"l1": 1, "ssim": 1, "gan": {"ndf": 2}}).smallest_side == {"l1": 1, "ssim": 11, "gan": 17}
+        assert Criterion({"l1": 1, "ssim": 1, "gan": {"discriminator": {"type": "srgan", "ndf": 2}}}).smallest_side == {
+            "l1": 1,
+            "ssim": 11,
+            "gan": 17,
+        }
 
 
 class Pixels(torch.nn.Module):

@@ -15,7 +15,7 @@ from unpairaug.commands import main
 from unpairaug.optimizer_sections import LR_SCHEDULES
 from unpairaug.recipe import Recipe, load_recipe
 from unpairaug.recipe_yaml import parse
-from unpairaug.registry import Registry, heads, losses, tasks, translators
+from unpairaug.registry import Registry, discriminators, heads, losses, tasks, translators
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -169,7 +169,13 @@ def test_the_recipe_reference_has_every_option_of_every_learning_rate_schedule_a
 
 @pytest.mark.parametrize(
     ("registry", "prefix"),
-    [(tasks, "task."), (translators, "translator."), (heads, "task.head."), (losses, "task.loss.{}.")],
+    [
+        (tasks, "task."),
+        (translators, "translator."),
+        (heads, "task.head."),
+        (losses, "task.loss.{}."),
+        (discriminators, "discriminator."),
+    ],
 )
 def test_the_recipe_reference_has_every_built_in_component_and_its_options(registry: Registry, prefix: str):
     text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")

@@ -485,17 +485,16 @@ def weights(recipe: Recipe) -> dict[str, float]:
 
 def test_a_loss_is_a_name_or_weighted_terms_each_with_its_options(load: Load):
     assert load(judged("mse")).task["loss"] == {"mse": {"type": "mse", "weight": 1.0}}
-    loss = "{l1: 1, smooth: {type: charbonnier, weight: 0.5}, gan: {kind: hinge}}"
+    loss = "{l1: 1, smooth: {type: charbonnier, weight: 0.5}, gan: {game: hinge}}"
     assert load(judged(loss)).task["loss"] == {
         "l1": {"type": "l1", "weight": 1.0},
         "smooth": {"type": "charbonnier", "weight": 0.5, "eps": 1e-3},
         "gan": {
             "type": "gan",
             "weight": 1.0,
-            "kind": "hinge",
-            "discriminator": "srgan",
-            "ndf": 64,
-            "norm": "batch",
+            "game": "hinge",
+            "discriminator": {"type": "srgan", "ndf": 64, "norm": "batch"},
+            "r1": 0.0,
         },
     }
 
@@ -544,8 +543,8 @@ def test_a_weight_leaves_the_other_options_of_its_term_alone(load: Load):
             "{l1: {type: mse}}",
             "r.yaml:4:15: task.loss.l1.type: 'l1' is another loss; .*own_l1: {type: 'mse'}",
         ),
-        ("{gan: {knd: hinge}}", "r.yaml:4:16: task.loss.gan.knd: unknown key; did you mean 'kind'?"),
-        ("{gan: {kind: hing}}", "r.yaml:4:16: task.loss.gan.kind: given 'hing', should be .*did you mean 'hinge'"),
+        ("{gan: {gme: hinge}}", "r.yaml:4:16: task.loss.gan.gme: unknown key; did you mean 'game'?"),
+        ("{gan: {game: hing}}", "r.yaml:4:16: task.loss.gan.game: given 'hing', should be .*did you mean 'hinge'"),
         ("{gan: {weight: -1}}", "r.yaml:4:16: task.loss.gan.weight: given -1, should be the term's weight"),
         ("{l1: yes}", "r.yaml:4:10: task.loss.l1: given 'yes', should be the term's weight"),
         ("{l1: true}", "r.yaml:4:10: task.loss.l1: given true, should be the term's weight"),
@@ -566,10 +565,10 @@ def test_what_is_wrong_with_a_loss_is_told_at_its_place(refused: Callable[..., s
 
 
 def test_every_mistake_in_a_loss_is_told_at_once(refused: Callable[..., str]):
-    assert [line.split(": ")[1] for line in refused(judged("{sim: 1, gan: {knd: 1, ndf: 0}}")).splitlines()] == [
+    assert [line.split(": ")[1] for line in refused(judged("{sim: 1, gan: {gme: 1, r1: -1}}")).splitlines()] == [
         "task.loss.sim",
-        "task.loss.gan.ndf",
-        "task.loss.gan.knd",
+        "task.loss.gan.r1",
+        "task.loss.gan.gme",
     ]
 
 

@@ -34,8 +34,10 @@ def test_a_recipe_builds_for_any_length_of_run(path: Path):
 
 def test_the_paper_recipe_carries_the_seed_systems_settings():
     recipe = load_recipe("cyclesr_sr_paper")
-    cyclegan = {"ngf": 64, "n_blocks": 9, "norm": "instance", "up_mode": "transpose", "ndf": 64, "n_layers_D": 3}
+    cyclegan = {"ngf": 64, "n_blocks": 9, "norm": "instance", "up_mode": "transpose", "game": "lsgan", "r1": 0.0}
     weights = {"lambda_cycle": 10.0, "lambda_identity": 0.5, "pool_size": 50}
+    patch = {"type": "patch", "ndf": 64, "n_layers": 3, "norm": "instance"}
+    assert recipe.translator.pop("discriminator").items() >= patch.items()
     assert recipe.translator == {"type": "cyclegan", **cyclegan, **weights}
     assert recipe.task["scale"] == 4
     assert recipe.task["head"].items() >= {"type": "vdsr_cyclesr", "n_blocks": 20, "width": 64, "norm": "batch"}.items()

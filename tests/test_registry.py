@@ -68,7 +68,7 @@ def test_an_unknown_name_tells_the_nearest_and_all_others(toys: Registry[Any]):
         toys.get("bal")
 
 
-@pytest.mark.parametrize("kinds", ["tasks", "translators", "heads", "losses"])
+@pytest.mark.parametrize("kinds", ["tasks", "translators", "heads", "losses", "discriminators"])
 def test_every_name_leads_to_a_class_whose_options_can_be_read(kinds: str):
     registry: Registry[Any] = getattr(registry_module, kinds)
     assert registry.group == f"unpairaug.{kinds}"

@@ -18,8 +18,8 @@ from unpairaug.translator import Translator
 
 # Options that keep a built-in part small; one that has no row is checked with its defaults.
 SMALL: dict[str, dict[str, Any]] = {
-    "cyclegan": {"ngf": 4, "n_blocks": 1, "ndf": 4, "n_layers_D": 2},
-    "stochastic_cyclegan": {"width": 4, "depth": 3, "ndf": 4},
+    "cyclegan": {"ngf": 4, "n_blocks": 1, "discriminator": {"type": "patch", "ndf": 4, "n_layers": 2}},
+    "stochastic_cyclegan": {"width": 4, "depth": 3, "discriminator": {"type": "texture", "ndf": 4}},
     "sr": {"head": {"type": "vdsr", "depth": 3, "width": 8}},
     "denoise": {"head": {"type": "dncnn", "depth": 3, "width": 8}},
     "deblur": {"head": {"type": "spandrel", "arch": "NAFNet", "width": 8, "enc_blk_nums": [1], "dec_blk_nums": [1]}},

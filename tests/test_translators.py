@@ -9,7 +9,7 @@ from unpairaug.translator import Translator
 
 def make(**options) -> Translator:
     torch.manual_seed(0)
-    small = {"ngf": 4, "n_blocks": 1, "ndf": 4, "n_layers_D": 1}
+    small = {"ngf": 4, "n_blocks": 1, "discriminator": {"type": "patch", "ndf": 4, "n_layers": 1}}
     translator = translators.build({"type": "cyclegan", **small, **options})
     for p in translator.generators.parameters():
         torch.nn.init.normal_(p, std=0.1)

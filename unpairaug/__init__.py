@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unpairaug.registry import register_head, register_loss, register_task, register_translator
+    from unpairaug.registry import (
+        register_discriminator,
+        register_head,
+        register_loss,
+        register_task,
+        register_translator,
+    )
     from unpairaug.task import Task
     from unpairaug.translator import Translator
 
@@ -13,6 +19,7 @@ __all__ = [
     "Task",
     "Translator",
     "__version__",
+    "register_discriminator",
     "register_head",
     "register_loss",
     "register_task",
@@ -29,6 +36,7 @@ if (_checkout / "pyproject.toml").is_file():
 _HOMES = {
     "Task": "task",
     "Translator": "translator",
+    "register_discriminator": "registry",
     "register_head": "registry",
     "register_loss": "registry",
     "register_task": "registry",

@@ -7,14 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from unpairaug.losses import Losses, gan_loss
+from unpairaug.adversarial import GAMES, GameName
+from unpairaug.losses import Losses
 from unpairaug.pool import ImagePool
+from unpairaug.registry import Spec, discriminators
 from unpairaug.rng import Rng
 from unpairaug.translator import Translator
 
 
 class CycleTranslator(Translator):
-    """Two generators, two discriminators, least-squares GAN, image pools and cycle consistency (Zhu et al., 2017).
+    """Two generators, two discriminators, image pools and cycle consistency (Zhu et al., 2017).
 
     In the paper's letters, `degrade` is G with D_Y (`degraded`), `restore` is F with D_X (`clean`).
     """
@@ -22,12 +24,25 @@ class CycleTranslator(Translator):
     def __init__(
         self,
         generators: dict[str, nn.Module],
-        discriminators: dict[str, nn.Module],
+        discriminator: str | Spec,
+        game: GameName,
+        r1: float,
         pool_size: int,
     ) -> None:
+        """Build the discriminators, one for each domain.
+
+        Args:
+            generators: `degrade` and `restore`.
+            discriminator: of each domain.
+            game: what both sides pay for the logits.
+            r1: weight of the gradient penalty on real images.
+            pool_size: fakes of earlier steps that each discriminator is shown again.
+        """
         super().__init__()
         self.generators.update(generators)
-        self.discriminators.update(discriminators)
+        self.game, self.r1 = GAMES[game], r1
+        self.discriminators.update({domain: discriminators.build(discriminator) for domain in ("degraded", "clean")})
+        self.smallest_side = max(getattr(d, "smallest_side", 1) for d in self.discriminators.values())
         self.pools = {"degraded": ImagePool(pool_size), "clean": ImagePool(pool_size)}
         self.restored: Tensor | None = None
         # Batch norm would mix the statistics of images that are only computed together to save time.
@@ -39,12 +54,12 @@ class CycleTranslator(Translator):
     def restore(self, real: Tensor) -> Tensor:
         return self.generators["restore"](real)
 
-    def adversarial(self, fake: Tensor, restored: Tensor) -> Losses:
+    def adversarial(self, source: Tensor, real: Tensor, fake: Tensor, restored: Tensor) -> Losses:
         """`gan_degrade` and `gan_restore`; the restored images are kept for `losses_d`."""
         self.restored = restored.detach()
         return {
-            "gan_degrade": gan_loss(self.discriminators["degraded"](fake), is_real=True),
-            "gan_restore": gan_loss(self.discriminators["clean"](restored), is_real=True),
+            "gan_degrade": self.game.generator_loss(self.discriminators["degraded"], fake, real),
+            "gan_restore": self.game.generator_loss(self.discriminators["clean"], restored, source),
         }
 
     def losses_d(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
@@ -55,8 +70,7 @@ class CycleTranslator(Translator):
 
     def judge(self, domain: str, real: Tensor, fake: Tensor) -> Tensor:
         pooled = self.pools[domain].query(fake, self.rng)
-        on_real, on_fake = (self.discriminators[domain](image) for image in (real, pooled))
-        return (gan_loss(on_real, is_real=True) + gan_loss(on_fake, is_real=False)) / 2
+        return self.game.discriminator_loss(self.discriminators[domain], pooled, real, self.r1)
 
     def together(self, generator: Callable[[Tensor], Tensor], *images: Tensor) -> list[Tensor]:
         """The generator's result for each batch, computed in one pass where that changes nothing."""

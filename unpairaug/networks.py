@@ -1,4 +1,4 @@
-"""Generator and discriminator architectures. No losses, no optimisers, no files.
+"""Generators, and the parts that networks share. No losses, no optimisers, no files.
 
 Images enter and leave in [0, 1]; a network that thinks in [-1, 1] converts inside.
 """
@@ -70,51 +70,6 @@ class ResidualBlock(nn.Module):
         return torch.add(x, self.body(x), alpha=self.res_scale)
 
 
-class PatchDiscriminator(nn.Module):
-    """PatchGAN (Isola et al., 2017): (B, C, H, W) in [0, 1] -> logits (B, 1, h, w), one for each overlapping patch.
-
-    `n_layers` stride-2 convolutions; 3 see patches of 70x70 pixels, 2 of 34x34, 1 of 16x16. The first and the last
-    convolution have no norm.
-    """
-
-    def __init__(self, ndf: int = 64, n_layers: int = 3, norm: Norm = "instance", channels: int = 3) -> None:
-        super().__init__()
-        self.smallest_side = 3 * 2**n_layers  # behind the strides, the last two convolutions take 1 pixel each
-        widths = [channels, *(ndf * min(2**i, 8) for i in range(n_layers + 1))]
-        layers: list[nn.Module] = []
-        for i, (before, after) in enumerate(pairwise(widths)):
-            stride = 1 if i == n_layers else 2
-            layers += [nn.Conv2d(before, after, 4, stride, 1)]
-            layers += [make_norm("none" if i == 0 else norm, after), nn.LeakyReLU(0.2)]
-        self.body = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
-        self.apply(init_gan_weights)
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.body(2 * image - 1)
-
-
-class SRGANDiscriminator(nn.Module):
-    """SRGAN's (Ledig et al., 2017, fig. 4; after VGG): (B, C, H, W) in [0, 1] -> one logit for each image, (B, 1).
-
-    Eight 3x3 convolutions, every other of stride 2, and two linear layers. Features are averaged down to 6x6 before
-    these, so images may have any size; at the paper's 96 px that changes nothing.
-    """
-
-    def __init__(self, ndf: int = 64, norm: Norm = "batch", channels: int = 3) -> None:
-        super().__init__()
-        self.smallest_side = 1 if norm == "none" else 17  # behind the strides 2 pixels: a norm of one makes it 0
-        widths = [channels, *(width for i in range(4) for width in [ndf * 2**i] * 2)]
-        layers: list[nn.Module] = []
-        for i, (before, after) in enumerate(pairwise(widths)):
-            layers += [nn.Conv2d(before, after, 3, 1 + i % 2, padding=1)]
-            layers += [make_norm("none" if i == 0 else norm, after), nn.LeakyReLU(0.2)]
-        self.features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(6), nn.Flatten())
-        self.judge = nn.Sequential(nn.Linear(36 * widths[-1], 16 * ndf), nn.LeakyReLU(0.2), nn.Linear(16 * ndf, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.judge(self.features(2 * image - 1))
-
-
 class ResidualGenerator(nn.Module):
     """image + f(image): (B, C, H, W) in [0, 1] -> the same, not clamped.
 
@@ -167,29 +122,6 @@ class SignalDependentNoise(nn.Module):
         return self.strength(image - 0.5) * self.grain(normal(image.shape, image, rng))
 
 
-class TextureDiscriminator(nn.Module):
-    """Judges high frequencies in small patches: (B, C, H, W) in [0, 1] -> logits (B, 1, h, w).
-
-    It sees the image less its low-pass (Fritsche et al., 2019), so colour and content are none of its business.
-    `n_layers` 3x3 convolutions, of which all but the first have stride 2; 2 see patches of 9x9 pixels beside the
-    low-pass.
-    """
-
-    GAIN = 10.0
-    """High frequencies are weak; this brings them to about the size that the weights start for."""
-
-    def __init__(self, ndf: int = 32, n_layers: int = 2, sigma: float = 2.0, channels: int = 3) -> None:
-        super().__init__()
-        self.sigma = sigma
-        layers: list[nn.Module] = []
-        for i, before in enumerate([channels, *[ndf] * (n_layers - 1)]):
-            layers += [nn.Conv2d(before, ndf, 3, 2 if i else 1, padding=1), nn.LeakyReLU(0.2)]
-        self.body = nn.Sequential(*layers, nn.Conv2d(ndf, 1, 3, padding=1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.body(self.GAIN * (image - low_pass(image, self.sigma)))
-
-
 def radius_of(sigma: float) -> int:
     """Pixels to each side that `low_pass` looks at; an image must be larger."""
     return ceil(2.5 * sigma)
@@ -204,6 +136,17 @@ def low_pass(image: Tensor, sigma: float) -> Tensor:
     rows, columns = (taps.view(shape).expand(channels, 1, -1, -1) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
     padded = F.pad(image, (radius,) * 4, mode="reflect")
     return F.conv2d(F.conv2d(padded, rows, groups=channels), columns, groups=channels)
+
+
+def haar(image: Tensor) -> Tensor:
+    """One level of the orthonormal Haar transform: (B, C, H, W) -> (B, 4 * C, H / 2, W / 2).
+
+    First the averages of all channels, then differences of columns, of rows, and of both; an odd last row or column is
+    repeated.
+    """
+    even = pad_to_multiple(image, 2)
+    a, b, c, d = (even[..., y::2, x::2] for y in (0, 1) for x in (0, 1))
+    return torch.cat([a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d], dim=1) / 2
 
 
 def shuffle_up(width: int, scale: int, activation: Callable[[], nn.Module] = nn.Identity) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""Names in a recipe to classes in code: one lookup for tasks, translators, heads and losses.
+"""Names in a recipe to classes in code: one lookup for tasks, translators, heads, losses and discriminators.
 
 A component is written as its name, or as `{"type": name, ...}` with options of its constructor. The constructor's
 annotated signature is the whole description of those options: the recipe check and `build` both read it. A component
@@ -287,10 +287,12 @@ tasks: Registry[Any] = Registry("task")
 translators: Registry[Any] = Registry("translator")
 heads: Registry[Any] = Registry("head")
 losses: Registry[Any] = Registry("loss", "losses")
+discriminators: Registry[Any] = Registry("discriminator")
 register_task = tasks.register
 register_translator = translators.register
 register_head = heads.register
 register_loss = losses.register
+register_discriminator = discriminators.register
 
 TaskSpec = Annotated[Spec, Component(tasks)]
 TranslatorSpec = Annotated[Spec, Component(translators)]
@@ -298,3 +300,5 @@ HeadSpec = Annotated[str | Spec, Component(heads, inherits=("scale",))]
 """A head as an argument of a task: its name, or its spec; the task's `scale` is passed on to it."""
 LossSpec = Annotated[str | dict[str, Any], Terms(losses)]
 """The loss as an argument of a task: the name of one, or a section of terms, each a weight or a spec with `weight`."""
+DiscriminatorSpec = Annotated[str | Spec, Component(discriminators)]
+"""A discriminator as an argument of a translator or a loss: its name, or its spec."""

@@ -20,6 +20,7 @@ class Kind(str, Enum):
     HEADS = "heads"
     TRANSLATORS = "translators"
     LOSSES = "losses"
+    DISCRIMINATORS = "discriminators"
     RECIPES = "recipes"
 
 

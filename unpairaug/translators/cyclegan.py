@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
 from torch import Tensor
 
+from unpairaug.adversarial import GameName
 from unpairaug.cycle_translator import CycleTranslator
 from unpairaug.losses import Losses, cycle_loss, identity_loss
-from unpairaug.networks import Norm, PatchDiscriminator, ResnetGenerator, UpMode
-from unpairaug.registry import register_translator
+from unpairaug.networks import Norm, ResnetGenerator, UpMode
+from unpairaug.registry import DiscriminatorSpec, register_translator
+
+NotNegative = Annotated[float, Field(ge=0)]
 
 
 @register_translator("cyclegan")
@@ -23,19 +29,21 @@ class CycleGAN(CycleTranslator):
         n_blocks: int = 9,
         norm: Norm = "instance",
         up_mode: UpMode = "transpose",
-        ndf: int = 64,
-        n_layers_D: int = 3,
+        discriminator: DiscriminatorSpec = "patch",
+        game: GameName = "lsgan",
+        r1: NotNegative = 0.0,
         lambda_cycle: float = 10.0,
         lambda_identity: float = 0.5,
         pool_size: int = 50,
     ) -> None:
         super().__init__(
             {name: ResnetGenerator(ngf, n_blocks, norm, up_mode) for name in ("degrade", "restore")},
-            {domain: PatchDiscriminator(ndf, n_layers_D, norm) for domain in ("degraded", "clean")},
+            discriminator,
+            game,
+            r1,
             pool_size,
         )
         self.lambda_cycle, self.lambda_identity = lambda_cycle, lambda_identity
-        self.smallest_side = 3 * 2**n_layers_D  # behind the strides, the last two convolutions take 1 pixel each
 
     def losses_g(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
         """`gan_*`, `cycle_*` and, unless its weight is 0, `identity_*`; each for one generator or one cycle."""
@@ -43,7 +51,7 @@ class CycleGAN(CycleTranslator):
         restored, reconstructed_source, *same_source = self.together(self.restore, real, fake, *[source] * idt)
         reconstructed_real, *same_real = self.together(self.degrade, restored, *[real] * idt)
         losses = {
-            **self.adversarial(fake, restored),
+            **self.adversarial(source, real, fake, restored),
             "cycle_clean": self.lambda_cycle * cycle_loss(reconstructed_source, source),
             "cycle_degraded": self.lambda_cycle * cycle_loss(reconstructed_real, real),
         }

@@ -9,13 +9,15 @@ import torch.nn.functional as F
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
+from unpairaug.adversarial import GameName
 from unpairaug.cycle_translator import CycleTranslator
 from unpairaug.losses import Losses, cycle_loss
-from unpairaug.networks import NoisyGenerator, ResidualGenerator, TextureDiscriminator, low_pass, radius_of
-from unpairaug.registry import register_translator
+from unpairaug.networks import NoisyGenerator, ResidualGenerator, low_pass, radius_of
+from unpairaug.registry import DiscriminatorSpec, register_translator
 from unpairaug.rng import Rng
 
 Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
 
 
 def _odd(grain: int) -> int:
@@ -38,8 +40,9 @@ class StochasticCycleGAN(CycleTranslator):
         self,
         width: Positive = 16,
         depth: Annotated[int, Field(ge=2)] = 5,
-        ndf: Positive = 32,
-        n_layers_D: Positive = 2,
+        discriminator: DiscriminatorSpec = "texture",
+        game: GameName = "lsgan",
+        r1: NotNegative = 0.0,
         sigma: Annotated[float, Field(gt=0)] = 2.0,
         grain: Annotated[int, Field(ge=1), AfterValidator(_odd)] = 3,
         lambda_cycle: float = 1.0,
@@ -48,12 +51,14 @@ class StochasticCycleGAN(CycleTranslator):
     ) -> None:
         super().__init__(
             {"degrade": NoisyGenerator(width, depth, grain), "restore": ResidualGenerator(width, depth)},
-            {domain: TextureDiscriminator(ndf, n_layers_D, sigma) for domain in ("degraded", "clean")},
+            discriminator,
+            game,
+            r1,
             pool_size,
         )
-        self.smallest_side = radius_of(sigma) + 1
+        self.smallest_side = max(self.smallest_side, radius_of(sigma) + 1)
         self.sigma = sigma
-        """Width in pixels of the Gaussian that parts low frequencies from high ones."""
+        """Width in pixels of the Gaussian whose low frequencies are tied."""
         self.lambda_cycle, self.lambda_low = lambda_cycle, lambda_low
         self.content: Tensor | None = None
         """The newest fake without its noise, from `degrade` for `losses_g`."""
@@ -76,7 +81,7 @@ class StochasticCycleGAN(CycleTranslator):
         restored, reconstructed_source = self.together(self.restore, real, given_noise)
         reconstructed_real = self.degrading.content(restored)
         return {
-            **self.adversarial(fake, restored),
+            **self.adversarial(source, real, fake, restored),
             "cycle_clean": self.lambda_cycle * cycle_loss(reconstructed_source, source),
             "cycle_degraded": self.lambda_cycle * cycle_loss(low(reconstructed_real), low(real)),
             "low_degrade": self.lambda_low * F.l1_loss(low(fake), low(source)),
