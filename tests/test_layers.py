@@ -49,7 +49,7 @@ ROWS = [
     {"data/preflight"},
     {"translator", "task", "testing/laws", "new"},
     {"cycle_translator"},
-    {"translators/*", "tasks/*", "heads/*", "testing/*", "run_folder", "samples", "restore"},
+    {"translators/*", "tasks/*", "heads/*", "testing/*", "run_folder", "samples", "restore", "real_path"},
     {"trainer", "evaluate", "export"},
     {"build", "loop"},
     {"bench", "bench_data", "dry_run"},

@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-CYCLEGAN = "translator={type: cyclegan, ngf: 4, n_blocks: 1, ndf: 4, n_layers_D: 1, norm: none, pool_size: 8}"
+PATCH = "{type: patch, ndf: 4, n_layers: 1, norm: none}"
+CYCLEGAN = f"translator={{type: cyclegan, ngf: 4, n_blocks: 1, norm: none, pool_size: 8, discriminator: {PATCH}}}"
 
 
 def run(*arguments: str, cwd: Path, launcher: tuple[str, ...] = ("-m",)) -> subprocess.CompletedProcess[str]:
@@ -42,7 +43,7 @@ def metrics(folder: Path, split: str) -> list[dict]:
 
 def test_two_processes_with_half_the_batch_end_where_one_does(tmp_path):
     adamw = "optimizer.head={type: adamw, lr_schedule: cosine}"  # beside adam for the others
-    gan = "task.loss.gan={weight: 0.01, ndf: 4, norm: none}"
+    gan = "task.loss.gan={weight: 0.01, discriminator: {type: srgan, ndf: 4, norm: none}}"
     options = ["smoke", CYCLEGAN, gan, "train.steps=6", "schedule={}", adamw]
     one = run(*options, "data.batch_size=4", "output_dir=one", cwd=tmp_path)
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
@@ -142,7 +143,10 @@ MISTAKES = {
         ["data.val_clean={}/clean", "data.val_degraded={}/degraded"],
         ["one.png", "64×64", "task.scale"],
     ),
-    "crop too small for the translator": (["translator.n_layers_D=3"], ["data.crop 32", "16 px", "needs 24"]),
+    "crop too small for the translator": (
+        ["translator.discriminator.n_layers=3"],
+        ["data.crop 32", "16 px", "needs 24"],
+    ),
     "crop too small for a loss": (
         ["task.loss.ssim=0.1", "translator=bicubic", "data.crop=10"],
         ["data.crop 10", "task.loss.ssim", "needs 11"],

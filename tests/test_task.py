@@ -73,7 +73,7 @@ def test_a_head_for_grey_images_is_refused():
 
 
 def test_copies_restore_alike_and_leave_the_judge_behind():
-    task = sr(loss={"l1": 1, "gan": {"ndf": 2}})
+    task = sr(loss={"l1": 1, "gan": {"discriminator": {"type": "srgan", "ndf": 2}}})
     assert list(task.discriminators) == ["gan"]
     for twin in (copy.deepcopy(task), pickle.loads(pickle.dumps(task))):
         assert twin._criterion is None

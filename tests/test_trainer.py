@@ -12,18 +12,27 @@ from unpairaug.bridge import Bridge
 from unpairaug.checkpoint import load_checkpoint, save_checkpoint
 from unpairaug.data import UnpairedBatch
 from unpairaug.optimizer_sections import OptimizerSection
+from unpairaug.real_path import RealPath
 from unpairaug.recipe import TrainSection
 from unpairaug.registry import tasks, translators
 from unpairaug.schedule import Schedule
 from unpairaug.trainer import JointTrainer
 
-CYCLEGAN = {"type": "cyclegan", "ngf": 4, "n_blocks": 1, "ndf": 4, "n_layers_D": 1, "pool_size": 0}
-STOCHASTIC = {"type": "stochastic_cyclegan", "width": 4, "depth": 3, "ndf": 4, "pool_size": 0}
+PATCH = {"type": "patch", "ndf": 4, "n_layers": 1}
+SRGAN = {"type": "srgan", "ndf": 4, "norm": "none"}
+CYCLEGAN = {"type": "cyclegan", "ngf": 4, "n_blocks": 1, "discriminator": PATCH, "pool_size": 0}
+STOCHASTIC = {
+    "type": "stochastic_cyclegan",
+    "width": 4,
+    "depth": 3,
+    "discriminator": {"type": "texture", "ndf": 4},
+    "pool_size": 0,
+}
 TRANSLATORS = [CYCLEGAN, STOCHASTIC, {"type": "bicubic"}]
 
 
 ADAM = {kind: {"lr": 1e-2} for kind in OptimizerSection.model_fields}
-GAN = {"l1": 1.0, "ssim": 0.1, "gan": {"weight": 0.05, "kind": "relativistic", "ndf": 4, "norm": "none"}}
+GAN = {"l1": 1.0, "ssim": 0.1, "gan": {"weight": 0.05, "game": "relativistic", "discriminator": SRGAN}}
 
 
 def make_trainer(
@@ -31,6 +40,8 @@ def make_trainer(
     schedule: Schedule = Schedule(steps=100),  # noqa: B008
     optimizer: dict = ADAM,
     loss: str | dict = "l1",
+    bridge: dict | None = None,
+    real_path: dict | None = None,
     **train,
 ) -> JointTrainer:
     torch.manual_seed(0)
@@ -39,7 +50,9 @@ def make_trainer(
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.normal_(layer.weight, std=0.1)
     options, how = TrainSection(steps=100, **train), OptimizerSection.model_validate({**ADAM, **optimizer})
-    return JointTrainer(Accelerator(cpu=True), translators.build(translator), task, Bridge(), schedule, options, how)
+    path = RealPath(task.scale, **(real_path or {}))
+    parts = translators.build(translator), task, Bridge(**(bridge or {})), path
+    return JointTrainer(Accelerator(cpu=True), *parts, schedule, options, how)
 
 
 def make_batch(first: int = 0, size: int = 4) -> UnpairedBatch:
@@ -174,7 +187,7 @@ RUNS = {
     **{spec["type"]: (spec, {}, "l1") for spec in TRANSLATORS},
     **{how: (STOCHASTIC, optimizer, "l1") for how, optimizer in OPTIMIZERS.items() if optimizer},
     "gan without norm": (CYCLEGAN, {}, GAN),
-    "gan with batch norm": (CYCLEGAN, {}, {"gan": {"ndf": 4}}),
+    "gan with batch norm": (CYCLEGAN, {}, {"gan": {"discriminator": {"type": "srgan", "ndf": 4}}}),
     "gan and a schedule": (CYCLEGAN, OPTIMIZERS["lookahead, half precision, orthogonal"], GAN),
 }
 
@@ -263,14 +276,14 @@ def test_heads_and_generators_learn_nothing_from_the_tasks_discriminator_terms_n
 
 
 def test_adversarial_terms_flow_back_into_the_translator_as_the_others_do():
-    trainer = make_trainer(loss={"gan": {"ndf": 4, "norm": "none"}})
+    trainer = make_trainer(loss={"gan": {"discriminator": SRGAN}})
     trainer.translator.losses_g = trainer.translator.losses_d = lambda *_: {}
     trainer.accumulate(make_batch(), 50, "joint", 1.0)
     assert any(p.grad.abs().sum() > 0 for p in trainer.translator.generators["degrade"].parameters())
 
 
 def test_a_task_without_a_translator_to_train_has_the_gradient_of_its_micro_batches():
-    whole, halves = (make_trainer({"type": "bicubic"}, loss={**GAN, "gan": {"ndf": 4, "norm": "none"}}) for _ in "ab")
+    whole, halves = (make_trainer({"type": "bicubic"}, loss={**GAN, "gan": {"discriminator": SRGAN}}) for _ in "ab")
     batch = make_batch(size=4)
     whole.accumulate(batch, 50, "joint", 1.0)
     for rows in (slice(2), slice(2, 4)):

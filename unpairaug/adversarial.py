@@ -26,8 +26,15 @@ class Game:
     """The discriminator, for logits of made images."""
     fool: Judgement
     """Whoever makes images, for their logits."""
+    is_probability: bool = True
+    """Whether the sigmoid of a logit is the probability of a true image; else 1 is true and 0 made."""
     needs_true = False
     """Whether the maker's loss depends on the logits of true images."""
+
+    def realness(self, logits: Tensor) -> Tensor:
+        """Logits (B, n, h, w) as numbers in [0, 1], the mean over scales (B, 1, h, w): 1 is true, 0 made."""
+        mean = logits.float().mean(1, keepdim=True)
+        return mean.sigmoid() if self.is_probability else mean.clamp(0, 1)
 
     def generator_loss(self, discriminator: nn.Module, made: Tensor, true: Tensor) -> Tensor:
         """What whoever made the images (B, 3, H, W) in [0, 1] pays."""
@@ -77,7 +84,7 @@ GAMES: dict[GameName, Game] = {
     # Goodfellow et al. (2014), the maker's side in the form that does not saturate.
     "nonsaturating": Game(_yes, _no, _yes),
     # Mao et al. (2017).
-    "lsgan": Game(lambda x: gan_loss(x, True), lambda x: gan_loss(x, False), lambda x: gan_loss(x, True)),
+    "lsgan": Game(lambda x: gan_loss(x, True), lambda x: gan_loss(x, False), lambda x: gan_loss(x, True), False),
     # Lim and Ye (2017), Miyato et al. (2018).
     "hinge": Game(lambda x: F.relu(1 - x).mean(), lambda x: F.relu(1 + x).mean(), lambda x: -x.mean()),
     "relativistic": RelativisticGame(_yes, _no, _yes),

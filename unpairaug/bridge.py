@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from unpairaug.rng import Rng, normal, uniform
 
-Feed = Literal["fake", "real"]
+Feed = Literal["fake", "restore(fake)", "source", "real"]
 
 
 class Bridge:
@@ -26,29 +27,47 @@ class Bridge:
         strength: float | tuple[float, float] = 1.0,
         round: bool = True,
         perturbation: float | tuple[float, float] = 0.0,
+        domain_weights: bool = False,
     ) -> None:
         self.feed = feed
-        """What the head is fed: the translated image, or the real one where pairs exist (the ceiling)."""
+        """What the head is fed: the translated image; what the translator restores of that; the source alone; or the
+        real image where pairs exist (the ceiling)."""
         self.strength = _as_range(strength)
         """Share of the translation in the blend, drawn uniformly per sample: 0 is the source, 1 the fake."""
         self.round = round
         """Round to 8 bits, with a straight-through gradient."""
         self.perturbation = _as_range(perturbation)
         """Standard deviation of Gaussian noise added before rounding, in 8-bit steps, drawn uniformly per sample."""
+        self.domain_weights = domain_weights
+        """Whether what looks real counts more in the task's loss."""
 
-    def __call__(self, source: Tensor, fake: Tensor, real: Tensor, feedback: float = 1.0, rng: Rng = None) -> Tensor:
+    def __call__(
+        self,
+        source: Tensor,
+        fake: Tensor,
+        real: Tensor,
+        feedback: float = 1.0,
+        rng: Rng = None,
+        restore: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """What the head is fed, (B, C, h, w) in [0, 1], from source, fake and real of that shape.
 
-        `feedback` scales the gradient that flows back into `fake`; 0 detaches it.
+        `feedback` scales the gradient that flows back into `fake`; 0 detaches it. `restore` is the translator's.
         """
-        if self.feed == "real":
-            return real
-        fake = fake.detach() if feedback == 0 else _scale_gradient(fake, feedback)
+        if self.feed in ("real", "source"):
+            return real if self.feed == "real" else source
+        fake = fake.detach() if feedback == 0 else scale_gradient(fake, feedback)
         fed = source + _draw(self.strength, fake, rng) * (fake - source)
         if self.perturbation != (0, 0):
             fed = fed + _draw(self.perturbation, fed, rng) / 255 * normal(fed.shape, fed, rng)
         fed = fed.clamp(0, 1)
-        return round_to_8_bits(fed) if self.round else fed
+        fed = round_to_8_bits(fed) if self.round else fed
+        if self.feed == "fake":
+            return fed
+        assert restore is not None, "to feed restore(fake) takes a translator's way back"
+        # The head's gradient stops at what restores: it is to imitate real images restored, not to help the head.
+        with torch.no_grad():
+            return restore(fed).clamp(0, 1)
 
 
 def _as_range(value: float | tuple[float, float]) -> tuple[float, float]:
@@ -76,5 +95,6 @@ class _ScaleGradient(torch.autograd.Function):
         return grad_outputs[0] * ctx.factor, None
 
 
-def _scale_gradient(x: Tensor, factor: float) -> Tensor:
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """The tensor itself; its gradient is multiplied by the factor."""
     return x if factor == 1 else _ScaleGradient.apply(x, factor)

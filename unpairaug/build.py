@@ -21,6 +21,7 @@ from unpairaug.data.preflight import DataReport, preflight
 from unpairaug.data.sample import Part
 from unpairaug.data.sources import Source, is_sample
 from unpairaug.errors import UserError
+from unpairaug.real_path import RealPath
 from unpairaug.recipe import Recipe
 from unpairaug.registry import tasks, translators
 from unpairaug.schedule import Schedule
@@ -145,7 +146,9 @@ def build_trainer(recipe: Recipe, accelerator: Accelerator) -> JointTrainer:
     _refuse_what_is_none_of_ours(recipe, translator, task)
     _refuse_what_does_not_fit(recipe, translator, task)  # builds what judges the head, too
     bridge = Bridge(**recipe.bridge.model_dump())
-    return JointTrainer(accelerator, translator, task, bridge, make_schedule(recipe), recipe.train, recipe.optimizer)
+    real_path = RealPath(task.scale, **recipe.real_path.model_dump())
+    schedule = make_schedule(recipe)
+    return JointTrainer(accelerator, translator, task, bridge, real_path, schedule, recipe.train, recipe.optimizer)
 
 
 def make_schedule(recipe: Recipe) -> Schedule:

@@ -72,6 +72,9 @@ class CycleTranslator(Translator):
         pooled = self.pools[domain].query(fake, self.rng)
         return self.game.discriminator_loss(self.discriminators[domain], pooled, real, self.r1)
 
+    def realness(self, image: Tensor) -> Tensor:
+        return self.game.realness(self.discriminators["degraded"](image))
+
     def together(self, generator: Callable[[Tensor], Tensor], *images: Tensor) -> list[Tensor]:
         """The generator's result for each batch, computed in one pass where that changes nothing."""
         if not self.one_pass:

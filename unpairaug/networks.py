@@ -6,6 +6,7 @@ Images enter and leave in [0, 1]; a network that thinks in [-1, 1] converts insi
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from math import ceil, expm1, log
 from typing import Literal
@@ -85,6 +86,29 @@ class ResidualGenerator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return image + self.residual(image - 0.5)
+
+
+class PlainGenerator(nn.Module):
+    """CinCGAN's generators (Yuan et al., 2018): (B, 3, H, W) in [0, 1] -> (B, 3, H / scale, W / scale), not clamped.
+
+    Three convolutions, six residual blocks, three convolutions, of `width` features. One that shrinks (G3) does so in
+    the second and third convolution, at scale 4 by 2 and 2, else at once; G1 and G2 keep the size.
+    """
+
+    def __init__(self, width: int = 64, scale: int = 1, n_blocks: int = 6, norm: Norm = "none") -> None:
+        super().__init__()
+        strides = (2, 2) if scale == 4 else (scale, 1)
+        head = [(3, 7, 1), (width, 3, strides[0]), (width, 3, strides[1])]
+        layers: list[nn.Module] = []
+        for before, size, stride in head:
+            layers += [nn.Conv2d(before, width, size, stride, size // 2), nn.LeakyReLU(0.2)]
+        layers += [ResidualBlock(width, norm, partial(nn.LeakyReLU, 0.2)) for _ in range(n_blocks)]
+        for _ in range(2):
+            layers += [nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*layers, nn.Conv2d(width, 3, 7, padding=3))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.body(2 * image - 1) / 2 + 0.5
 
 
 class NoisyGenerator(nn.Module):

@@ -18,6 +18,7 @@ from unpairaug.recipe_sections import (
     LENGTHS,
     BridgeSection,
     DataSection,
+    RealPathSection,
     ScheduleSection,
     Source,
     TrainSection,
@@ -40,6 +41,7 @@ class Recipe(Section):
     translator: TranslatorSpec
     """What learns the degradation: `type` and the options of that class."""
     bridge: BridgeSection = BridgeSection()
+    real_path: RealPathSection = RealPathSection()
     schedule: ScheduleSection = ScheduleSection()
     optimizer: OptimizerSection = OptimizerSection()
     data: DataSection

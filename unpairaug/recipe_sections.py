@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from unpairaug.options import Number, Section, Text, TrueOrFalse, Whole, shown
+from unpairaug.registry import losses
+from unpairaug.terms import Terms
 
 
 def _length(value: Any) -> int | str:
@@ -94,20 +96,40 @@ Sources = Annotated[Source | dict[Text, Number], BeforeValidator(_sources)]
 """One source, or several with weights that are ratios of each other: {photos/a: 3, photos/b: 1}."""
 Rate = Annotated[Number, Field(gt=0)]
 Weight = Annotated[Number, Field(ge=0)]
+TwinlessLoss = Annotated[dict[str, Any], Terms(losses)]
 Decay = Annotated[Number, Field(ge=0, lt=1)]
 
 
 class BridgeSection(Section):
     """What passes from the translator to the head."""
 
-    feed: Literal["fake", "real"] = "fake"
-    """What the head is trained on: translated images, or (the ceiling) real ones, which needs `data.ceiling_clean`."""
+    feed: Literal["fake", "restore(fake)", "source", "real"] = "fake"
+    """What the head is trained on: translated images; those after the translator's way back (pseudo-supervision); plain
+    sources; or (the ceiling) real ones, which needs `data.ceiling_clean`."""
     strength: Strength = 1.0
     """Share of the translation in what the head sees: 0 is the source; [low, high] draws it for each sample."""
     round: TrueOrFalse = True
     """Round to 8 bits, as a file would, with a straight-through gradient."""
     perturbation: Range = 0.0
     """Standard deviation of the noise added on top, in 8-bit steps; [low, high] draws it for each sample."""
+
+    domain_weights: TrueOrFalse = False
+    """Weigh the task's loss, place by place, by how real the translator's discriminator finds what the head sees."""
+
+
+class RealPathSection(Section):
+    """What is asked of the head on real images, which have no clean twin; by default nothing."""
+
+    feed: Literal["real", "restore(real)"] = "real"
+    """What the head is given: real images, or those after the translator's way back, in use as in training."""
+    loss: TwinlessLoss | None = None
+    """Terms that need no twin, as in {gan: 0.01, tv: 0.1}; the names are those of `task.loss`."""
+    lambda_cycle: Weight = 0.0
+    """Weight of a cycle: a generator of its own makes the real image of the restored one."""
+    cycle_width: Count = 64
+    """Features of that generator."""
+    lambda_consistency: Weight = 0.0
+    """Weight of the squared difference between the restored image, degraded again, and the real one."""
 
 
 class ScheduleSection(Section):

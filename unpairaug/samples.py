@@ -29,9 +29,8 @@ TITLE = 14
 def sample_sheet(translator: Translator, task: Task, batch: UnpairedBatch, seed: int) -> np.ndarray:
     """A sheet (H, W, 3) uint8: a row for each sample, a column for each of `COLUMNS`."""
     source = task.source(batch.clean)
-    fake = round_to_8_bits(
-        translator.degrade(source, sample_rng(seed, batch.index.tolist(), source.device)).clamp(0, 1)
-    )
+    rng = sample_rng(seed, batch.index.tolist(), source.device)
+    fake = round_to_8_bits(translator.degrade(translator.given(batch.clean, source), rng).clamp(0, 1))
     small = [F.interpolate(x, scale_factor=task.scale, mode="nearest") for x in (source, fake, batch.degraded)]
     return sheet([*small, task(batch.degraded), task(fake), batch.clean], COLUMNS)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -18,6 +19,7 @@ from unpairaug.learning_rates import learning_rates
 from unpairaug.losses import Losses
 from unpairaug.optimizer_sections import OptimizerSection
 from unpairaug.optimizers import NetworkOptimizers, role_of
+from unpairaug.real_path import RealPath
 from unpairaug.recipe import TrainSection
 from unpairaug.rng import Rng, sample_rng
 from unpairaug.schedule import Phase, Schedule
@@ -25,6 +27,7 @@ from unpairaug.task import Task
 from unpairaug.translator import Translator
 
 TRANSLATOR_LEARNS: tuple[Phase, ...] = ("translator_warmup", "joint")
+REAL_PATH_LEARNS: tuple[Phase, ...] = ("joint", "head_finish")
 
 
 class JointTrainer:
@@ -41,19 +44,23 @@ class JointTrainer:
         translator: Translator,
         task: Task,
         bridge: Bridge,
+        real_path: RealPath,
         schedule: Schedule,
         train: TrainSection,
         optimizer: OptimizerSection,
     ) -> None:
         self.accelerator, self.train = accelerator, train
         self.translator, self.task = translator.to(accelerator.device), task.to(accelerator.device)
-        self.bridge, self.schedule = bridge, schedule
-        task.criterion.to(accelerator.device)
+        self.bridge, self.real_path, self.schedule = bridge, real_path, schedule
+        for criterion in (task.criterion, real_path.criterion):
+            if criterion is not None:
+                criterion.to(accelerator.device)
         self.networks = {
             **{f"generator_{name}": network for name, network in translator.generators.items()},
             **{f"discriminator_{name}": network for name, network in translator.discriminators.items()},
             "head": task,
             **{f"task_discriminator_{name}": network for name, network in task.discriminators.items()},
+            **{name: network.to(accelerator.device) for name, network in real_path.networks()},
         }
         for network in self.networks.values():
             # Convolutions alone: other weights may have a dimension more.
@@ -66,7 +73,7 @@ class JointTrainer:
         self.average = AveragedModel(self.learned, multi_avg_fn=get_ema_multi_avg_fn(train.ema))
         generators, self.ema_task = cast("tuple[nn.ModuleDict, Task]", tuple(self.average.module.children()))
         self.ema_translator = _with_generators(translator, generators)
-        self.average.eval()
+        self.average.eval().requires_grad_(False)
 
     def train_step(self, micro_batches: Sequence[UnpairedBatch], step: int) -> Losses:
         """One update of every network that the phase trains; the mean of each loss term over the micro-batches."""
@@ -84,12 +91,18 @@ class JointTrainer:
         with self.accelerator.autocast():
             self.discriminators_learn(False)
             source = self.task.source(clean)
-            fake = self.degrade(source, phase, rng)
+            fake = self.degrade(clean, source, phase, rng)
             losses_g = self.translator.losses_g(source, real, fake) if phase in TRANSLATOR_LEARNS else {}
-            restored = None
+            restored = restored_real = None
+            feedback = self.schedule.feedback_at(step)
             if phase != "translator_warmup":
-                restored = self.task(self.bridge(source, fake, real, self.schedule.feedback_at(step), rng))
-                losses_g = {**losses_g, **self.task_losses(restored, clean)}
+                fed = self.bridge(source, fake, real, feedback, rng, self.translator.restore)
+                restored = self.task(fed)
+                losses_g = {**losses_g, **self.task_losses(self.weighed(restored, clean, fed), clean)}
+            if phase in REAL_PATH_LEARNS and self.real_path:
+                restored_real = self.real_path.restored(real, self.task, self.translator_in(phase), feedback)
+                judges = self.task, self.ema_translator
+                losses_g = {**losses_g, **self.real_path.losses_g(restored_real, real, clean, *judges)}
         self.backward(losses_g, share)
 
         with self.accelerator.autocast():
@@ -98,6 +111,8 @@ class JointTrainer:
             if restored is not None:
                 judged = self.task.losses_d(restored.detach(), clean)
                 losses_d = {**losses_d, **{f"d_task_{name}": loss for name, loss in judged.items()}}
+            if restored_real is not None:
+                losses_d = {**losses_d, **self.real_path.losses_d(restored_real.detach(), clean)}
         self.backward(losses_d, share)
         return {name: loss.detach() for name, loss in {**losses_g, **losses_d}.items()}
 
@@ -106,14 +121,28 @@ class JointTrainer:
         terms = self.task.losses(restored, clean)
         return {"task" if n == "task" else f"task_{n}": self.train.lambda_task * loss for n, loss in terms.items()}
 
-    def degrade(self, source: Tensor, phase: Phase, rng: Rng) -> Tensor:
+    def weighed(self, restored: Tensor, clean: Tensor, fed: Tensor) -> Tensor:
+        """The restored image, moved towards the clean one where the head saw what looks unlike a real image.
+
+        So every loss counts such places less, and none has to know of it (after Wei et al., 2021, eq. 7).
+        """
+        if not self.bridge.domain_weights:
+            return restored
+        with torch.no_grad():
+            weights = F.interpolate(self.translator.realness(fed), size=clean.shape[-2:], mode="bilinear")
+        return clean + weights * (restored - clean)
+
+    def translator_in(self, phase: Phase) -> Translator:
+        """The translator while it learns, and the averaged one after."""
+        return self.ema_translator if phase == "head_finish" else self.translator
+
+    def degrade(self, clean: Tensor, source: Tensor, phase: Phase, rng: Rng) -> Tensor:
         """The fake: of the translator while it learns; the source itself before, the averaged translator's after."""
         if phase == "head_warmup":
             return source
-        if phase == "head_finish":
-            with torch.no_grad():
-                return self.ema_translator.degrade(source, rng)
-        return self.translator.degrade(source)
+        translator = self.translator_in(phase)
+        with torch.set_grad_enabled(phase != "head_finish"):
+            return translator.degrade(translator.given(clean, source), rng)
 
     def backward(self, losses: Losses, share: float) -> None:
         total = torch.stack([*losses.values()]).sum() if losses else torch.zeros(())
@@ -155,6 +184,7 @@ class JointTrainer:
         """Whether gradients stop at the discriminators' weights or only pass through them to the generators."""
         self.translator.discriminators.requires_grad_(learn)
         self.task.discriminators.requires_grad_(learn)
+        self.real_path.discriminators.requires_grad_(learn)
 
     def state(self) -> tuple[dict[str, Tensors], dict[str, Any]]:
         """All that a resumed run needs, as named tensors by file, and as plain values.
@@ -167,6 +197,11 @@ class JointTrainer:
             "translator": self.translator.state_dict(),
             "task": self.task.state_dict(),
             "task_discriminators": self.task.discriminators.state_dict(),
+            "real_path": {
+                f"{name}.{key}": tensor
+                for name, network in self.real_path.networks()
+                for key, tensor in network.state_dict().items()
+            },
             "average": self.average.state_dict(),
             "optimizer": moments,
             "memory": {name: self.accelerator.gather(rows) for name, rows in self.translator.memory().items()},
@@ -179,6 +214,9 @@ class JointTrainer:
         self.translator.load_state_dict(files["translator"])
         self.task.load_state_dict(files["task"])
         self.task.discriminators.load_state_dict(files.get("task_discriminators", {}))
+        for name, network in self.real_path.networks():
+            held = files["real_path"].items()
+            network.load_state_dict({k.removeprefix(f"{name}."): t for k, t in held if k.startswith(f"{name}.")})
         self.average.load_state_dict(files["average"])
         self.optimizers.load_state(files["optimizer"], state["optimizer"])
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes

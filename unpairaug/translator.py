@@ -32,11 +32,18 @@ class Translator(nn.Module):
         """Where noise is drawn from when a call brings no generator of its own; the trainer renews it every step."""
         self.smallest_side = 1
         """Side in pixels of the smallest images that the losses can be computed on."""
+        self.scale = 1
+        """Side of the image that `degrade` takes over that of the one it makes. Above 1, it takes the clean image."""
+
+    def given(self, clean: Tensor, source: Tensor) -> Tensor:
+        """What `degrade` takes: the source, or the clean image where the translator shrinks it itself."""
+        return source if self.scale == 1 else clean
 
     def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
         """The source (B, C, h, w) in [0, 1] as the real camera would show it: the same shape, not clamped.
 
-        A stochastic translator draws its noise from `rng`: the same seed gives the same image.
+        With a `scale` above 1 it takes the clean image (B, C, scale * h, scale * w). A stochastic translator draws its
+        noise from `rng`: the same seed gives the same image.
         """
         raise NotImplementedError(f"{type(self).__name__} must say how it degrades")
 
@@ -51,6 +58,10 @@ class Translator(nn.Module):
     def losses_d(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
         """The discriminators' weighted terms, asked after `losses_g` on the same batch."""
         return {}
+
+    def realness(self, image: Tensor) -> Tensor:
+        """How real the translator's own judge finds each place of an image (B, C, h, w): (B, 1, h', w') in [0, 1]."""
+        raise NotImplementedError(f"translator {self.config['type']!r} has no discriminator of degraded images")
 
     def memory(self) -> dict[str, Tensor]:
         """What the translator remembers between steps beside its weights, one row for each position of the batch."""

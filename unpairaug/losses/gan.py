@@ -20,6 +20,8 @@ class Adversarial(nn.Module):
     processes and micro-steps; with `instance` or `none`, only the relativistic one does.
     """
 
+    without_twin = True
+
     def __init__(
         self,
         game: GameName = "nonsaturating",

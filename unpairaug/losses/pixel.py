@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
 from pydantic import Field
@@ -45,13 +45,19 @@ class Charbonnier(nn.Module):
 
 @register_loss("tv")
 class TotalVariation(nn.Module):
-    """Mean absolute difference of neighbours in the restored image (Rudin et al., 1992; here anisotropic).
+    """Mean difference of neighbours in the restored image, absolute (Rudin et al., 1992; here anisotropic) or squared.
 
-    It asks for smoothness and never looks at the clean image, so it stands beside another term.
+    It asks for smoothness and never looks at the clean image, so it stands beside another term. `power` 2 is the form
+    of CinCGAN (Yuan et al., 2018).
     """
 
     smallest_side = 2
+    without_twin = True
+
+    def __init__(self, power: Literal[1, 2] = 1) -> None:
+        super().__init__()
+        self.power = power
 
     def forward(self, restored: Tensor, clean: Tensor) -> Tensor:
         image = restored.float()
-        return image.diff(dim=-1).abs().mean() + image.diff(dim=-2).abs().mean()
+        return sum(image.diff(dim=side).abs().pow(self.power).mean() for side in (-1, -2))  # type: ignore[return-value]
