@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from io import BytesIO
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from unpairaug.errors import UserError, shown
 
 Array = NDArray[np.uint8]
 """An image: (H, W, 3) RGB, 8 bits."""
+
+T = TypeVar("T")
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM")
 """Pillow's names of what is decoded, whatever the file is called; its other decoders (some start programs) are not."""
@@ -56,6 +59,15 @@ def decode_image(data: bytes, where: str) -> Array:
         UserError: the bytes are no image, truncated, claim more than `MAX_PIXELS`, or hold pixels that would only be
             read inexactly.
     """
+    return decoded(data, where, lambda image: _in_eight_bits(exact_pixels(image, data)))
+
+
+def decoded(data: bytes, where: str, read: Callable[[Image.Image], T]) -> T:
+    """What `read` makes of the opened image in the bytes of a file.
+
+    Raises:
+        UserError: the bytes are no image, claim more than `MAX_PIXELS`, or `read` fails at them.
+    """
     where = shown(where)
     if not data:
         raise UserError(f"{where}: the file is empty (0 bytes); remove it or copy it again")
@@ -64,7 +76,7 @@ def decode_image(data: bytes, where: str) -> Array:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise Image.DecompressionBombError(f"{width}×{height} pixels")
-            return _pixels(image, data)
+            return read(image)
     except Image.DecompressionBombError as bomb:
         raise UserError(f"{where}: more than {MAX_PIXELS} pixels ({bomb}); cut it into smaller images") from bomb
     except Exception as broken:  # Pillow's decoders raise nearly any type when the bytes are wrong
@@ -73,7 +85,14 @@ def decode_image(data: bytes, where: str) -> Array:
         ) from broken
 
 
-def _pixels(image: Image.Image, data: bytes) -> Array:
+def exact_pixels(image: Image.Image, data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """The pixels of an image that was opened from `data`, upright, and as deep as the file has them.
+
+    (H, W, 3) RGB in 8 bits, or, where a channel has 16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGB with alpha.
+
+    Raises:
+        Exception: of nearly any type, where they are not all there or would be read inexactly.
+    """
     if image.format in ("JPEG", "MPO"):
         _refuse_jpeg_without_end(data)
     deep = image.format == "TIFF" and 16 in image.tag_v2.get(Base.BitsPerSample, ())  # type: ignore[attr-defined]
@@ -89,7 +108,7 @@ def _pixels(image: Image.Image, data: bytes) -> Array:
     if image.mode.startswith(("I", "F")):
         return _grey(image, negative)
     rgb = np.asarray(image.convert("RGB"))
-    return _rounded(rgb, data, orientation) if deep else rgb
+    return _exact(rgb, data, orientation) if deep else rgb
 
 
 def _refuse_jpeg_without_end(data: bytes) -> None:
@@ -130,24 +149,32 @@ def _is_negative(image: Image.Image) -> bool:
     return image.format == "TIFF" and image.tag_v2.get(Base.PhotometricInterpretation) == 0  # type: ignore[attr-defined]
 
 
-def _grey(image: Image.Image, negative: bool) -> Array:
-    """A grey image of 16 bits rounded to 8; Pillow would clip it."""
+def _in_eight_bits(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Array:
+    """What `exact_pixels` returns as RGB in 8 bits, rounded and without alpha."""
+    if pixels.dtype == np.uint8:
+        return pixels  # type: ignore[return-value]  # pyright does not narrow by dtype
+    colour = pixels[..., :3] if pixels.ndim == 3 else pixels
+    rounded = ((colour.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return rounded if rounded.ndim == 3 else np.repeat(rounded[..., None], 3, axis=2)
+
+
+def _grey(image: Image.Image, negative: bool) -> NDArray[np.uint16]:
+    """A grey image of 16 bits; Pillow would clip it to 8."""
     if image.mode == "F" or (values := np.asarray(image, dtype=np.int64)).max(initial=0) > 65535 or values.min() < 0:
         raise ValueError(f"pixels of mode {image.mode!r}; expected 8 or 16 bits a channel")
-    grey = ((65535 - values if negative else values) + 128) // 257
-    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+    return (65535 - values if negative else values).astype(np.uint16)
 
 
-def _rounded(rgb: Array, data: bytes, orientation: int) -> Array:
-    """A colour image of 16 bits a channel rounded to 8, where Pillow has only the upper 8 of each 16, `rgb`."""
+def _exact(rgb: Array, data: bytes, orientation: int) -> NDArray[np.uint16]:
+    """A colour image of 16 bits a channel, with its alpha; Pillow has only the upper 8 of each 16, `rgb`."""
     import cv2
 
     exact = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if exact is not None and exact.dtype == np.uint16 and exact.ndim == 3 and exact.shape[2] >= 3:
-        exact = exact[..., 2::-1].astype(np.uint32)
+        exact = exact[..., [2, 1, 0, 3][: exact.shape[2]]].astype(np.uint16)
         for upright in (exact, _TURNS.get(orientation, np.asarray)(exact)):  # OpenCV has turned a TIFF itself
-            if np.array_equal(upright >> 8, rgb):
-                return ((upright + 128) // 257).astype(np.uint8)
+            if np.array_equal(upright[..., :3] >> 8, rgb):
+                return upright
     raise ValueError("16 bits a channel in an arrangement other than interleaved RGB; save it as plain RGB")
 
 
