@@ -1,24 +1,18 @@
-"""Restoring: tiles equal the whole image, any size works, the model and the user's files are left as they were."""
+"""Restoring an image: tiles equal the whole, any size, depth and memory works, and the model is left as it was."""
 
-import shutil
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import typer
+from numpy.typing import ArrayLike
 from PIL import Image
 from skimage.data import astronaut
 from torch import Tensor, nn
-from typer.testing import CliRunner
 
-from unpairaug.commands.restore import restore
-from unpairaug.data.images import read_image, write_image
 from unpairaug.errors import UserError
-from unpairaug.restore import Bicubic, load_model, outputs_of, receptive_margin, restore_files, restore_image
-
-app = typer.Typer()
-app.command()(restore)
+from unpairaug.restore import PIXELS_AT_ONCE, Bicubic, automatic_tile, load_model, receptive_margin, restore_image
 
 
 class Toy(nn.Module):
@@ -70,7 +64,7 @@ def test_without_a_margin_the_seams_would_show(toy: Toy, photograph: np.ndarray)
 def test_the_head_is_never_given_more_than_a_tile_and_its_margin(toy: Toy, photograph: np.ndarray):
     toy.receptive_margin = 6
     restore_image(toy, photograph, 16)
-    assert max(max(shape) for shape in toy.seen) == 16 + 2 * 6
+    assert 16 + 6 < max(max(shape) for shape in toy.seen) <= 16 + 2 * 6
 
 
 def test_the_margin_is_the_heads_own_or_one_that_covers_twenty_layers(toy: Toy):
@@ -159,78 +153,192 @@ def test_a_head_that_makes_no_numbers_is_refused(toy: Toy, photograph: np.ndarra
         restore_image(toy, photograph)
 
 
-@pytest.fixture
-def album(tmp_path: Path, photograph: np.ndarray) -> Path:
-    """A folder with one image in it and one in a folder below."""
-    write_image(tmp_path / "album" / "a.png", photograph)
-    (tmp_path / "album" / "trip").mkdir()
-    Image.fromarray(photograph[:20]).save(tmp_path / "album" / "trip" / "b.jpg")
-    return tmp_path / "album"
+def as_floats(task: nn.Module, image: np.ndarray) -> np.ndarray:
+    """What a head makes of an image, in [0, 1] and not yet rounded."""
+    with torch.inference_mode():
+        degraded = torch.from_numpy(image).permute(2, 0, 1)[None].float() / np.iinfo(image.dtype).max
+        return task(degraded)[0].permute(1, 2, 0).clamp(0, 1).numpy()
 
 
-def tree(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+def test_eight_bits_are_what_the_head_makes_rounded_once(toy: Toy, photograph: np.ndarray):
+    assert np.array_equal(restore_image(toy, photograph), np.rint(as_floats(toy, photograph) * 255))
 
 
-def test_a_folder_keeps_its_tree_and_becomes_png(album: Path, tmp_path: Path):
-    out = tmp_path / "out"
-    result = CliRunner().invoke(app, ["bicubic", str(album), str(out), "--scale", "2", "--tile", "16"])
-    assert result.exit_code == 0, result.output
-    assert tree(out) == ["a.png", "trip/b.png"]
-    assert read_image(out / "a.png").shape == (150, 106, 3)
-    assert "2/2 images" in result.stderr
-    assert "images/s" in result.stderr
+def test_sixteen_bits_come_out_in_sixteen_as_near_as_the_head_made_them(toy: Toy, photograph: np.ndarray):
+    deep = photograph.astype(np.uint16) * 257 + np.arange(53, dtype=np.uint16)[:, None]
+    restored = restore_image(toy, deep, 16)
+    assert restored.dtype == np.uint16
+    assert np.abs(restored - as_floats(toy, deep) * 65535).max() <= 1
 
 
-def test_a_single_image_goes_to_a_file_or_into_a_folder(album: Path, tmp_path: Path):
-    image = album / "trip" / "b.jpg"
-    assert outputs_of(image, tmp_path / "new.png") == {image: tmp_path / "new.png"}
-    assert outputs_of(image, tmp_path / "new") == {image: tmp_path / "new" / "b.png"}
-    (tmp_path / "version.2").mkdir()
-    assert outputs_of(image, tmp_path / "version.2") == {image: tmp_path / "version.2" / "b.png"}
+def test_sixteen_bits_in_are_more_than_256_levels_out(photograph: np.ndarray):
+    deep = photograph.astype(np.uint16) * 257
+    assert len(np.unique(deep)) <= 256
+    assert len(np.unique(restore_image(Bicubic(2), deep))) > 10 * 256
 
 
-def test_an_input_image_is_never_overwritten(album: Path):
-    for source, target in [
-        (album, album),
-        (album / "a.png", album),
-        (album / "a.png", album / "trip" / ".." / "a.png"),
-    ]:
-        with pytest.raises(UserError, match="give another"):
-            outputs_of(source, target)
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_scale_one_leaves_every_level_of_grey_and_colour_as_it_is(depth: type):
+    levels = np.arange(np.iinfo(depth).max + 1).astype(depth).reshape(-1, 64)
+    assert np.array_equal(restore_image(Bicubic(1), levels, 32), levels)
+    colour = np.dstack([levels, levels[::-1], levels.T.reshape(levels.shape)])
+    assert np.array_equal(restore_image(Bicubic(1), colour, 32), colour)
 
 
-def test_results_within_the_input_folder_are_not_restored_again(album: Path):
-    once = outputs_of(album, album / "restored")
-    for _ in restore_files(Bicubic(2), once):
-        pass
-    assert outputs_of(album, album / "restored") == once
-    assert len(once) == 2
-    shutil.rmtree(album / "trip")
-    (album / "a.png").unlink()
-    with pytest.raises(UserError, match="none to restore"):
-        outputs_of(album, album / "restored")
+def test_grey_is_the_mean_of_what_the_head_makes_of_three_equal_channels(toy: Toy, photograph: np.ndarray):
+    grey = photograph[..., 1]
+    expected = as_floats(toy, np.dstack([grey] * 3))
+    with torch.inference_mode():  # not clamped before the mean
+        expected = toy(torch.from_numpy(np.stack([grey] * 3))[None].float() / 255)[0].mean(0).clamp(0, 1).numpy()
+    assert np.array_equal(restore_image(toy, grey), np.rint(expected * 255))
+    assert steps_apart(restore_image(toy, grey, 16), restore_image(toy, grey)) <= 1
 
 
-def test_two_images_that_would_become_one_file_are_refused(album: Path, tmp_path: Path):
-    Image.new("RGB", (8, 8)).save(album / "a.jpg")
-    with pytest.raises(UserError, match=r"a\.jpg.*a\.png.*both become"):
-        outputs_of(album, tmp_path / "out")
+class Square(nn.Module):
+    """One convolution before enlargement, which treats turns and flips as its kernel does."""
+
+    scale = 2
+    receptive_margin = 3
+
+    def __init__(self, kernel: ArrayLike) -> None:
+        super().__init__()
+        self.register_buffer("kernel", torch.tensor(kernel, dtype=torch.float32).expand(3, 1, 3, 3))
+
+    def forward(self, degraded: Tensor) -> Tensor:
+        return Bicubic(2)(nn.functional.conv2d(degraded, self.kernel, padding=1, groups=3))
 
 
-def test_what_is_not_there_or_would_not_be_png_is_refused(album: Path, tmp_path: Path):
-    with pytest.raises(UserError, match="no file or folder"):
-        outputs_of(tmp_path / "nowhere", tmp_path / "out")
-    with pytest.raises(UserError, match=r"give .*new\.png"):
-        outputs_of(album / "a.png", tmp_path / "new.jpg")
-    with pytest.raises(UserError, match="give a folder"):
-        outputs_of(album, album / "a.png")
+SYMMETRIC = [[0.1, 0.2, 0.1], [0.2, -0.3, 0.2], [0.1, 0.2, 0.1]]
+LOPSIDED = [[0.5, 0.2, 0.0], [0.4, -0.3, 0.2], [0.1, 0.0, -0.2]]
 
 
-def test_bad_files_are_all_named_in_one_message_and_the_others_restored(album: Path, tmp_path: Path):
-    (album / "bad.png").write_bytes((album / "a.png").read_bytes()[:300])
-    (album / "worse.jpg").write_text("no image")
-    with pytest.raises(UserError, match=r"(?s)2 of 4 images.*bad\.png.*worse\.jpg"):
-        for _ in restore_files(Bicubic(2), outputs_of(album, tmp_path / "out")):
-            pass
-    assert tree(tmp_path / "out") == ["a.png", "trip/b.png"]
+def test_self_ensemble_changes_nothing_for_a_head_that_treats_all_turns_alike(photograph: np.ndarray):
+    head = Square(SYMMETRIC)
+    assert steps_apart(restore_image(head, photograph, ensemble=True), restore_image(head, photograph)) <= 1
+
+
+@pytest.mark.parametrize("tile", [None, 16])
+def test_self_ensemble_treats_every_turn_and_flip_of_an_image_alike(photograph: np.ndarray, tile: int | None):
+    head = Square(LOPSIDED)
+    restored = restore_image(head, photograph, tile, ensemble=True)
+    for turns in range(4):
+        turned = restore_image(head, np.rot90(photograph, turns), tile, ensemble=True)
+        assert steps_apart(np.rot90(turned, -turns), restored) <= 1
+        mirrored = restore_image(head, np.fliplr(np.rot90(photograph, turns)), tile, ensemble=True)
+        assert steps_apart(np.rot90(np.fliplr(mirrored), -turns), restored) <= 1
+    assert steps_apart(restore_image(head, np.fliplr(photograph)), np.fliplr(restore_image(head, photograph))) > 1
+
+
+def test_self_ensemble_is_the_mean_of_eight_before_rounding(photograph: np.ndarray):
+    head = Square(LOPSIDED)
+    kernels = [np.rot90(kernel, turns) for kernel in (LOPSIDED, np.transpose(LOPSIDED)) for turns in range(4)]
+    alike = np.mean(kernels, axis=0)
+    assert steps_apart(restore_image(head, photograph, ensemble=True), restore_image(Square(alike), photograph)) <= 1
+
+
+class Needy(nn.Module):
+    """A head whose memory holds so many pixels; `error` is what it raises beyond."""
+
+    scale = 2
+    receptive_margin = 2
+
+    def __init__(self, pixels: int, error: RuntimeError | None = None) -> None:
+        super().__init__()
+        self.pixels, self.error, self.seen = pixels, error or torch.OutOfMemoryError("CUDA out of memory"), []
+
+    def forward(self, degraded: Tensor) -> Tensor:
+        self.seen.append(tuple(degraded.shape[-2:]))
+        if degraded.shape[-1] * degraded.shape[-2] > self.pixels:
+            raise self.error
+        return Bicubic(2)(degraded)
+
+
+CPU_ERRORS = [
+    "[enforce fail at alloc_cpu.cpp:128] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8",
+    "[enforce fail at alloc_cpu.cpp:121] data. DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.",
+]
+
+
+@pytest.mark.parametrize("error", [None, *map(RuntimeError, CPU_ERRORS)])
+def test_out_of_memory_halves_the_tile_until_it_fits_and_says_so(
+    error: RuntimeError | None, caplog: pytest.LogCaptureFixture
+):
+    image = np.random.default_rng(0).integers(0, 256, (150, 200, 3), np.uint8)
+    head = Needy(54**2, error)
+    with caplog.at_level(logging.WARNING):
+        restored = restore_image(head, image)
+    assert steps_apart(restored, restore_image(Bicubic(2), image)) <= 1
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "200 px at once do not fit into the memory of cpu; going on with tiles of 100 px",
+        "100 px at once do not fit into the memory of cpu; going on with tiles of 50 px",
+    ]
+
+
+def test_a_head_that_fits_no_tile_or_cannot_work_in_tiles_is_told_from_one_that_is_wrong(photograph: np.ndarray):
+    with pytest.raises(UserError, match="not even tiles of 37 px fit into the memory of cpu"):
+        restore_image(Needy(0), photograph)
+    stubborn = Needy(0)
+    stubborn.norm = nn.InstanceNorm2d(3)
+    with pytest.raises(UserError, match=r"75 px at once .* instance norm"):
+        restore_image(stubborn, photograph)
+    with pytest.raises(RuntimeError, match="another fault"):
+        restore_image(Needy(0, RuntimeError("another fault")), photograph)
+
+
+def test_a_real_lack_of_memory_on_the_cpu_is_known_for_one():
+    class Greedy(Needy):
+        def forward(self, degraded: Tensor) -> Tensor:
+            torch.empty(2**60 if degraded.shape[-1] > 40 else 1)
+            return Bicubic(2)(degraded)
+
+    image = np.zeros((9, 70, 3), np.uint8)
+    assert restore_image(Greedy(0), image).shape == (18, 140, 3)
+
+
+def test_by_default_large_images_are_cut_so_that_no_more_than_a_bound_is_restored_at_once():
+    for scale in (1, 2, 4):
+        fitting = int(PIXELS_AT_ONCE**0.5) // scale
+        assert automatic_tile(Bicubic(scale), fitting, fitting) is None
+        tile = automatic_tile(Bicubic(scale), 4000, 6000)
+        assert tile is not None and (tile * scale) ** 2 <= PIXELS_AT_ONCE
+    stubborn = Bicubic(1)
+    stubborn.norm = nn.InstanceNorm2d(3)
+    assert automatic_tile(stubborn, 4000, 6000) is None
+
+
+class Brightness(nn.Module):
+    """Says nothing of its margin and looks at all that it is given: its mean."""
+
+    scale = 1
+
+    def forward(self, degraded: Tensor) -> Tensor:
+        return degraded + 0.5 - degraded.mean((2, 3), keepdim=True)
+
+
+def test_tiles_of_a_head_that_looks_at_the_whole_image_fade_into_each_other():
+    image = np.zeros((64, 256, 3), np.uint8)
+    image[:, 128:] = 200  # as a ramp of which every tile sees another part, so that each shifts it otherwise
+    image[:] = np.linspace(0, 200, 256)[None, :, None]
+    restored = restore_image(Brightness(), image, 64).astype(int)
+    assert np.abs(np.diff(restored, axis=1)).max() <= 4
+    alone = Brightness()
+    alone.receptive_margin = 0
+    assert np.abs(np.diff(restore_image(alone, image, 64).astype(int), axis=1)).max() > 20
+
+
+class Pooled(nn.Module):
+    """Shrinks what it is given four times and enlarges it, as U-shaped networks do: it matters where a tile begins."""
+
+    scale = 1
+
+    def forward(self, degraded: Tensor) -> Tensor:
+        height, width = degraded.shape[-2:]
+        padded = nn.functional.pad(degraded, (0, -width % 16, 0, -height % 16), mode="replicate")
+        means = nn.functional.avg_pool2d(padded, 16)
+        return nn.functional.interpolate(means, scale_factor=16)[..., :height, :width]
+
+
+@pytest.mark.parametrize("tile", [10, 24, 40])
+def test_a_head_that_shrinks_the_image_meets_it_in_tiles_where_it_does_in_the_whole(photograph: np.ndarray, tile: int):
+    assert steps_apart(restore_image(Pooled(), photograph, tile), restore_image(Pooled(), photograph)) <= 1

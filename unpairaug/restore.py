@@ -1,21 +1,24 @@
-"""A trained head on images of any size: whole, or in tiles that equal the whole image."""
+"""A trained head on an image of any size: whole, or in tiles that equal the whole image."""
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Protocol
+from math import isqrt
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unpairaug.data.images import has_images, list_images, read_image, write_image
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError
 from unpairaug.networks import enlarge
 from unpairaug.task import Task
+from unpairaug.tiles import Box, stitch
+
+log = logging.getLogger("unpairaug")
 
 BICUBIC = "bicubic"
 """The model that is always there: plain enlargement."""
@@ -26,6 +29,18 @@ TILE_MARGIN = 32
 A head of n 3x3 convolutions sees n pixels each way, and its interpolation 2; the built-in ones say how far
 they see. No margin covers a head that looks at the whole image; with instance norm, `restore_image` refuses.
 """
+
+TILE_OVERLAP = 16
+"""Pixels on either side of a border over which tiles of such a head fade into each other."""
+
+TILE_STEP = 16
+"""Where tiles of such a head begin: heads that shrink the image or look at it in windows do so in powers of 2."""
+
+PIXELS_AT_ONCE = 2**21
+"""Pixels of a restored image that `automatic_tile` lets a head make at once: 64 features of each are half a GiB."""
+
+SMALLEST_TILE = 32
+"""Side in pixels below which tiles are not halved."""
 
 
 class Restorer(Protocol):
@@ -75,116 +90,156 @@ def best_device() -> torch.device:
     return found or torch.device("cpu")
 
 
-def restore_image(task: Restorer, image: np.ndarray, tile: int | None = None) -> np.ndarray:
-    """The restored image (scale * H, scale * W, 3) of an (H, W, 3) one, both uint8 RGB, of any size.
+def restore_image(task: Restorer, image: np.ndarray, tile: int | None = None, ensemble: bool = False) -> np.ndarray:
+    """The restored image, (scale * H, scale * W, 3) RGB of (H, W, 3), or (scale * H, scale * W) grey of (H, W).
 
-    Whole by default. With `tile`, one square of so many pixels of the degraded image at a time, and only that on the
-    device; each sees a margin beyond itself that covers what the head looks at, so that no seam shows.
+    Both in 8 or both in 16 bits, uint8 or uint16. Grey is restored as three equal channels, of which the mean is taken.
+
+    Whole by default. With `tile`, a square of at most so many pixels of the degraded image at a time, and only that on
+    the device; each sees a margin beyond itself that covers what the head looks at, so that no seam shows. Where the
+    memory of the device does not suffice, tiles are halved.
+
+    Args:
+        ensemble: restore the image in its eight turns and flips, and take the mean (Timofte et al., 2016, "Seven ways
+            to improve example-based single image super resolution", 3.5).
 
     Raises:
         UserError: `tile` is not positive, the head cannot work in tiles or makes what is no number, or the device's
             memory does not suffice.
     """
-    height, width = image.shape[:2]
+    return restore_within_memory(task, image, tile, ensemble)[0]
+
+
+def restore_within_memory(
+    task: Restorer, image: np.ndarray, tile: int | None = None, ensemble: bool = False
+) -> tuple[np.ndarray, int | None]:
+    """What `restore_image` returns, and the tile with which the device's memory sufficed."""
+    longest = max(image.shape[:2])
     if tile is not None:
-        _check_tile(task, tile, needed=tile < max(height, width))
-    side, margin, scale = tile or max(height, width), receptive_margin(task), task.scale
-    restored = np.empty((height * scale, width * scale, 3), np.uint8)
-    with torch.inference_mode(), _evaluation_mode(task):
-        for top in range(0, height, side):
-            for left in range(0, width, side):
-                # What the tile sees, and where the tile itself lies in it: at the image's edge there is no margin.
-                above, before = max(top - margin, 0), max(left - margin, 0)
-                seen = image[above : top + side + margin, before : left + side + margin]
-                whole = _restore_at_once(task, seen)
-                core = restored[top * scale : (top + side) * scale, left * scale : (left + side) * scale]
-                y, x = (top - above) * scale, (left - before) * scale
-                core[:] = whole[y : y + core.shape[0], x : x + core.shape[1]]
-    return restored
+        _check_tile(task, tile, needed=tile < longest)
+    while True:
+        restored = _restore_if_it_fits(task, image, tile or longest, ensemble)
+        if restored is not None:
+            return restored, tile
+        tile = _halved(task, min(tile or longest, longest))
+
+
+def automatic_tile(task: Restorer, height: int, width: int) -> int | None:
+    """The tile for a degraded image of that size: None, for the whole of it, where `PIXELS_AT_ONCE` suffice."""
+    fits = height * width * task.scale**2 <= PIXELS_AT_ONCE
+    return None if fits or _normalises_whole_images(task) else max(isqrt(PIXELS_AT_ONCE) // task.scale, SMALLEST_TILE)
 
 
 def receptive_margin(task: Restorer) -> int:
     """Pixels of the degraded image that the head sees beyond a tile: its own `receptive_margin`, or `TILE_MARGIN`."""
+    return _surroundings(task).margin
+
+
+class _Surroundings(NamedTuple):
+    """How the tiles of a head meet, in pixels of the degraded image (see `unpairaug.tiles.stitch`)."""
+
+    margin: int
+    overlap: int
+    step: int
+
+
+def _surroundings(task: Restorer) -> _Surroundings:
+    """Exact where the head says how far it looks; otherwise tiles fade into each other."""
+    known = _own_margin(task)
+    return _Surroundings(TILE_MARGIN, TILE_OVERLAP, TILE_STEP) if known is None else _Surroundings(known, 0, 1)
+
+
+def _own_margin(task: Restorer) -> int | None:
     for module in (task, getattr(task, "head", None)):
         margin = getattr(module, "receptive_margin", None)
         if margin is not None:
             return margin
-    return TILE_MARGIN
-
-
-def outputs_of(source: Path, target: Path) -> dict[Path, Path]:
-    """Each image of `source`, a file or a folder, and the PNG to write for it.
-
-    It lies in the folder `target` where the image lies in `source`; for a single image, `target` may be the PNG itself.
-
-    Raises:
-        UserError: there is no image, one would be overwritten, or two would become one file.
-    """
-    _refuse_shards(source)
-    if not source.exists():
-        raise UserError(f"there is no file or folder {source}; give an image or a folder of images to restore")
-    outputs = _outputs_of_folder(source, target) if source.is_dir() else {source: _output_of_file(source, target)}
-    _refuse_overwriting(outputs)
-    return outputs
-
-
-def _refuse_shards(source: Path) -> None:
-    """Say what is read here to whoever gives what training reads."""
-    is_far = re.match(r"\w+(::\w+)*:/", source.as_posix()) and not source.exists()  # pathlib makes s3:/ of s3://
-    is_tar = re.search(r"\.(tar|tgz|tar\.\w+)$", source.name) and not source.is_dir()
-    is_packed = source.is_dir() and not has_images(source) and any(source.glob("*.tar"))
-    if is_far or is_tar or is_packed:
-        raise UserError(
-            f"{shown(source)}: restore reads image files of this machine, and no shards or addresses; unpack the "
-            "images (tar xf) into a folder and give that"
-        )
-
-
-def restore_files(task: Restorer, outputs: Mapping[Path, Path], tile: int | None = None) -> Iterator[Path]:
-    """Restore each image into its file and yield that; what cannot be read is left out and named at the end.
-
-    Raises:
-        UserError: after the last image, if some could not be restored.
-    """
-    failures: list[str] = []
-    for source, target in outputs.items():
-        try:
-            restored = restore_image(task, read_image(source), tile)
-        except UserError as error:
-            failures.append(str(error))
-        else:
-            write_image(target, restored)
-        yield target
-    if failures:
-        raise UserError(f"{len(failures)} of {len(outputs)} images not restored:\n" + "\n".join(failures))
+    return None
 
 
 def _check_tile(task: Restorer, tile: int, needed: bool) -> None:
     if tile < 1:
         raise UserError(f"tile {tile} is not a size; give a side in pixels of the degraded image, such as 256")
-    if needed and any(isinstance(m, nn.InstanceNorm2d) and not m.track_running_stats for m in task.modules()):
+    if needed and _normalises_whole_images(task):
         raise UserError("this head has instance norm, which would treat each tile by itself; restore without --tile")
 
 
-def _restore_at_once(task: Restorer, image: np.ndarray) -> np.ndarray:
-    """One forward pass over an (h, w, 3) uint8 image or tile, rounded to uint8."""
-    parameter = next(iter(task.parameters()), None)
-    device = torch.device("cpu") if parameter is None else parameter.device
-    degraded = torch.tensor(image, device=device).permute(2, 0, 1)[None].float() / 255
-    try:
-        restored = task(degraded)
-    except torch.OutOfMemoryError as error:
-        height, width = image.shape[:2]
+def _normalises_whole_images(task: Restorer) -> bool:
+    return any(isinstance(module, nn.InstanceNorm2d) and not module.track_running_stats for module in task.modules())
+
+
+def _halved(task: Restorer, side: int) -> int:
+    """Half the tile whose restoration took more memory than there is."""
+    device = _device_of(task)
+    if _normalises_whole_images(task):
         raise UserError(
-            f"{width} x {height} px at once do not fit into the memory of {device}; use a smaller --tile"
-        ) from error
+            f"{side} px at once do not fit into the memory of {device}, and a head with instance norm cannot work in "
+            "tiles; cut the image into smaller ones"
+        )
+    if side < 2 * SMALLEST_TILE:
+        raise UserError(f"not even tiles of {side} px fit into the memory of {device}; free some of it")
+    log.warning(f"{side} px at once do not fit into the memory of {device}; going on with tiles of {side // 2} px")
+    return side // 2
+
+
+def _restore_if_it_fits(task: Restorer, image: np.ndarray, side: int, ensemble: bool) -> np.ndarray | None:
+    """The restored image; None if the device's memory does not suffice for tiles of that side."""
+    height, width, scale = *image.shape[:2], task.scale
+    restored = np.empty((height * scale, width * scale, *image.shape[2:]), image.dtype)
+    top = np.iinfo(image.dtype).max
+
+    def make(seen: Box) -> np.ndarray:
+        return _restore_at_once(task, image[seen.slices], top, ensemble)
+
+    done = 0
+    try:
+        with torch.inference_mode(), _evaluation_mode(task):
+            for strip in stitch((height, width), make, side, *_surroundings(task), scale=scale):
+                restored[done : done + len(strip)] = np.rint(strip.clip(0, 1) * top)
+                done += len(strip)
+    except (RuntimeError, MemoryError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        return None
+    return restored
+
+
+def _is_lack_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether a smaller tile could help: some of PyTorch's allocators raise no error of their own."""
+    wanting = r"out of memory|not enough memory|can't allocate memory"
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or bool(re.search(wanting, str(error)))
+
+
+def _restore_at_once(task: Restorer, image: np.ndarray, top: int, ensemble: bool) -> np.ndarray:
+    """(h, w, 3) or (h, w) whose white is `top` through the head, as floats of about [0, 1], at the scale."""
+    is_grey = image.ndim == 2
+    colour = np.repeat(image[..., None], 3, axis=2) if is_grey else image
+    degraded = torch.from_numpy(colour.astype(np.float32)).to(_device_of(task)).permute(2, 0, 1)[None] / top
+    restored = _mean_of_turns(task, degraded) if ensemble else task(degraded)
     expected = tuple(task.scale * side for side in degraded.shape[-2:])
     assert restored.shape[-2:] == expected, (
         f"the head made {tuple(restored.shape)} of {tuple(degraded.shape)} at scale {task.scale}"
     )
     if not restored.isfinite().all():
         raise UserError("the head makes values that are no numbers; its training diverged, take an earlier checkpoint")
-    return restored[0].float().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+    values = restored[0].float().permute(1, 2, 0)
+    return (values.mean(dim=2) if is_grey else values).cpu().numpy()
+
+
+def _mean_of_turns(task: Restorer, degraded: Tensor) -> Tensor:
+    """The mean of what the head makes of the eight turns and flips of (1, 3, h, w), each turned back."""
+    restored = []
+    for flipped in (False, True):
+        given = degraded.flip(3) if flipped else degraded
+        for turns in range(4):
+            back = task(given.rot90(turns, (2, 3))).float().rot90(-turns, (2, 3))
+            restored.append(back.flip(3) if flipped else back)
+    return torch.stack(restored).mean(dim=0)
+
+
+def _device_of(task: Restorer) -> torch.device:
+    parameter = next(iter(task.parameters()), None)
+    return torch.device("cpu") if parameter is None else parameter.device
 
 
 @contextmanager
@@ -198,35 +253,3 @@ def _evaluation_mode(task: Restorer) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-def _outputs_of_folder(source: Path, target: Path) -> dict[Path, Path]:
-    if target.is_file():
-        raise UserError(f"{source} is a folder and {target} a file; give a folder for the results")
-    place = target.resolve()
-    if place == source.resolve():
-        raise UserError(f"the results would lie among the images of {source}; give another folder for them")
-    # A result folder inside the input folder must not be restored again at the next call.
-    inside = source.resolve() in place.parents
-    inputs = [path for path in list_images(source) if not (inside and place in path.resolve().parents)]
-    if not inputs:
-        raise UserError(f"all images of {source} lie in {target}, the folder for the results; there is none to restore")
-    return {path: target / path.relative_to(source).with_suffix(".png") for path in inputs}
-
-
-def _output_of_file(source: Path, target: Path) -> Path:
-    if target.is_dir() or not target.suffix:
-        return target / f"{source.stem}.png"
-    if target.suffix.lower() != ".png":
-        raise UserError(f"results are written as PNG; give {target.with_suffix('.png')} instead of {target}")
-    return target
-
-
-def _refuse_overwriting(outputs: Mapping[Path, Path]) -> None:
-    sources = {source.resolve(): source for source in outputs}
-    first: dict[Path, Path] = {}
-    for source, target in outputs.items():
-        if target.resolve() in sources:
-            raise UserError(f"{target} is an input image and would be overwritten; give another place for the results")
-        if (other := first.setdefault(target, source)) != source:
-            raise UserError(f"{other} and {source} would both become {target}; rename one, or restore them apart")

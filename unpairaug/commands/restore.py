@@ -16,19 +16,25 @@ def restore(
     ],
     tile: Annotated[
         int | None,
-        typer.Option(min=1, help="Side in pixels of the tiles of an image; by default it stays whole."),
+        typer.Option(min=1, help="Side in pixels of the tiles of an image; by default large images have some."),
     ] = None,
     scale: Annotated[
         int | None, typer.Option(min=1, help="Enlargement by 'bicubic'; a trained head knows its own.")
     ] = None,
+    self_ensemble: Annotated[
+        bool,
+        typer.Option("--self-ensemble", help="Take the mean over the image's 8 turns and flips: 8 times the work."),
+    ] = False,
 ) -> None:
     """Restore photographs of any size with a trained head.
 
-    A folder keeps its tree; results are PNG files. What cannot be read is named at the end; the rest is restored.
+    A folder keeps its tree; results are PNG files, as deep as the images (8 or 16 bits), with their alpha, colour
+    profile and EXIF. What cannot be read is named at the end; the rest is restored.
     """
     from unpairaug.progress import followed
-    from unpairaug.restore import load_model, outputs_of, restore_files
+    from unpairaug.restore import load_model
+    from unpairaug.restore_files import outputs_of, restore_files
 
     outputs = outputs_of(source, target)
-    for _ in followed(restore_files(load_model(model, scale), outputs, tile), len(outputs)):
+    for _ in followed(restore_files(load_model(model, scale), outputs, tile, self_ensemble), len(outputs)):
         pass
