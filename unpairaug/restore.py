@@ -195,7 +195,9 @@ def _restore_if_it_fits(task: Restorer, image: np.ndarray, side: int, ensemble: 
     try:
         with torch.inference_mode(), _evaluation_mode(task):
             for strip in stitch((height, width), make, side, *_surroundings(task), scale=scale):
-                restored[done : done + len(strip)] = np.rint(strip.clip(0, 1) * top)
+                strip.clip(0, 1, out=strip)  # in place: a strip of a large image takes hundreds of MiB
+                strip *= top
+                restored[done : done + len(strip)] = np.rint(strip, out=strip)
                 done += len(strip)
     except (RuntimeError, MemoryError) as error:
         if not _is_lack_of_memory(error):
