@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from unpairaug.bridge import round_to_8_bits
+from unpairaug.networks import shrink
 from unpairaug.registry import HeadSpec, LossSpec, register_task
 from unpairaug.task import Task
 
@@ -22,5 +22,4 @@ class SuperResolution(Task):
 
     def source(self, clean: Tensor) -> Tensor:
         """Antialiased bicubic 1/scale, in the 8 bits that a file would hold: (B, C, H / scale, W / scale) in [0, 1]."""
-        small = F.interpolate(clean, scale_factor=1 / self.scale, mode="bicubic", antialias=True)
-        return round_to_8_bits(small.clamp(0, 1))
+        return round_to_8_bits(shrink(clean, self.scale).clamp(0, 1))

@@ -90,10 +90,10 @@ def infer_scale(degraded: str, clean: str) -> int:
     return 1  # no pair at all: the matching says which images are alone
 
 
-def processes() -> PartialState:
-    """This process among those that `accelerate launch` or `torchrun` started."""
+def processes(**options: Any) -> PartialState:
+    """This process among those that `accelerate launch` or `torchrun` started; options are of their process group."""
     # Left to itself, PartialState overlooks accelerate's flag for the CPU, and takes each process for the only one.
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), **options)
 
 
 def table(results: Results) -> str:

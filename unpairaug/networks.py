@@ -192,6 +192,11 @@ def enlarge(image: Tensor, scale: int) -> Tensor:
     return image if scale == 1 else F.interpolate(image, scale_factor=scale, mode="bicubic", antialias=True)
 
 
+def shrink(image: Tensor, scale: int) -> Tensor:
+    """The image (B, C, H, W) at 1/scale by antialiased bicubic interpolation, as MATLAB and Pillow make it."""
+    return image if scale == 1 else F.interpolate(image, scale_factor=1 / scale, mode="bicubic", antialias=True)
+
+
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     """The image, its right and bottom edge repeated until H and W are multiples of `multiple`."""
     height, width = image.shape[-2:]

@@ -14,8 +14,42 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Rng = torch.Generator | Sequence[torch.Generator] | None
-"""One generator for a batch, or one a sample; None means torch's global one."""
+BLOCK = 64
+"""Side in pixels of the squares that `PositionRng` draws at once."""
+
+
+class PositionRng:
+    """Random numbers that belong to a place of an image, so that a window draws what the whole image draws there.
+
+    Numbers for each pixel of the window, (B, C, h, w), come in squares of `BLOCK` pixels, each a function of the seed,
+    how many draws came before, and where it lies. Any other shape, such as a latent (B, n) or (B, n, 1, 1), is the same
+    for every window. All are drawn on the CPU: every device gets the same.
+    """
+
+    def __init__(self, seed: int, window: tuple[int, int, int, int]) -> None:
+        """Begin with the first draw for the window (top, left, bottom, right) of an image, in pixels."""
+        self.seed, self.window, self.drawn = seed, window, 0
+
+    def draw(self, draw: Callable[..., Tensor], shape: Sequence[int], device: torch.device) -> Tensor:
+        """Numbers of `shape` from `draw`, which is `torch.randn` or `torch.rand`."""
+        number, self.drawn = self.drawn, self.drawn + 1
+        top, left, bottom, right = self.window
+        if tuple(shape[2:]) != (bottom - top, right - left) or all(side == 1 for side in shape[2:]):
+            return draw(*shape, generator=_generator(self.seed, number)).to(device)
+        numbers = torch.empty(*shape)
+        for y in range(top // BLOCK * BLOCK, bottom, BLOCK):
+            for x in range(left // BLOCK * BLOCK, right, BLOCK):
+                # Counted from 1: trailing zeros would make the first square's seed that of a draw without a place.
+                generator = _generator(self.seed, number, 1 + y // BLOCK, 1 + x // BLOCK)
+                square = draw(*shape[:2], BLOCK, BLOCK, generator=generator)
+                above, before, below, behind = max(y, top), max(x, left), min(y + BLOCK, bottom), min(x + BLOCK, right)
+                part = square[..., above - y : below - y, before - x : behind - x]
+                numbers[..., above - top : below - top, before - left : behind - left] = part
+        return numbers.to(device)
+
+
+Rng = torch.Generator | Sequence[torch.Generator] | PositionRng | None
+"""One generator for a batch, one a sample, or numbers by their place; None means torch's global generator."""
 
 
 def sample_rng(seed: int, index: Iterable[int], device: torch.device | str = "cpu") -> list[torch.Generator]:
@@ -35,6 +69,8 @@ def uniform(shape: Sequence[int], like: Tensor, rng: Rng = None) -> Tensor:
 
 def _draw(draw: Callable[..., Tensor], shape: Sequence[int], like: Tensor, rng: Rng) -> Tensor:
     # Always in 32 bits: numbers drawn in half precision would be other ones, and coarse.
+    if isinstance(rng, PositionRng):
+        return rng.draw(partial(draw, dtype=torch.float32), shape, like.device)
     draw = partial(draw, device=like.device, dtype=torch.float32)
     if rng is None or isinstance(rng, torch.Generator):
         return draw(*shape, generator=rng)
@@ -44,6 +80,10 @@ def _draw(draw: Callable[..., Tensor], shape: Sequence[int], like: Tensor, rng: 
     return torch.stack([draw(*shape[1:], generator=generator) for generator in [*rng] * repeats])
 
 
-def mix_seed(seed: int, index: int) -> int:
-    """A seed of 63 bits that two numbers determine, unlike that of any neighbour."""
-    return int(np.random.SeedSequence([seed, int(index)]).generate_state(1, np.uint64)[0] >> 1)
+def mix_seed(*numbers: int) -> int:
+    """A seed of 63 bits that several numbers determine, unlike that of any neighbour."""
+    return int(np.random.SeedSequence([int(number) for number in numbers]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _generator(*numbers: int) -> torch.Generator:
+    return torch.Generator().manual_seed(mix_seed(*numbers))

@@ -1,11 +1,11 @@
-"""What of a preparation is done, one line of JSON for each part of it, so that a killed one goes on."""
+"""What of a piece of work is done, one line of JSON for each part of it, so that a killed one goes on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Generic, TypedDict, TypeVar
 
 
 class Entry(TypedDict):
@@ -26,24 +26,27 @@ class Entry(TypedDict):
     """(source, what is wrong with it)."""
 
 
-class Journal:
-    """The parts of a preparation, in order; a line that was not written to its end does not count."""
+E = TypeVar("E", bound=Mapping[str, Any])
+
+
+class Journal(Generic[E]):
+    """The parts that are done, in order; a line that was not written to its end does not count."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[E]:
         """The parts one by one: together they may be larger than memory."""
         if self.path.exists():
             with self.path.open("rb") as file:
                 yield from (json.loads(line) for line in file if line.endswith(b"\n"))
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: E) -> None:
         """Note that a part is done."""
         with self.path.open("ab") as file:
             file.write(json.dumps(entry).encode() + b"\n")
 
-    def keep(self, intact: Callable[[Entry], bool], remove: Callable[[Entry], object]) -> None:
+    def keep(self, intact: Callable[[E], bool], remove: Callable[[E], object]) -> None:
         """Forget the first part that is torn or not intact, and all after it, once `remove` took what they wrote."""
         if not self.path.exists():
             return
@@ -52,7 +55,7 @@ class Journal:
             for line in file:
                 if not line.endswith(b"\n"):
                     break
-                entry: Entry = json.loads(line)
+                entry: E = json.loads(line)
                 kept = kept and intact(entry)
                 if kept:
                     end += len(line)

@@ -15,13 +15,15 @@ MAX_FOLDER = 150
 """Bytes of the folders before it; the plainest tar header has 155."""
 
 
-def keys_of(names: list[str]) -> list[str]:
+def keys_of(names: list[str], flat: bool = False) -> list[str]:
     """One key for each relative path: its folders and stem with forward slashes, of letters, digits, `-` and `_` alone.
+
+    With `flat`, folders become part of the name.
 
     A dot would end the key in a tar of WebDataset's format, a dash at the front look like an option. Keys that would be
     the same (`a.png` and `a.jpg`, `a b.png` and `a_b.png`, on some systems `A.png` and `a.png`) end in a digest.
     """
-    plain = [_plain(name) for name in names]
+    plain = [_plain(name).replace("/", "_" if flat else "/") for name in names]
     count = Counter(key.casefold() for key in plain)
     return [
         key if count[key.casefold()] == 1 else f"{key}-{_digest(name)}" for name, key in zip(names, plain, strict=True)

@@ -16,7 +16,7 @@ from unpairaug.prepare.journal import Journal
 from unpairaug.prepare.shards import shard_name
 
 PARTIAL = re.compile(
-    r"\.((prepare|index)\.json|bad\.txt|images-\d+\.index\.json)\.\d+\.partial|\.(manifest|images-\d+\.tar)\.partial"
+    r"\.((prepare|degrade|index)\.json|bad\.txt|images-\d+\.index\.json)\.\d+\.partial|\.(manifest|images-\d+\.tar)\.partial"
 )
 """What a killed preparation leaves at the top of OUT, besides the folder `.parts`."""
 

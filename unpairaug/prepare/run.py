@@ -86,7 +86,7 @@ class Preparation:
         except OSError as error:
             raise UserError(f"{shown(self.target)} cannot be written: {error.strerror}; give another folder") from error
         with lock:
-            with _written(self.target):
+            with written(self.target):
                 if force and (begun := read_settings(self.target)) is not None:
                     clear(self.target, begun, self.journal)
                 self._begin()
@@ -119,7 +119,7 @@ class Preparation:
         """
         if not self.left:
             return
-        with _written(self.target):
+        with written(self.target):
             yield from self._work(workers)
 
     def _work(self, workers: int) -> Generator[Pieces]:
@@ -158,7 +158,7 @@ class Preparation:
                 "with --force",
             )
         if not was_done:
-            with _written(self.target):
+            with written(self.target):
                 finish(self.target, self.settings, self.journal, result)
                 self._sweep()
         return result
@@ -167,9 +167,9 @@ class Preparation:
         begun = read_settings(self.target)
         if begun is None:
             write_json(self.target / "prepare.json", self.settings)
-        elif differences := _differences(begun, self.settings):
+        elif changed := differences(begun, self.settings):
             raise UserError(
-                f"{shown(self.target)} was begun otherwise ({'; '.join(differences)}); give the same, another folder, "
+                f"{shown(self.target)} was begun otherwise ({'; '.join(changed)}); give the same, another folder, "
                 "or --force to begin anew"
             )
         if self.is_done:
@@ -223,7 +223,7 @@ def _check_target(target: Path) -> None:
 
 
 @contextmanager
-def _written(target: Path) -> Iterator[None]:
+def written(target: Path) -> Iterator[None]:
     """Tell in one message that OUT cannot be written any more.
 
     Raises:
@@ -238,6 +238,7 @@ def _written(target: Path) -> Iterator[None]:
         ) from error
 
 
-def _differences(begun: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+def differences(begun: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """What is asked for otherwise than OUT was begun."""
     names = [name for name in asked if begun.get(name) != asked[name]]
     return [f"{name}: {begun.get(name)} → {asked[name]}" for name in names]

@@ -58,15 +58,16 @@ class ShardWriter:
         self.places.append((offset, size, width, height))
 
     def close(self) -> dict[str, Any]:
-        """Finish shard and index; return the shard's line of `index.json`."""
+        """Finish shard, and index if each sample is one image; return the shard's line of `index.json`."""
         self._tar.close()
         self._file.flush()
         os.fsync(self._file.fileno())
         size = self._file.tell()
         self._file.close()
         name = self.path.name
-        index = ShardIndex(self.keys, self.extensions, np.array(self.places, np.int64))
-        write_file(self.path.with_name(index_name(name)), index_text(name, size, index).encode())
+        if len(set(self.keys)) == len(self.keys):  # pairs are no set of images, and an index would make them one
+            index = ShardIndex(self.keys, self.extensions, np.array(self.places, np.int64))
+            write_file(self.path.with_name(index_name(name)), index_text(name, size, index).encode())
         self._partial.replace(self.path)
         return {"shard": name, "samples": len(self.keys), "bytes": size}
 
