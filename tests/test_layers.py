@@ -59,6 +59,7 @@ ROWS = [
     {"commands/train"},
     {"commands/*"},
     {"commands"},
+    {"__main__"},
 ]
 RANK = {name: row for row, names in enumerate(ROWS) for name in names}
 BATCH_COMMANDS = {"trainer", "build", "loop", "evaluate", "bench", "dry_run", "run", "commands/check"}

@@ -1,9 +1,10 @@
 """Laws of the per-sample random numbers and of the image pool."""
 
+import pytest
 import torch
 
 from unpairaug.pool import ImagePool
-from unpairaug.rng import normal, sample_rng
+from unpairaug.rng import PositionRng, normal, sample_rng, uniform
 
 
 def test_a_batch_draws_what_its_samples_draw_alone():
@@ -48,3 +49,18 @@ def test_a_pool_goes_on_from_its_state():
 
 def test_a_pool_of_size_0_shows_every_fake():
     assert torch.equal(ImagePool(0).query(fakes(3, 2)), fakes(3, 2))
+
+
+@pytest.mark.parametrize("draw", [normal, uniform])
+def test_a_window_of_an_image_draws_what_the_whole_image_draws_there(draw):
+    like, image = torch.empty(0), (0, 0, 150, 130)
+    whole = PositionRng(7, image)
+    first, latent, second = (draw(shape, like, whole) for shape in ((1, 3, 150, 130), (1, 5), (1, 1, 150, 130)))
+    for top, left, bottom, right in [(0, 0, 10, 20), (60, 63, 129, 65), (149, 128, 150, 130), (1, 2, 150, 130)]:
+        rng, size = PositionRng(7, (top, left, bottom, right)), (bottom - top, right - left)
+        assert draw((1, 3, *size), like, rng).equal(first[..., top:bottom, left:right])
+        assert draw((1, 5), like, rng).equal(latent)
+        assert draw((1, 1, *size), like, rng).equal(second[..., top:bottom, left:right])
+    assert not draw((1, 3, 150, 130), like, PositionRng(8, image)).equal(first)
+    squares = [first[0, 0, y : y + 64, x : x + 64] for y in (0, 64) for x in (0, 64)]
+    assert not any(squares[i].equal(squares[j]) for i in range(4) for j in range(i))

@@ -19,7 +19,7 @@ from typing import Any
 from unpairaug.degrade import Degrader
 from unpairaug.degrade_job import Job, Part
 from unpairaug.degrade_work import Done, Team, Worker
-from unpairaug.errors import UserError
+from unpairaug.errors import RunStopped, UserError
 
 
 def ray_team(actors: int) -> Team:
@@ -48,6 +48,7 @@ def _work(actors: int, job: Job, parts: Sequence[Part]) -> Iterator[Done]:
         ray.init(log_to_driver=False, logging_level=logging.WARNING)
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
         gpus = int(ray.cluster_resources().get("GPU", 0) > 0)
         done = ray.data.from_items([{"part": part.number} for part in parts], override_num_blocks=len(parts)).map(
             _Actor,  # type: ignore[arg-type]  # its instances are what is called
@@ -56,7 +57,7 @@ def _work(actors: int, job: Job, parts: Sequence[Part]) -> Iterator[Done]:
             num_gpus=gpus,
             num_cpus=1 - gpus,
         )
-        yield from (Done(**json.loads(row["done"])) for row in done.iter_rows())
+        yield from map(_received, done.iter_rows())
     finally:
         if own:
             ray.shutdown()
@@ -71,4 +72,13 @@ class _Actor:
         self.worker = Worker(job, Degrader(job.how, "cuda" if gpu else "cpu"))
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"done": json.dumps(asdict(self.worker(self.job.parts[row["part"]])))}
+        try:
+            return {"done": json.dumps(asdict(self.worker(self.job.parts[row["part"]]))), "error": "", "stopped": False}
+        except (UserError, RunStopped) as error:  # Ray would wrap it in its own, with a traceback
+            return {"done": "", "error": str(error), "stopped": isinstance(error, RunStopped)}
+
+
+def _received(row: dict[str, Any]) -> Done:
+    if row["error"]:
+        raise (RunStopped if row["stopped"] else UserError)(row["error"])
+    return Done(**json.loads(row["done"]))

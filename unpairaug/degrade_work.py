@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -16,7 +16,7 @@ from accelerate.utils import gather_object
 from unpairaug.data.decode import Array, decode_image
 from unpairaug.degrade import Degrader, digest
 from unpairaug.degrade_job import PARTS, Job, Part, Row, bytes_of
-from unpairaug.errors import UserError
+from unpairaug.errors import RunStopped, UserError
 from unpairaug.evaluate import processes
 from unpairaug.prepare.keys import keys_of
 from unpairaug.prepare.run import written
@@ -161,7 +161,7 @@ def degrade(job: Job, team: Team | None = None) -> str:
     """
     state = processes(timeout=PATIENCE)
     worker = Worker(job, Degrader(job.how, "cpu" if team else state.device or "cpu"))
-    with job.claimed(worker.degrader.facts) if state.is_main_process else nullcontext():
+    with _told_alone(), job.claimed(worker.degrader.facts) if state.is_main_process else nullcontext():
         state.wait_for_everyone()
         left = job.left()
         state.wait_for_everyone()  # nobody notes anything before all know what is left
@@ -176,3 +176,13 @@ def degrade(job: Job, team: Team | None = None) -> str:
             problems += done.problems
         problems = gather_object(problems)
         return job.finish(problems) if state.is_main_process else ""
+
+
+@contextmanager
+def _told_alone() -> Iterator[None]:
+    """Let this process tell what goes wrong, whatever its rank: no other sees it."""
+    try:
+        yield
+    except (UserError, RunStopped) as error:
+        error.is_of_one_process = True  # type: ignore[union-attr]
+        raise
