@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def _work(actors: int, job: Job, parts: Sequence[Part]) -> Iterator[Done]:
         gpus = int(ray.cluster_resources().get("GPU", 0) > 0)
         done = ray.data.from_items([{"part": part.number} for part in parts], override_num_blocks=len(parts)).map(
             _Actor,  # type: ignore[arg-type]  # its instances are what is called
-            fn_constructor_args=(job, Path.cwd(), gpus > 0),
+            fn_constructor_args=(replace(job), Path.cwd(), gpus > 0),  # afresh: without the images it has listed
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
             num_gpus=gpus,
             num_cpus=1 - gpus,
