@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unpairaug.augment import TranslatorAugment
     from unpairaug.registry import (
         register_discriminator,
         register_head,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Task",
     "Translator",
+    "TranslatorAugment",
     "__version__",
     "register_discriminator",
     "register_head",
@@ -37,6 +39,7 @@ _HOMES = {
     "Task": "task",
     "Translator": "translator",
     "register_discriminator": "registry",
+    "TranslatorAugment": "augment",
     "register_head": "registry",
     "register_loss": "registry",
     "register_task": "registry",
