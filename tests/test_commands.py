@@ -13,6 +13,8 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+from unpairaug.registry import translators
+
 PROGRAM = "from unpairaug.commands import main; main()"
 
 
@@ -136,3 +138,14 @@ def test_bench_data_compares_each_reader_with_the_bare_decoder(tmp_path):
     for reader in ("bare decoder", "folder", "shards", "plain PyTorch loader"):
         assert re.search(rf"^{reader} +[\d.]+ crops/s +[\d.]+% of the bare decoder$", result.stdout, re.MULTILINE)
     assert re.search(r"^after +16 samples +[\d.]+ MiB$", result.stdout, re.MULTILINE)
+
+
+def test_bench_augment_compares_a_translator_with_a_classic_degradation(tmp_path):
+    translators.build({"type": "stochastic_cyclegan", "width": 4}).save_pretrained(tmp_path / "translator")
+    result = unpairaug("bench", "augment", "translator", "--size", "32", "--rounds", "1", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    rows = re.findall(r"^batch +(\d+)  (\w+) .* [\d.]+ megapixels/s +([\d.]+) × ", result.stdout, re.MULTILINE)
+    assert [row[:2] for row in rows] == [
+        (batch, name) for batch in ("1", "32") for name in ("classic", "LearnedDegradation", "TranslatorAugment")
+    ]
+    assert [ratio for _, name, ratio in rows if name == "classic"] == ["1.00", "1.00"]

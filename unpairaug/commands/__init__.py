@@ -23,7 +23,7 @@ def _commands() -> None:
         app.command(name)(getattr(import_module(f"unpairaug.commands.{name}"), name))
     app.command("list")(import_module("unpairaug.commands.list").list_known)
     app.command("new")(import_module("unpairaug.commands.new").new)
-    for name in ("step", "data"):
+    for name in ("step", "data", "augment"):
         bench_app.command(name)(getattr(import_module("unpairaug.commands.bench"), name))
 
 

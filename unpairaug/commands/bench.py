@@ -49,3 +49,20 @@ def data(
         print(f"{speed.name:<21} {speed.crops_per_second:8.1f} crops/s  {speed.ratio:6.1%} of the bare decoder")
     for done, memory in memory_over(loaded, samples, files=files) if samples else ():
         print(f"after {done:>9,} samples  {memory / 2**20:8.1f} MiB", flush=True)
+
+
+def augment(
+    model: Annotated[str, typer.Argument(help="Run folder, its translator/ folder, or hub id.", metavar="MODEL")],
+    size: Annotated[int, typer.Option(min=16, help="Side in pixels of the images.")] = 256,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed batches of each way, in turn.")] = 10,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch and OpenCV.")] = 1,
+) -> None:
+    """Time a translator as an augmentation against blur, resize, noise and JPEG, twice, in albumentations.
+
+    On the same random images, in batches of 1 and 32; albumentations takes the images of a batch one by one.
+    """
+    from unpairaug.bench_augment import compare_augments
+
+    for speed in compare_augments(model, size, rounds, threads):
+        rate = f"{speed.megapixels_per_second:8.2f} megapixels/s  {speed.ratio:6.2f} × the classic one's"
+        print(f"batch {speed.batch:>2}  {speed.name:<26} {rate}", flush=True)
