@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +17,13 @@ import torch
 from PIL import Image
 
 from unpairaug.augment import TranslatorAugment
+from unpairaug.data.images import read_image
 from unpairaug.registry import translators
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "reuse.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "reuse.md"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+COMMAND = r"^```bash\nunpairaug (degrade .*)\n```"
 PROGRAMS = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.M))
 
 
@@ -66,3 +74,14 @@ def test_the_classifier_sees_degraded_images_before_they_are_normalised(reader: 
     kinds = [type(part).__name__ for part in left["last"].transforms]
     assert isinstance(left["last"].transforms[1], TranslatorAugment)
     assert kinds.index("Normalize") > 1 and "ToTensor" in kinds[0]
+
+
+def test_the_command_makes_pairs_of_the_same_names_that_differ(reader: Path):
+    (command,) = re.findall(COMMAND, PAGE.read_text(encoding="utf-8"), re.M)
+    subprocess.run([sys.executable, "-m", "unpairaug", *shlex.split(command)], check=True, env=ENVIRONMENT)
+    folders = {side: reader / "pairs" / side for side in ("gt", "lq")}
+    sides = {side: {path.name: read_image(path) for path in folder.iterdir()} for side, folder in folders.items()}
+    assert sides["gt"].keys() == sides["lq"].keys() == {f"{i}.png" for i in range(4)}
+    for name, clean in sides["gt"].items():
+        degraded = sides["lq"][name]
+        assert degraded.shape == clean.shape and (degraded != clean).any()
