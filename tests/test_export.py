@@ -6,17 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from skimage.data import astronaut
 from spandrel import ModelLoader
 from torch import Tensor, nn
 
 from unpairaug.errors import RunStopped, UserError
 from unpairaug.export import export
+from unpairaug.export.enlarge import EnlargeByConvolution
 from unpairaug.networks import enlarge
 from unpairaug.registry import heads, register_task, tasks
 from unpairaug.task import Task
@@ -71,6 +74,32 @@ def test_a_plain_stack_becomes_spandrels_dncnn(head: dict[str, Any], scale: int,
         assert torch.allclose(model(enlarge(image(), scale)), task(image()).clamp(0, 1), atol=1e-5)
 
 
+def photograph() -> Tensor:
+    """A real one, (1, 3, 60, 90) in [0, 1]."""
+    pixels = torch.from_numpy(astronaut()[100:160, 180:270].copy())
+    return pixels.permute(2, 0, 1)[None] / 255
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_photograph_enlarged_first_becomes_the_same_picture_in_plain_spandrel(suffix: str, tmp_path: Path):
+    task = saved(tmp_path / "head", {"type": "vdsr", "depth": 5, "width": 8}, 2)
+    exported = export(str(tmp_path), tmp_path / f"new{suffix}", "spandrel")
+    model: Any = ModelLoader().load_from_file(exported.path)
+    with torch.no_grad():
+        theirs = (model(enlarge(photograph(), exported.enlarge_first)) * 255).round()
+        ours = (task(photograph()).clamp(0, 1) * 255).round()
+    assert torch.equal(theirs, ours)
+    assert not torch.equal(ours, (enlarge(photograph(), 2).clamp(0, 1) * 255).round()), "the head does something"
+
+
+TRAINED = {
+    "steps": 7,
+    "batch_size": 4,
+    "crop": 32,
+    "feed": "fake",
+    "data": {"clean": {"photos": 1.0}},
+    "metrics": {"step": 7, "psnr_rgb": 28.5},
+}
 COMPACT = {"type": "spandrel", "arch": "Compact", "num_feat": 8, "num_conv": 2}
 BUILT_IN = [name for name in heads.names() if heads.get(name).__module__.startswith("unpairaug.heads.")]
 AT_SCALES = [(name, scale) for name in BUILT_IN for scale in (1, 2, 4) if name != "dncnn" or scale == 1]
@@ -114,12 +143,44 @@ def test_a_head_that_spandrel_does_not_know_is_refused_with_what_works(tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["head"]
 
 
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_enlargement_by_convolution_is_bicubic_to_the_last_row(scale: int):
+    for side in [(1, 1), (2, 9), (13, 4)]:
+        small = torch.rand(2, 3, *side, generator=torch.Generator().manual_seed(scale))
+        with torch.no_grad():
+            assert torch.allclose(EnlargeByConvolution(scale)(small), enlarge(small, scale), atol=2e-6)
+
+
+def test_the_card_knows_what_the_file_is_and_leaves_the_rest_to_whoever_publishes_it(tmp_path: Path):
+    task = saved(tmp_path / "head", {"type": "vdsr", "depth": 5, "width": 8}, 2)
+    exported = export(str(tmp_path), tmp_path / "new.pth", "spandrel", license="CC-BY-4.0")
+    card = json.loads((tmp_path / "new.pth.json").read_text(encoding="utf-8"))
+    (resource,) = card["resources"]
+    contents = exported.path.read_bytes()
+    assert (resource["size"], resource["sha256"]) == (len(contents), sha256(contents).hexdigest())
+    assert (card["architecture"], card["scale"], card["license"]) == ("dncnn", 1, "CC-BY-4.0")
+    assert "enlarged ×2" in card["description"]
+    assert card["author"] is card["date"] is None
+    assert not [key for key in card if key.startswith("training")], "no run is known"
+    task.trained = TRAINED
+    task.save_pretrained(tmp_path / "head")
+    export(str(tmp_path), tmp_path / "another.safetensors", "safetensors")
+    card = json.loads((tmp_path / "another.safetensors.json").read_text(encoding="utf-8"))
+    assert (card["trainingIterations"], card["trainingHRSize"], card["license"]) == (7, 32, None)
+    assert "psnr_rgb 28.5000" in card["description"] and "photos" in card["dataset"]
+
+
 def test_no_file_is_overwritten_and_none_gets_another_suffix(tmp_path: Path):
     saved(tmp_path / "head", NAFNET, 1)
     with pytest.raises(UserError, match="exists; give another name"):
         export(str(tmp_path), tmp_path / "head" / "model.safetensors", "safetensors")
     with pytest.raises(UserError, match=r"ends in \.safetensors"):
         export(str(tmp_path), tmp_path / "new.pth", "safetensors")
+    (tmp_path / "new.bin").touch()
+    with pytest.raises(UserError, match=r"new\.bin exists; give another name"):
+        export(str(tmp_path), tmp_path / "new.param", "ncnn")
+    with pytest.raises(UserError, match=r"did you mean 'onnx'\?"):
+        export(str(tmp_path), tmp_path / "new.onnx", "onx")
     with pytest.raises(UserError, match="nowhere"):
         export(str(tmp_path / "nowhere"), tmp_path / "new.pth", "spandrel")
 

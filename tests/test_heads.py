@@ -289,7 +289,7 @@ def begun(checkpoint: Path, output_dir: Path) -> RunFolder:
     run = RunFolder(recipe, {})
     run.claim()
     run.open("cpu", 1, 0)
-    saves_nothing: Any = SimpleNamespace(save_pretrained=lambda folder: None)
+    saves_nothing: Any = SimpleNamespace(save_pretrained=lambda folder: None, scale=2)
     run.save(4, {}, {}, saves_nothing, saves_nothing)
     run.lock.release()
     return run

@@ -1,11 +1,11 @@
-"""Trained parts on disk and on the hub: a folder with `config.json` and `model.safetensors`."""
+"""Trained parts on disk and on the hub: a folder with `config.json`, `model.safetensors` and a model card."""
 
 from __future__ import annotations
 
 import json
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -18,23 +18,37 @@ FOLDER: dict[Part, str] = {"task": "head", "translator": "translator"}
 """Where a run folder keeps each part."""
 
 
-def save_pretrained(folder: str | PathLike[str], part: Part, config: Spec, weights: dict[str, Tensor]) -> None:
-    """Write the part so that `load_pretrained` finds it; the folder is made if it is missing."""
+class Pretrained(NamedTuple):
+    """What a part's folder holds."""
+
+    config: Spec
+    """From what the part is built: `type` and the constructor's options."""
+    weights: dict[str, Tensor]
+    trained: Spec
+    """What the run that trained it noted, see `RunFolder`; empty where nobody did."""
+
+
+def save_part(folder: Path, part: Part, contents: Pretrained, card: str) -> None:
+    """Write the part so that `load_part` finds it; the folder is made if it is missing."""
     from safetensors.torch import save_file
 
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"part": part, "unpairaug": __version__, part: config}, indent=2)
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    # Whoever reads while a run writes finds a whole file, the old one or the new one.
+    config = {"part": part, "unpairaug": __version__, part: contents.config, "trained": contents.trained}
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in contents.weights.items()}
+    # Whoever reads while a run writes finds whole files, the old ones or the new ones.
     save_file(plain, folder / "model.partial")
-    (folder / "config.partial").write_text(text + "\n", encoding="utf-8")
+    (folder / "config.partial").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.partial").write_text(card, encoding="utf-8")
     (folder / "model.partial").replace(folder / "model.safetensors")
     (folder / "config.partial").replace(folder / "config.json")
+    (folder / "README.partial").replace(folder / "README.md")
 
 
-def load_pretrained(model: str | PathLike[str], part: Part) -> tuple[Spec, dict[str, Tensor]]:
-    """The part's configuration and weights, from a run folder, the part's own folder, or a hub id `user/name`.
+def load_part(model: str | PathLike[str], part: Part, **download: Any) -> Pretrained:
+    """What a run folder, the part's own folder, or a hub repository `user/name` holds of the part.
+
+    Args:
+        download: which revision, from where and how, as `huggingface_hub.snapshot_download` takes it.
 
     Raises:
         UserError: nothing is there, it is the other part, or a file is damaged.
@@ -42,7 +56,7 @@ def load_pretrained(model: str | PathLike[str], part: Part) -> tuple[Spec, dict[
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    folder = _find(model, part)
+    folder = _find(model, part, download)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "model.safetensors")
@@ -52,7 +66,7 @@ def load_pretrained(model: str | PathLike[str], part: Part) -> tuple[Spec, dict[
         ) from error
     if part not in config:
         raise UserError(f"{folder} holds a {config.get('part', 'model of another program')}, not a {part}")
-    return _spec(config, part, folder), weights
+    return Pretrained(_spec(config, part, folder), weights, config.get("trained") or {})
 
 
 def _spec(config: dict[str, Any], part: Part, folder: Path) -> Spec:
@@ -62,7 +76,7 @@ def _spec(config: dict[str, Any], part: Part, folder: Path) -> Spec:
     return spec
 
 
-def _find(model: str | PathLike[str], part: Part) -> Path:
+def _find(model: str | PathLike[str], part: Part, download: dict[str, Any]) -> Path:
     given = Path(model)
     for folder in (given / FOLDER[part], given):
         if (folder / "config.json").is_file():
@@ -71,15 +85,15 @@ def _find(model: str | PathLike[str], part: Part) -> Path:
         raise UserError(
             f"{given} is neither a run folder with a finished {FOLDER[part]}/ nor such a folder itself (no config.json)"
         )
-    return _download(str(model), part)
+    return _download(str(model), part, download)
 
 
-def _download(repo_id: str, part: Part) -> Path:
+def _download(repo_id: str, part: Part, options: dict[str, Any]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(repo_id, allow_patterns=["*.json", "*.safetensors"]))
+        folder = Path(snapshot_download(repo_id, allow_patterns=["*.json", "*.safetensors"], **options))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(

@@ -11,12 +11,13 @@ import sys
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
+from unpairaug import __version__
 from unpairaug.checkpoint import Tensors, checkpoints, save_checkpoint
 from unpairaug.errors import RunStopped, UserError
 from unpairaug.recipe import Recipe, to_yaml
@@ -45,6 +46,7 @@ class RunFolder:
         """Digests of the files that heads start from, by the keys that name them; kept in checkpoints, too."""
         self.checkpoints = self.path / "checkpoints"
         self.lock = FileLock(self.path / ".lock")
+        self.processes, self.validation = 1, {}
 
     def claim(self) -> None:
         """Keep other runs out of the folder for as long as this process lives.
@@ -68,6 +70,7 @@ class RunFolder:
         """Write recipe and environment; what a resumed run leaves behind is forgotten or put aside."""
         if not self.active:
             return
+        self.processes = processes
         (self.path / "samples").mkdir(exist_ok=True)
         self._keep_starts()
         (self.path / "recipe.yaml").write_text(to_yaml(self.recipe), encoding="utf-8")
@@ -88,6 +91,8 @@ class RunFolder:
 
     def metrics(self, step: int, split: str, values: dict[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
+        if split == "val":
+            self.validation = {"step": step, **values}
         if self.active:
             with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
@@ -104,6 +109,7 @@ class RunFolder:
         """
         if not self.active:
             return
+        translator.trained = task.trained = self._notes(step, task.scale)
         state = {**state, "recipe": self.recipe.model_dump(mode="json"), "data": self.data, "starts": self.starts}
         try:
             translator.save_pretrained(self.path / "translator")
@@ -115,6 +121,26 @@ class RunFolder:
                 f"the checkpoint of step {step} cannot be written: {error}. "
                 + (f"{kept} is whole: make room and give the same command again" if kept else "No earlier one is there")
             ) from error
+
+    def _notes(self, step: int, scale: int) -> Spec:
+        """What the parts' model cards say of their training; sources without the folders of this machine."""
+        task, translator, data, train = self.recipe.task, self.recipe.translator, self.recipe.data, self.recipe.train
+        sides = {side: getattr(data, side) for side in ("clean", "degraded", "val_clean", "val_degraded")}
+        heads = [task[key]["type"] for key in head_options(task)]
+        return {
+            "unpairaug": __version__,
+            "steps": step,
+            "seed": train.seed,
+            "batch_size": data.batch_size * train.gradient_accumulation * self.processes,
+            "crop": data.crop,
+            "feed": self.recipe.bridge.feed,
+            "task": task["type"],
+            "scale": scale,
+            "head": ", ".join(heads),
+            "translator": translator.get("type"),
+            "data": {side: _names(source) for side, source in sides.items() if source},
+            "metrics": self.validation,
+        }
 
     def latest_checkpoint(self) -> Path | None:
         return next(reversed(checkpoints(self.checkpoints)), None)
@@ -140,6 +166,8 @@ class RunFolder:
         path = self.path / "metrics.jsonl"
         if path.exists():
             lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+            measured = [values for line in lines if (values := json.loads(line)).pop("split") == "val"]
+            self.validation = measured[-1] if measured else {}
             partial = path.with_suffix(".partial")
             partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             partial.replace(path)
@@ -149,6 +177,16 @@ def _starts(task: Spec) -> list[tuple[str, str, Path]]:
     """The task's option, the head's option in it and the file, for each head that starts from a file."""
     found = [(key, getattr(heads.get(task[key]["type"]), "starts_from", None)) for key in head_options(task)]
     return [(key, option, Path(task[key][option])) for key, option in found if option and task[key][option]]
+
+
+def _names(source: str | dict[str, float]) -> dict[str, float]:
+    """Each source's weight by the last name of its folder, or of its address."""
+    named: dict[str, float] = {}
+    for text, weight in (source if isinstance(source, dict) else {source: 1.0}).items():
+        path = PurePath(text.partition("?")[0])  # what an address asks may be nobody else's business
+        name = path.parent.name if path.suffix == ".tar" and "://" not in text else path.name
+        named[name] = named.get(name, 0) + weight
+    return named
 
 
 def _digest(file: Path) -> str:

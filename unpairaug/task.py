@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import Any
 
 import torch
@@ -10,8 +9,9 @@ from torch import Tensor, nn
 
 from unpairaug.criterion import Criterion
 from unpairaug.errors import UserError
+from unpairaug.hub import HubPart
 from unpairaug.losses import Losses
-from unpairaug.pretrained import load_pretrained, save_pretrained
+from unpairaug.pretrained import Pretrained
 from unpairaug.registry import Component, HeadSpec, LossSpec, Spec, heads, tasks
 from unpairaug.terms import Terms
 
@@ -19,7 +19,7 @@ COLOURS = 3
 """Channels of every image that is read."""
 
 
-class Task(nn.Module):
+class Task(HubPart, nn.Module):
     """A restoration task: which image is degraded, which head restores it, and how well that went.
 
     A subclass names itself with `@register_task("name")`, builds `self.head` and sets `self.scale`; it overrides
@@ -27,6 +27,7 @@ class Task(nn.Module):
     where no registered loss says how well it went.
     """
 
+    part = "task"
     config: Spec
     """What the task was built from: `type` and the constructor's options."""
 
@@ -37,6 +38,7 @@ class Task(nn.Module):
             UserError: it cannot be built, or not for colour images.
         """
         super().__init__()
+        self.trained: Spec = {}
         self.scale = scale
         """Side of the restored image over the side of the degraded one."""
         self.head = heads.build(head, scale=scale)
@@ -88,8 +90,8 @@ class Task(nn.Module):
         """A copy of the task, such as its running average, restores alike and comes without what judges it."""
         return {**self.__dict__, "_criterion": None}
 
-    def save_pretrained(self, folder: str | PathLike[str]) -> None:
-        """Write `config.json` and `model.safetensors` into the folder.
+    def saved(self) -> tuple[Spec, dict[str, Tensor]]:
+        """Its configuration and weights.
 
         A head made from a file says in `saved_as` from which spec it can be built without that file.
         """
@@ -97,22 +99,15 @@ class Task(nn.Module):
         options = [] if saved_as is None else head_options(self.config)
         if len(options) > 1:
             options = [key for key in options if {**self.config[key], "scale": self.scale} == self.head.config]
-        save_pretrained(folder, "task", {**self.config, **dict.fromkeys(options, saved_as)}, self.state_dict())
+        return {**self.config, **dict.fromkeys(options, saved_as)}, self.state_dict()
 
-    @staticmethod
-    def from_pretrained(model: str | PathLike[str]) -> Task:
-        """The task with a trained head, in evaluation mode, from a run folder, its `head/`, or a hub id.
-
-        What judged it in training need not be had for that.
-
-        Raises:
-            UserError: there is no such folder or hub repository, or it holds something else.
-        """
-        config, weights = load_pretrained(model, "task")
-        task = tasks.build(_without_losses(config))
-        task.config = config
-        task.load_state_dict(weights)
-        return task.eval()
+    @classmethod
+    def loaded(cls, contents: Pretrained) -> Task:
+        """The task that a folder holds, whatever class it is of; what judged it in training need not be had."""
+        task: Task = tasks.build(_without_losses(contents.config))
+        task.config = contents.config
+        task.load_state_dict(contents.weights)
+        return task
 
 
 def head_options(config: Spec) -> list[str]:

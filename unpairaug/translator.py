@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from os import PathLike
-
 from torch import Tensor, nn
 
+from unpairaug.hub import HubPart
 from unpairaug.losses import Losses
-from unpairaug.pretrained import load_pretrained, save_pretrained
+from unpairaug.pretrained import Pretrained
 from unpairaug.registry import Spec, translators
 from unpairaug.rng import Rng
 
 
-class Translator(nn.Module):
+class Translator(HubPart, nn.Module):
     """Learns from unpaired images how the real camera degrades, and degrades clean ones alike.
 
     A subclass names itself with `@register_translator("name")` and fills `generators` and `discriminators`; the trainer
@@ -21,11 +20,13 @@ class Translator(nn.Module):
     shift, and a shift ruins the head.
     """
 
+    part = "translator"
     config: Spec
     """What the translator was built from: `type` and the constructor's options."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.trained: Spec = {}
         self.generators = nn.ModuleDict()
         self.discriminators = nn.ModuleDict()
         self.rng: Rng = None
@@ -70,18 +71,13 @@ class Translator(nn.Module):
     def load_memory(self, memory: dict[str, Tensor]) -> None:
         """Take back what `memory` gave."""
 
-    def save_pretrained(self, folder: str | PathLike[str]) -> None:
-        """Write `config.json` and `model.safetensors` (the generators) into the folder."""
-        save_pretrained(folder, "translator", self.config, self.generators.state_dict())
+    def saved(self) -> tuple[Spec, dict[str, Tensor]]:
+        """Its configuration and the generators' weights; nothing that judges is needed to degrade."""
+        return self.config, self.generators.state_dict()
 
-    @staticmethod
-    def from_pretrained(model: str | PathLike[str]) -> Translator:
-        """A trained translator, in evaluation mode, from a run folder, its `translator/`, or a hub id.
-
-        Raises:
-            UserError: there is no such folder or hub repository, or it holds something else.
-        """
-        config, weights = load_pretrained(model, "translator")
-        translator = translators.build(config)
-        translator.generators.load_state_dict(weights)
-        return translator.eval()
+    @classmethod
+    def loaded(cls, contents: Pretrained) -> Translator:
+        """The translator that a folder holds, whatever class it is of."""
+        translator: Translator = translators.build(contents.config)
+        translator.generators.load_state_dict(contents.weights)
+        return translator

@@ -51,6 +51,7 @@ class SpandrelHead(nn.Module):
         self.takes_batches = _takes_batches(descriptor, checkpoint or arch)
         self.scale = scale
         self.model = descriptor.model.train()
+        self.architecture = descriptor.architecture.id
         self.requirements: SizeRequirements = descriptor.size_requirements
         # spandrel's own call works under inference mode alone and clamps.
         self.call = descriptor._call_fn
@@ -248,8 +249,10 @@ def _mistakes_of_an_architecture(arch: str, parameters: Spec) -> Iterator[Mistak
 def _padded(image: Tensor, needs: SizeRequirements) -> Tensor:
     """The image (B, C, h, w), reflected at its right and bottom edge up to what is needed, then repeated."""
     height, width = image.shape[-2:]
+    if needs.multiple_of == 1 and not needs.square and min(height, width) >= needs.minimum:
+        return image.clone()  # some networks (RCAN) overwrite what they are given
     right, below = needs.get_padding(width, height)
-    # A reflection is at most a pixel shorter than the image; some networks (RCAN) overwrite what they are given.
+    # A reflection is at most a pixel shorter than the image.
     reflected = F.pad(image, (0, min(right, width - 1), 0, min(below, height - 1)), mode="reflect").clone()
     rest = (0, width + right - reflected.shape[-1], 0, height + below - reflected.shape[-2])
     return F.pad(reflected, rest, mode="replicate")

@@ -42,6 +42,12 @@ class VDSR(nn.Module):
         enlarged = enlarge(degraded, self.scale)
         return enlarged + self.body(enlarged)
 
+    def behind_enlargement(self) -> nn.Module:
+        """The network that restores what was enlarged before."""
+        network = VDSR(1, 1, 1)
+        network.body = self.body
+        return network
+
     def spandrel_state(self) -> dict[str, Tensor]:
         """The weights as spandrel's DnCNN, which restores what was enlarged before."""
         return dncnn_state(self.body, subtracted=False)

@@ -1,0 +1,66 @@
+"""A card beside an exported file, in the fields of OpenModelDB, to complete and publish by hand."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from unpairaug.task import Task
+
+
+def card(
+    task: Task, name: str, files: list[Path], platform: str, architecture: str, scale: int, license: str | None
+) -> dict[str, Any]:
+    """The card's fields; None where only whoever publishes the file can know."""
+    return {
+        "name": name,
+        "author": None,
+        "license": license,
+        "tags": [task.config["type"].replace("_", "-")],
+        "description": _description(task, scale),
+        "date": None,
+        "architecture": architecture.lower(),
+        "size": None,
+        "scale": scale,
+        "inputChannels": 3,
+        "outputChannels": 3,
+        "resources": [_resource(file, platform) for file in files],
+        "images": [],
+        **_training(task.trained),
+    }
+
+
+def _description(task: Task, scale: int) -> str:
+    unpaired = ", trained on unpaired images" if task.trained.get("feed") == "fake" else ""
+    said = [f"A head of unpairaug for the task {task.config['type']}{unpaired}."]
+    if task.scale > scale:
+        said.append(f"Images must be enlarged ×{task.scale // scale} by bicubic interpolation first.")
+    if metrics := task.trained.get("metrics"):
+        values = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name != "step")
+        said.append(f"On its validation pairs, at step {metrics['step']}: {values}.")
+    return " ".join(said)
+
+
+def _resource(file: Path, platform: str) -> dict[str, Any]:
+    contents = file.read_bytes()
+    return {
+        "platform": platform,
+        "type": file.suffix.removeprefix("."),
+        "size": len(contents),
+        "sha256": sha256(contents).hexdigest(),
+        "urls": [],
+    }
+
+
+def _training(trained: dict[str, Any]) -> dict[str, Any]:
+    if not trained:
+        return {}
+    sides = [f"{side.replace('_', ' ')}: {', '.join(names)}" for side, names in trained["data"].items()]
+    return {
+        "dataset": "; ".join(sides),
+        "trainingIterations": trained["steps"],
+        "trainingBatchSize": trained["batch_size"],
+        "trainingHRSize": trained["crop"],
+        "trainingOTF": trained["feed"] == "fake",
+    }

@@ -1,0 +1,101 @@
+"""The model card of a trained part: only what is known, in words and as the hub's metadata."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from unpairaug import __version__
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
+Facts = dict[str, Any]
+
+UNKNOWN_LICENCE = "unknown"
+"""The hub's word for a licence that nobody stated."""
+PURPOSES = {
+    "task": "A restoration head: it takes degraded images and gives restored ones.",
+    "translator": "A degradation translator: it makes clean images look as the camera it was trained on shows them.",
+}
+USES = {
+    "task": """from unpairaug import Task
+
+restore = Task.from_pretrained("{model}")  # (B, 3, h, w) in [0, 1] -> (B, 3, scale * h, scale * w)
+restored = restore(degraded)""",
+    "translator": """from unpairaug import Translator
+
+translator = Translator.from_pretrained("{model}")
+fake = translator.degrade(source)  # (B, 3, h, w) in [0, 1] -> the same shape""",
+}
+
+
+def card_data(part: str, config: Facts, trained: Facts, license: str | None) -> ModelCardData:
+    """The card's front matter."""
+    from huggingface_hub import ModelCardData
+
+    tags = {"unpairaug", part, config["type"], trained.get("task"), "image-restoration"} - {None}
+    return ModelCardData(
+        library_name="unpairaug",
+        license=license or UNKNOWN_LICENCE,
+        pipeline_tag="image-to-image",
+        tags=sorted(tags),
+    )
+
+
+def card_text(part: str, config: Facts, trained: Facts, license: str | None, repo_id: str | None) -> str:
+    """The card below its front matter."""
+    name = repo_id.rpartition("/")[2] if repo_id else f"{config['type']}, a {part} trained by unpairaug"
+    use = USES[part].format(model=repo_id or "path/of/this/folder")
+    return (
+        "\n\n".join(
+            [
+                f"# {name}",
+                PURPOSES[part],
+                f"{part.capitalize()} `{config['type']}`; `config.json` has all its options.",
+                f"## Use\n\n```python\n{use}\n```",
+                f"## Training\n\n{_training(trained)}",
+                f"## Validation\n\n{_validation(part, trained.get('metrics'))}",
+                f"## Licence\n\n{_licence(license)}",
+            ]
+        )
+        + "\n"
+    )
+
+
+def _training(trained: Facts) -> str:
+    if not trained:
+        return f"Not known: no run of unpairaug noted it. Saved by unpairaug {__version__}."
+    rows = [
+        ("steps", trained["steps"]),
+        ("seed", trained["seed"]),
+        ("images of a step", trained["batch_size"]),
+        ("side of a clean crop", f"{trained['crop']} px"),
+        ("task", f"`{trained['task']}`, ×{trained['scale']}, head `{trained['head']}`"),
+        ("translator", f"`{trained['translator']}`"),
+        *((side.replace("_", " "), _sources(names)) for side, names in trained["data"].items()),
+        ("unpairaug", trained["unpairaug"]),
+    ]
+    return _table(("", ""), rows)
+
+
+def _validation(part: str, metrics: Facts | None) -> str:
+    if not metrics:
+        return "Not measured."
+    whose = "" if part == "task" else " They are of the head that was trained beside it."
+    rows = [(f"`{name}`", f"{value:.4f}") for name, value in metrics.items() if name != "step"]
+    return f"Means over the validation pairs at step {metrics['step']}.{whose}\n\n{_table(('metric', 'value'), rows)}"
+
+
+def _licence(license: str | None) -> str:
+    if license:
+        return f"`{license}`"
+    return "Not stated by whoever saved it. That unpairaug is under Apache-2.0 says nothing about these weights."
+
+
+def _sources(weights: dict[str, float]) -> str:
+    shares = len(weights) > 1
+    return ", ".join(f"`{name}`" + (f" (weight {weight:g})" if shares else "") for name, weight in weights.items())
+
+
+def _table(head: tuple[str, str], rows: list[tuple[str, Any]]) -> str:
+    return "\n".join(f"| {left} | {right} |" for left, right in [head, ("---", "---"), *rows])
