@@ -28,6 +28,19 @@ translator = Translator.from_pretrained("{model}")
 fake = translator.degrade(source)  # (B, 3, h, w) in [0, 1] -> the same shape""",
 }
 
+ROWS = {
+    "steps": "steps",
+    "seed": "seed",
+    "batch_size": "images of a step",
+    "crop": "side of a clean crop, in pixels",
+    "task": "task",
+    "scale": "scale",
+    "head": "head",
+    "translator": "translator",
+    "unpairaug": "unpairaug",
+}
+"""What a run notes, and the card's words for it."""
+
 
 def card_data(part: str, config: Facts, trained: Facts, license: str | None) -> ModelCardData:
     """The card's front matter."""
@@ -65,17 +78,10 @@ def card_text(part: str, config: Facts, trained: Facts, license: str | None, rep
 def _training(trained: Facts) -> str:
     if not trained:
         return f"Not known: no run of unpairaug noted it. Saved by unpairaug {__version__}."
-    rows = [
-        ("steps", trained["steps"]),
-        ("seed", trained["seed"]),
-        ("images of a step", trained["batch_size"]),
-        ("side of a clean crop", f"{trained['crop']} px"),
-        ("task", f"`{trained['task']}`, ×{trained['scale']}, head `{trained['head']}`"),
-        ("translator", f"`{trained['translator']}`"),
-        *((side.replace("_", " "), _sources(names)) for side, names in trained["data"].items()),
-        ("unpairaug", trained["unpairaug"]),
-    ]
-    return _table(("", ""), rows)
+    known = {**dict.fromkeys(ROWS), **trained}  # another version may have noted less
+    rows = [(meaning, known[key]) for key, meaning in ROWS.items() if known[key] is not None]
+    sources = [(side.replace("_", " "), _sources(names)) for side, names in trained.get("data", {}).items()]
+    return _table(("", ""), [*rows, *sources])
 
 
 def _validation(part: str, metrics: Facts | None) -> str:

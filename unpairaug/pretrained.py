@@ -66,7 +66,8 @@ def load_part(model: str | PathLike[str], part: Part, **download: Any) -> Pretra
         ) from error
     if part not in config:
         raise UserError(f"{folder} holds a {config.get('part', 'model of another program')}, not a {part}")
-    return Pretrained(_spec(config, part, folder), weights, config.get("trained") or {})
+    trained = config.get("trained")
+    return Pretrained(_spec(config, part, folder), weights, trained if isinstance(trained, dict) else {})
 
 
 def _spec(config: dict[str, Any], part: Part, folder: Path) -> Spec:

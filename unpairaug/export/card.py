@@ -54,13 +54,12 @@ def _resource(file: Path, platform: str) -> dict[str, Any]:
 
 
 def _training(trained: dict[str, Any]) -> dict[str, Any]:
-    if not trained:
-        return {}
-    sides = [f"{side.replace('_', ' ')}: {', '.join(names)}" for side, names in trained["data"].items()]
-    return {
-        "dataset": "; ".join(sides),
-        "trainingIterations": trained["steps"],
-        "trainingBatchSize": trained["batch_size"],
-        "trainingHRSize": trained["crop"],
-        "trainingOTF": trained["feed"] == "fake",
+    sides = [f"{side.replace('_', ' ')}: {', '.join(names)}" for side, names in trained.get("data", {}).items()]
+    fields = {
+        "dataset": "; ".join(sides) or None,
+        "trainingIterations": trained.get("steps"),
+        "trainingBatchSize": trained.get("batch_size"),
+        "trainingHRSize": trained.get("crop"),
+        "trainingOTF": trained["feed"] == "fake" if "feed" in trained else None,
     }
+    return {name: value for name, value in fields.items() if value is not None}
