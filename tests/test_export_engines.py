@@ -74,6 +74,7 @@ def test_ncnn_restores_any_size_as_the_task_does(head: dict[str, Any], scale: in
     task = saved(tmp_path / "head", head, scale)
     export(str(tmp_path), tmp_path / "new.param", "ncnn")
     network: Any = ncnn.Net()  # type: ignore[attr-defined]
+    network.opt.num_threads = 1
     for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
         setattr(network.opt, option, False)
     assert (network.load_param(str(tmp_path / "new.param")), network.load_model(str(tmp_path / "new.bin"))) == (0, 0)

@@ -48,6 +48,7 @@ def read(path: Path, task: Task) -> Loaded:
 
     ncnn: Any = import_module("ncnn")  # its names come from a library that no type checker sees
     network = ncnn.Net()
+    network.opt.num_threads = torch.get_num_threads()
     for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
         setattr(network.opt, f"use_{option}", False)
     if network.load_param(str(path)) or network.load_model(str(path.with_suffix(".bin"))):
