@@ -106,6 +106,20 @@ def test_every_library_the_code_imports_is_a_declared_dependency(wheel: Path, ch
     )
 
 
+def test_what_an_extra_brings_is_imported_where_it_is_used_and_nowhere_else(wheel: Path, checkout: Path):
+    requirements = metadata(wheel).get_all("Requires-Dist", [])
+    always = {canonical(re.split(r"[^\w.-]", line)[0]) for line in requirements if "extra ==" not in line}
+    optional = {canonical(re.split(r"[^\w.-]", line)[0]) for line in requirements if "extra ==" in line}
+    optional -= {*always, "unpairaug"}
+    for path in (checkout / "unpairaug").rglob("*.py"):
+        if "templates" in path.parts:
+            continue
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        names = {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
+        names |= {str(node.module) for node in body if isinstance(node, ast.ImportFrom)}
+        assert not optional & {canonical(name.partition(".")[0]) for name in names}, path
+
+
 def canonical(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
