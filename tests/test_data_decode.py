@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from unpairaug.data.decode import decode_image
+from unpairaug.data.decode import EncodedImage, decode_image
 from unpairaug.errors import UserError, shown
 
 UPRIGHT = {
@@ -150,6 +150,8 @@ def test_the_end_of_a_preview_is_not_the_end_of_a_jpeg(noisy_jpeg):
     decode_image(header + noisy_jpeg[2:], "whole.jpg")
     with pytest.raises(UserError, match="truncated"):
         decode_image((header + noisy_jpeg[2:2000]).ljust(9000, b"\0"), "half.jpg")
+    with pytest.raises(UserError, match="cannot be read"):
+        decode_image(header, "preview.jpg")
 
 
 def test_what_follows_the_end_of_a_jpeg_does_no_harm(noisy_jpeg):
@@ -157,6 +159,25 @@ def test_what_follows_the_end_of_a_jpeg_does_no_harm(noisy_jpeg):
     np.testing.assert_array_equal(decode_image(noisy_jpeg + bytes(100), "a.jpg"), expected)
     progressive = jpeg(Image.fromarray(expected), progressive=True)
     assert decode_image(progressive, "a.jpg").shape == expected.shape
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "I;16"])
+def test_a_window_is_cut_from_the_upright_image_whatever_its_kind(deep, mode, orientation):
+    pixels = deep[..., 0] if mode == "I;16" else rounded(deep)
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    image = Image.fromarray(pixels)
+    (image if mode == "I;16" else image.convert(mode)).save(file, "PNG", exif=exif)
+    whole = decode_image(file.getvalue(), "a.png")
+    window = EncodedImage(file.getvalue(), lambda: "a.png").decode(lambda width, height: (1, 2, width - 1, height))
+    np.testing.assert_array_equal(window, whole[2:, 1:-1])
+
+
+def test_a_window_of_the_rows_that_are_there_is_no_reason_to_read_a_truncated_file(deep, noisy_jpeg):
+    for data in (png(rounded(deep) | 1, 2, rows=4), noisy_jpeg[: len(noisy_jpeg) * 9 // 10]):
+        with pytest.raises(UserError, match="truncated"):
+            EncodedImage(data, lambda: "short").decode(lambda *_: (0, 0, 2, 2))
 
 
 def test_a_format_that_is_not_listed_is_refused_whatever_the_file_is_called():

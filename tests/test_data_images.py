@@ -128,20 +128,27 @@ def test_what_is_written_reads_back_and_a_failed_write_leaves_the_old_image(tmp_
         write_image(tmp_path / "a.gifx", photograph)
 
 
-def test_decoded_images_are_kept_within_the_bound_and_the_oldest_go_first(tmp_path, photograph):
+def test_decoded_images_are_kept_within_the_bound_and_the_first_stay(tmp_path, photograph):
     paths = [tmp_path / f"{i}.png" for i in range(3)]
     for path in paths:
         write_image(path, photograph)
     kept = DecodedImages(limit=2 * photograph.nbytes)
-    first = kept.read(paths[0])
-    assert kept.read(paths[0]) is first, "the second read costs no decoding"
-    kept.read(paths[1])
-    kept.read(paths[0])
-    kept.read(paths[2])
+    first, second, third = (kept.read(path) for path in paths)
     assert kept.held == 2 * photograph.nbytes
-    assert kept.read(paths[0]) is first, "the one that was used last stays"
+    assert kept.read(paths[0]) is first and kept.read(paths[1]) is second, "the second read costs no decoding"
+    assert kept.read(paths[2]) is not third
     with pytest.raises(ValueError, match="read-only"):
         first[0] = 0
+
+
+@pytest.mark.parametrize("limit", [0, 2**20])
+def test_a_window_is_the_same_whether_its_image_is_kept_or_not(tmp_path, photograph, limit, monkeypatch):
+    write_image(tmp_path / "a.png", photograph)
+    kept = DecodedImages(limit)
+    monkeypatch.setattr("unpairaug.data.images.DECODED", kept)
+    window = FolderImages(tmp_path).window(0, lambda width, height: (3, 2, width - 1, height - 4))
+    np.testing.assert_array_equal(window, photograph[2:-4, 3:-1])
+    assert kept.held == (photograph.nbytes if limit else 0)
 
 
 def test_a_file_that_changed_is_decoded_again(tmp_path, photograph):

@@ -19,7 +19,7 @@ from unpairaug.data import (
     loader,
     write_image,
 )
-from unpairaug.data.augment import copy_turned
+from unpairaug.data.augment import SYMMETRIES, Views, splitmix64
 from unpairaug.errors import UserError
 from unpairaug.loop import to_device
 
@@ -156,16 +156,23 @@ def test_flips_and_quarter_turns_are_all_equally_likely(folders, flip, rotate, c
 
 
 @pytest.mark.parametrize("side", [1, 2, 5])
-def test_a_copy_of_a_turned_view_equals_numpys(side):
+@pytest.mark.parametrize("name", SYMMETRIES)
+def test_a_symmetry_is_what_albumentations_calls_by_its_name(side, name):
+    from albumentations.augmentations.geometric.functional import d4
+
     photograph = coordinates(9, 7, 3)
     photograph.flags.writeable = False
-    for turns in range(4):
-        for mirrored in (False, True):
-            view = np.rot90(photograph[2 : 2 + side, 1 : 1 + side], turns)
-            view = view[:, ::-1] if mirrored else view
-            out = np.zeros((side, side, 3), np.uint8)
-            copy_turned(view, out)
-            assert np.array_equal(out, view)
+    window, out = photograph[2 : 2 + side, 1 : 1 + side], np.zeros((3, side, side, 3), np.uint8)
+    SYMMETRIES[name](window, out[1])
+    assert np.array_equal(out[1], d4(window, name)) and not out[::2].any()
+
+
+def test_the_numbers_of_samples_are_those_of_splitmix64_and_differ_between_streams():
+    published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    assert splitmix64(np.zeros(1, np.uint64), np.arange(3, dtype=np.uint64)).tolist() == published
+    far = 2**62  # 3 k is more than 64 bits hold
+    assert Views(1, 0)([far, 5]) == [*Views(1, 0)([far]), *Views(1, 0)([5])]
+    assert not {*Views(1, 0)(range(99))} & ({*Views(1, 1)(range(99))} | {*Views(2, 0)(range(99))})
 
 
 @pytest.mark.parametrize("flip,rotate", [(True, True), (True, False), (False, True), (False, False)])

@@ -40,6 +40,7 @@ def data(
     """Time the data streams, from a folder and from shards, against the bare decoder and a plain PyTorch loader.
 
     All read the same files of the recipe in one process, laid out in a temporary folder; nothing decoded is kept.
+    Seconds are those of one core.
     """
     from unpairaug.bench_data import compare_readers, memory_over
     from unpairaug.recipe import load_recipe

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from typing import TypeVar
 
@@ -20,6 +21,9 @@ Array = NDArray[np.uint8]
 """An image: (H, W, 3) RGB, 8 bits."""
 
 T = TypeVar("T")
+Pixels = TypeVar("Pixels", bound=NDArray)
+Place = Callable[[int, int], tuple[int, int, int, int]]
+"""From (width, height) of an upright image to a window's (left, top, right, bottom), all in pixels."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM")
 """Pillow's names of what is decoded, whatever the file is called; its other decoders (some start programs) are not."""
@@ -45,50 +49,95 @@ _TURNS: dict[int, Callable[[NDArray], NDArray]] = {
 """What makes an image upright, by EXIF orientation."""
 
 
-def decode_image(data: bytes, where: str) -> Array:
-    """The image in the bytes of a file, (H, W, 3) RGB in 8 bits, upright; read-only.
+class EncodedImage:
+    """The bytes of an image file, read as far as its size; the pixels follow at `decode`.
 
     The camera's EXIF rotation is applied; grey, palette and CMYK become RGB; an alpha channel is dropped; 16 bits are
     rounded to 8; of several frames the first is read; a colour profile is not applied.
+    """
 
-    Args:
-        data: the whole file.
-        where: how a message names it.
+    def __init__(self, data: bytes, where: Callable[[], str]) -> None:
+        """Read the header.
+
+        Args:
+            data: the whole file.
+            where: says how a message names it; asked only then.
+
+        Raises:
+            UserError: the bytes are no image, or claim more than `MAX_PIXELS`.
+        """
+        self.data, self.where = data, where
+        if not data:
+            raise UserError(f"{shown(where())}: the file is empty (0 bytes); remove it or copy it again")
+        with self._named():
+            self._image = Image.open(BytesIO(data), formats=FORMATS)
+            width, height = self._image.size
+            if width * height > MAX_PIXELS:
+                raise Image.DecompressionBombError(f"{width}×{height} pixels")
+        self.nbytes = 3 * width * height
+        """Bytes of the pixels."""
+
+    def decode(self, place: Place | None = None) -> Array:
+        """The pixels, (H, W, 3) RGB in 8 bits, upright; read-only. To be called once.
+
+        Args:
+            place: which window of them; without it, all. The whole file is decoded and checked either way, but only
+                the window becomes an array.
+
+        Raises:
+            UserError: the file is truncated, or holds pixels that would only be read inexactly.
+        """
+        return self.read(lambda image: _in_eight_bits(exact_pixels(image, self.data, place)))
+
+    def read(self, read: Callable[[Image.Image], T]) -> T:
+        """What `read` makes of the opened image. To be called once.
+
+        Raises:
+            UserError: `read` fails.
+        """
+        with self._named(), self._image as image:
+            return read(image)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Whatever is wrong, in one message that names the file."""
+        try:
+            yield
+        except UserError:  # of a place
+            raise
+        except Image.DecompressionBombError as bomb:
+            raise UserError(
+                f"{shown(self.where())}: more than {MAX_PIXELS} pixels ({bomb}); cut it into smaller images"
+            ) from bomb
+        except Exception as broken:  # Pillow's decoders raise nearly any type when the bytes are wrong
+            raise UserError(
+                f"{shown(self.where())}: this image cannot be read ({_reason(broken)}); remove it or copy it again"
+            ) from broken
+
+
+def decode_image(data: bytes, where: str) -> Array:
+    """The image in the bytes of a file, (H, W, 3) RGB in 8 bits, upright; read-only. See `EncodedImage`.
 
     Raises:
         UserError: the bytes are no image, truncated, claim more than `MAX_PIXELS`, or hold pixels that would only be
             read inexactly.
     """
-    return decoded(data, where, lambda image: _in_eight_bits(exact_pixels(image, data)))
+    return EncodedImage(data, lambda: where).decode()
 
 
-def decoded(data: bytes, where: str, read: Callable[[Image.Image], T]) -> T:
-    """What `read` makes of the opened image in the bytes of a file.
-
-    Raises:
-        UserError: the bytes are no image, claim more than `MAX_PIXELS`, or `read` fails at them.
-    """
-    where = shown(where)
-    if not data:
-        raise UserError(f"{where}: the file is empty (0 bytes); remove it or copy it again")
-    try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise Image.DecompressionBombError(f"{width}×{height} pixels")
-            return read(image)
-    except Image.DecompressionBombError as bomb:
-        raise UserError(f"{where}: more than {MAX_PIXELS} pixels ({bomb}); cut it into smaller images") from bomb
-    except Exception as broken:  # Pillow's decoders raise nearly any type when the bytes are wrong
-        raise UserError(
-            f"{where}: this image cannot be read ({_reason(broken)}); remove it or copy it again"
-        ) from broken
+def cut(image: Pixels, edges: Sequence[int]) -> Pixels:
+    """The window of an image (H, W, …) within (left, top, right, bottom): a view."""
+    left, top, right, bottom = edges
+    return image[top:bottom, left:right]
 
 
-def exact_pixels(image: Image.Image, data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def exact_pixels(
+    image: Image.Image, data: bytes, place: Place | None = None
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """The pixels of an image that was opened from `data`, upright, and as deep as the file has them.
 
-    (H, W, 3) RGB in 8 bits, or, where a channel has 16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGB with alpha.
+    (H, W, 3) RGB in 8 bits, or, where a channel has 16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGB with alpha; with
+    `place`, of that window alone.
 
     Raises:
         Exception: of nearly any type, where they are not all there or would be read inexactly.
@@ -98,21 +147,25 @@ def exact_pixels(image: Image.Image, data: bytes) -> NDArray[np.uint8] | NDArray
     deep = image.format == "TIFF" and 16 in image.tag_v2.get(Base.BitsPerSample, ())  # type: ignore[attr-defined]
     deep |= image.format == "PNG" and data[24] == 16
     negative = image.mode.startswith("I;16") and _is_negative(image)
-    stored = np.asarray(image)
+    image.load()
     if image.format == "PNG":
-        _refuse_short_png(stored, data)
+        _refuse_short_png(image, data)
     orientation = image.getexif().get(Base.Orientation, 1)
     if orientation == 1 and image.mode == "RGB" and not deep:
-        return stored
+        return np.asarray(image if place is None else image.crop(place(*image.size)))
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith(("I", "F")):
-        return _grey(image, negative)
-    rgb = np.asarray(image.convert("RGB"))
-    return _exact(rgb, data, orientation) if deep else rgb
+        whole = _grey(image, negative)
+    else:
+        rgb = np.asarray(image.convert("RGB"))
+        whole = _exact(rgb, data, orientation) if deep else rgb
+    return whole if place is None else cut(whole, place(whole.shape[1], whole.shape[0]))
 
 
 def _refuse_jpeg_without_end(data: bytes) -> None:
     """Pillow notices a file that stops, but paints grey what a half-copied file has as zeros."""
+    if data.endswith(b"\xff\xd9"):  # nearly all, and a file that stops at the end of its preview has no whole header
+        return
     at = 2
     while data[at : at + 1] == b"\xff" and data[at + 1] != 0xDA:  # over the header, whose preview has its own end
         at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -123,9 +176,10 @@ def _refuse_jpeg_without_end(data: bytes) -> None:
     raise ValueError("truncated: a JPEG without its end")
 
 
-def _refuse_short_png(stored: NDArray, data: bytes) -> None:
+def _refuse_short_png(image: Image.Image, data: bytes) -> None:
     """Pillow takes compressed data that end before the last row for the whole image, and leaves the rest at zero."""
-    if all(row.any() for row in stored[-2:]):  # of two rows, one is of the last pass of an interlaced image
+    last = np.asarray(image.crop((0, max(0, image.height - 2), *image.size)))
+    if all(row.any() for row in last):  # of two rows, one is of the last pass of an interlaced image
         return  # counting takes as long as decoding; so only those are counted that may lack something
     width, height, depth, colours, interlaced = struct.unpack(">IIBB2xB", data[16:29])
     bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours]

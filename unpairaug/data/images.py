@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unpairaug.data.decode import MAX_PIXELS, Array, decode_image
+from unpairaug.data.decode import MAX_PIXELS, Array, EncodedImage, Place, cut, decode_image
 from unpairaug.errors import UserError, shown
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
@@ -138,6 +137,11 @@ class ImageSet(ABC):
     @abstractmethod
     def __getitem__(self, i: int) -> Array: ...
 
+    def window(self, i: int, place: Place) -> Array:
+        """A window of image `i`, read-only: where the whole image is not held, less is made than `images[i]` makes."""
+        image = self[i]
+        return cut(image, place(image.shape[1], image.shape[0]))
+
     @abstractmethod
     def encoded(self, i: int) -> bytes:
         """Image `i` as the bytes of a file.
@@ -180,6 +184,10 @@ class FolderImages(ImageSet):
     def __getitem__(self, i: int) -> Array:
         return DECODED.read(self.root / self.names[i])
 
+    def window(self, i: int, place: Place) -> Array:
+        path = self.root / self.names[i]
+        return DECODED.window(_identity(path), lambda: EncodedImage(read_file(path), lambda: os.fspath(path)), place)
+
     def encoded(self, i: int) -> bytes:
         return read_file(self.root / self.names[i])
 
@@ -205,34 +213,38 @@ class MemoryImages(ImageSet):
 
 
 class DecodedImages:
-    """The images read last, up to a bound in bytes: a crop of a small set costs no decoding after the first pass."""
+    """Images as they were decoded, up to a bound in bytes: a crop of a small set is decoded once.
+
+    Those that were read first stay. A stream shows every image once an epoch, in a new order: had the oldest to go,
+    most would be gone before their turn comes again, and each would have to be made whole in order to be held.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         """Bytes of pixels; 0 keeps nothing."""
         self.held = 0
         """Bytes of pixels now."""
-        self._images: OrderedDict[Hashable, Array] = OrderedDict()
+        self._images: dict[Hashable, Array] = {}
         self._lock = Lock()  # the preflight reads from several threads
 
     def read(self, path: Path) -> Array:
-        """The image at the path, decoded again if the file has changed.
+        """The image at the path, decoded again if the file has changed; raises what `read_image` does."""
+        return self.get(_identity(path), lambda: EncodedImage(read_file(path), lambda: os.fspath(path)))
 
-        Raises:
-            UserError: as `read_image` does.
-        """
-        return self.get(_identity(path), lambda: decode_image(read_file(path), os.fspath(path)))
-
-    def get(self, key: Hashable, decode: Callable[[], Array]) -> Array:
+    def get(self, key: Hashable, encoded: Callable[[], EncodedImage]) -> Array:
         """The image of that key, decoded if it is not held."""
-        with self._lock:
-            if key in self._images:
-                self._images.move_to_end(key)
-                return self._images[key]
-        image = _read_only(decode())
-        with self._lock:
-            self._keep(key, image)
-        return image
+        held = self._images.get(key)
+        return self._kept(key, encoded()) if held is None else held
+
+    def window(self, key: Hashable, encoded: Callable[[], EncodedImage], place: Place) -> Array:
+        """A window of the image of that key, which is only decoded as a whole where it can be held from now on."""
+        image = self._images.get(key)
+        if image is None:
+            found = encoded()
+            if found.nbytes > self.limit - self.held:
+                return found.decode(place)
+            image = self._kept(key, found)
+        return cut(image, place(image.shape[1], image.shape[0]))
 
     def holds(self, key: Hashable) -> bool:
         """Whether the image of that key needs no reading now."""
@@ -244,13 +256,13 @@ class DecodedImages:
             self._images.clear()
             self.held = 0
 
-    def _keep(self, key: Hashable, image: Array) -> None:
-        if key in self._images or image.nbytes > self.limit:
-            return
-        self._images[key] = image
-        self.held += image.nbytes
-        while self.held > self.limit:
-            self.held -= self._images.popitem(last=False)[1].nbytes
+    def _kept(self, key: Hashable, encoded: EncodedImage) -> Array:
+        image = _read_only(encoded.decode())
+        with self._lock:
+            if key not in self._images and image.nbytes <= self.limit - self.held:
+                self._images[key] = image
+                self.held += image.nbytes
+        return image
 
 
 DECODED = DecodedImages(limit=2**30)

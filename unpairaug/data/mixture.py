@@ -7,7 +7,8 @@ from itertools import chain
 
 import numpy as np
 
-from unpairaug.data.images import Array, Identity, ImageSet
+from unpairaug.data.decode import Array, Place
+from unpairaug.data.images import Identity, ImageSet
 
 
 class MixedImages(ImageSet):
@@ -30,6 +31,10 @@ class MixedImages(ImageSet):
     def __getitem__(self, i: int) -> Array:
         images, i = self.member(i)
         return images[i]
+
+    def window(self, i: int, place: Place) -> Array:
+        images, i = self.member(i)
+        return images.window(i, place)
 
     def __len__(self) -> int:
         return int(self._ends[-1])

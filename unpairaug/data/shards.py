@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unpairaug.data.images import DECODED, Array, Identity, ImageSet, decode_image, has_images
+from unpairaug.data.decode import Array, EncodedImage, Place
+from unpairaug.data.images import DECODED, Identity, ImageSet, has_images
 from unpairaug.data.recent import Recent
 from unpairaug.data.shard_index import ShardIndex, read_folder_index, read_index
 from unpairaug.data.storage import bare, describe, is_url, listed, read_range, read_ranges, read_text, size_of
@@ -24,6 +25,8 @@ HELD = 2**17
 """Images whose places are held at least, some 150 bytes each: shards that the order reaches are loaded."""
 THREADS = 16
 """Indexes that are read at a time when there is no list of shards."""
+Range = tuple[str, int, int]
+"""A shard, and offset and size in bytes of an image there."""
 NAMED = 3
 """How many odd members a remark names before it only counts."""
 
@@ -61,11 +64,15 @@ class ShardImages(ImageSet):
         return int(self._ends[-1])
 
     def __getitem__(self, i: int) -> Array:
-        return DECODED.get(self.identity(i), lambda: decode_image(self.encoded(i), self.where(i)))
+        lies = self._range(i)
+        return DECODED.get(self._identity(lies), lambda: self._opened(i, lies))
+
+    def window(self, i: int, place: Place) -> Array:
+        lies = self._range(i)
+        return DECODED.window(self._identity(lies), lambda: self._opened(i, lies), place)
 
     def encoded(self, i: int) -> bytes:
-        brought = self._brought.pop(i, None)
-        return read_range(*self._range(i)) if brought is None else brought
+        return self._read(i, self._range(i))
 
     def fetch(self, wanted: Iterable[int]) -> None:
         if not self.is_far:
@@ -79,8 +86,7 @@ class ShardImages(ImageSet):
         self._index.keep = self._mark.keep = max(self._index.keep, min(shards, len(self.shards)))
 
     def identity(self, i: int) -> Identity:
-        shard, offset, size = self._range(i)
-        return f"{shard} {self._mark(shard)}", offset, size
+        return self._identity(self._range(i))
 
     def known_size(self, i: int) -> tuple[int, int] | None:
         _, index, at = self._member(i)
@@ -99,12 +105,24 @@ class ShardImages(ImageSet):
         """The shard of image `i`, its index, and the image's number there."""
         if not 0 <= i < len(self):
             raise IndexError(i)
-        shard = int(np.searchsorted(self._ends, i, side="right"))
+        shard = int(self._ends.searchsorted(i, side="right"))
         return self.shards[shard], self._index(shard), i - int(self._ends[shard] - self._sizes[shard])
 
-    def _range(self, i: int) -> tuple[str, int, int]:
+    def _range(self, i: int) -> Range:
         shard, index, at = self._member(i)
-        return shard, int(index.places[at, 0]), int(index.places[at, 1])
+        offset, size = index.places[at, :2].tolist()
+        return shard, offset, size
+
+    def _identity(self, lies: Range) -> Identity:
+        shard, offset, size = lies
+        return f"{shard} {self._mark(shard)}", offset, size
+
+    def _opened(self, i: int, lies: Range) -> EncodedImage:
+        return EncodedImage(self._read(i, lies), lambda: self.where(i))
+
+    def _read(self, i: int, lies: Range) -> bytes:
+        brought = self._brought.pop(i, None)
+        return read_range(*lies) if brought is None else brought
 
     def _read_index(self, shard: int) -> ShardIndex:
         index = read_index(self.shards[shard])

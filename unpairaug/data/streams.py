@@ -7,7 +7,7 @@ uninterrupted run would have seen from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
-from unpairaug.data.augment import Draws, Turns, Window, copy_turned
+from unpairaug.data.augment import Turns, View, Views
 from unpairaug.data.bad import Bad, BadImages
-from unpairaug.data.images import DECODED, Array, ImageSet
+from unpairaug.data.decode import Array, Place, cut
+from unpairaug.data.images import DECODED, ImageSet, too_small
 from unpairaug.data.order import WINDOW, WholeOrder, order_of
 from unpairaug.data.pairs import match, read_pair
 from unpairaug.errors import UserError
@@ -25,7 +26,7 @@ from unpairaug.errors import UserError
 # The streams, and what is drawn for them: words of the seed, beside those of order.py, so that no two draws share a
 # generator.
 _CLEAN, _DEGRADED = 0, 1
-_VIEW, _TURN, _INSTEAD = 2, 3, 7
+_VIEW, _INSTEAD = 2, 7
 _ATTEMPTS = 100
 """Images drawn for one sample before a set is given up: with one bad image in two, this happens to nobody."""
 
@@ -91,15 +92,16 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
         self.clean, self.degraded = clean, degraded
         for images in (clean, degraded):  # a window begins anywhere in a shard, so it reaches into one more
             images.hold((own_lanes or lanes) * (WINDOW + 1))
-        self.crop, self.scale, self.seed = crop, scale, seed
+        self.scale = scale
         self.matches = match(clean, degraded, scale) if paired else None
         self.bad = BadImages() if skip_bad and not paired else None
         """Where bad images are skipped, those found so far: by the preflight, and by reading in this process."""
+        self._turns = Turns(flip, rotate)
+        self._clean = _Side(clean, seed, _CLEAN, crop, self.bad)
+        self._degraded = _Side(degraded, seed, _DEGRADED, crop // scale, self.bad)
         matches = self.matches
         self._clean_order = WholeOrder(seed, _CLEAN, len(matches)) if matches else order_of(clean, seed, _CLEAN, lanes)
         self._degraded_order = order_of(degraded, seed, _DEGRADED, lanes)
-        self._turns = Turns(flip, rotate)
-        self._clean_window, self._degraded_window = Window(crop), Window(crop // scale)
 
     def __getitem__(self, k: int) -> UnpairedBatch:
         """Sample k, k = 0, 1, 2, … without end.
@@ -114,16 +116,16 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
         pairs = [self.shown(k) for k in wanted]
         self.clean.fetch(i for i, _ in pairs)
         self.degraded.fetch(j for _, j in pairs)
-        sides = [np.empty((len(wanted), side, side, 3), np.uint8) for side in (self.crop, self.crop // self.scale)]
-        for row, k in enumerate(wanted):
-            # At once: as long as a crop is a view, its whole image takes memory, and new memory takes time.
-            for side, crop in zip(sides, self._crops(k), strict=True):
-                copy_turned(crop, side[row])
-        clean, degraded = (torch.from_numpy(side).permute(0, 3, 1, 2) for side in sides)
-        return UnpairedBatch(clean, degraded, torch.tensor(wanted))
-
-    def _crops(self, k: int) -> tuple[Array, Array]:
-        return self._pair(k) if self.matches else (self._clean_crop(k), self._degraded_crop(k))
+        clean, degraded = self._clean.room(len(wanted)), self._degraded.room(len(wanted))
+        views = self._clean.views(wanted)
+        others = views if self.matches else self._degraded.views(wanted)
+        for row, (k, at, view, other) in enumerate(zip(wanted, pairs, views, others, strict=True)):
+            crop, small = self._windows(k, at, view, other)
+            # Copied at once: as long as a window is a view, its whole image takes memory, and new memory takes time.
+            self._turns.copy(crop, view, clean[row])
+            self._turns.copy(small, other, degraded[row])
+        crops, small_crops = (torch.from_numpy(side).permute(0, 3, 1, 2) for side in (clean, degraded))
+        return UnpairedBatch(crops, small_crops, torch.tensor(wanted))
 
     def shown(self, k: int) -> tuple[int, int]:
         """The numbers of the clean and the degraded image that sample k shows, unless a bad one is skipped."""
@@ -131,45 +133,54 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
             return self.matches[self._clean_order(k)]
         return self._clean_order(k), self._degraded_order(k)
 
-    def _clean_crop(self, k: int) -> Array:
-        def crop(i: int) -> Array:
-            draws = Draws(self.seed, _CLEAN, _VIEW, k)
-            return self._turns(self._clean_window(self.clean[i], draws, self.clean.where, i), draws)
+    def _windows(self, k: int, at: tuple[int, int], view: View, other: View) -> tuple[Array, Array]:
+        """The windows of a clean and of a degraded image; of a pair both at the same place."""
+        if not self.matches:
+            return self._clean.window(k, at[0], view), self._degraded.window(k, at[1], other)
+        pair = read_pair(self.clean, self.degraded, at, self.scale)
+        place = self._degraded.place(at[1], other)
+        edges = place(pair.degraded.shape[1], pair.degraded.shape[0])
+        large = [self.scale * edge for edge in edges]
+        return cut(pair.clean, large), cut(pair.degraded, edges)
 
-        return self._usable(crop, _CLEAN, k, self._clean_order(k), self.clean)
 
-    def _degraded_crop(self, k: int) -> Array:
-        def crop(i: int) -> Array:
-            draws = Draws(self.seed, _DEGRADED, _VIEW, k)
-            return self._turns(self._degraded_window(self.degraded[i], draws, self.degraded.where, i), draws)
+class _Side:
+    """Windows of one side's images."""
 
-        return self._usable(crop, _DEGRADED, k, self._degraded_order(k), self.degraded)
+    def __init__(self, images: ImageSet, seed: int, stream: int, side: int, bad: BadImages | None) -> None:
+        self.images, self.seed, self.stream, self.side, self.bad = images, seed, stream, side, bad
+        self.views = Views(seed, stream, _VIEW)
 
-    def _usable(self, crop: Callable[[int], Array], stream: int, k: int, i: int, images: ImageSet) -> Array:
-        """The crop of image `i`, or of one drawn in its place where it cannot be used and such are skipped."""
+    def room(self, count: int) -> Array:
+        """Where so many windows are put."""
+        return np.empty((count, self.side, self.side, 3), np.uint8)
+
+    def window(self, k: int, i: int, view: View) -> Array:
+        """The window of image `i`, or of one drawn in its place where it cannot be used and such are skipped."""
         if self.bad is None:
-            return crop(i)
+            return self.images.window(i, self.place(i, view))
         for attempt in range(_ATTEMPTS):
-            where = images.where(i)
+            where = self.images.where(i)
             if where not in self.bad:
                 try:
-                    return crop(i)
+                    return self.images.window(i, self.place(i, view))
                 except UserError as error:
                     self.bad.note(where, str(error))
-            i = int(np.random.default_rng([self.seed, stream, _INSTEAD, k, attempt]).integers(len(images)))
-        raise UserError(f"{images.source}: {_ATTEMPTS} images drawn one after the other cannot be used; mend the files")
+            words = [self.seed, self.stream, _INSTEAD, k, attempt]
+            i = int(np.random.default_rng(words).integers(len(self.images)))
+        source = self.images.source
+        raise UserError(f"{source}: {_ATTEMPTS} images drawn one after the other cannot be used; mend the files")
 
-    def _pair(self, k: int) -> tuple[Array, Array]:
-        assert self.matches is not None, "only the paired mode has matches"
-        at = self.matches[self._clean_order(k)]
-        pair = read_pair(self.clean, self.degraded, at, self.scale)
-        small = self._degraded_window(pair.degraded, Draws(self.seed, _CLEAN, _VIEW, k), self.degraded.where, at[1])
-        left, top, right, bottom = (self.scale * edge for edge in self._degraded_window.edges)
-        # Two sources of the same numbers: both crops turn alike.
-        return (
-            self._turns(pair.clean[top:bottom, left:right], Draws(self.seed, _CLEAN, _TURN, k)),
-            self._turns(small, Draws(self.seed, _CLEAN, _TURN, k)),
-        )
+    def place(self, i: int, view: View) -> Place:
+        """Where the view is in image `i`, once its size is known."""
+
+        def square(width: int, height: int) -> tuple[int, int, int, int]:
+            if min(width, height) < self.side:
+                problem = too_small(width, height, self.side, self.images.where(i))
+                raise UserError(f"{problem}; give a smaller data.crop or remove the image")
+            return view.square(self.side, width, height)
+
+        return square
 
 
 class StepBatches(Sampler[list[int]]):
