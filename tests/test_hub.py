@@ -29,7 +29,9 @@ from unpairaug.translator import Translator
 COMMIT = "0" * 40
 PARTS: list[Any] = [
     lambda: tasks.build({"type": "sr", "scale": 2, "head": {"type": "vdsr", "depth": 3, "width": 4}}),
-    lambda: translators.build({"type": "cyclegan", "ngf": 4, "n_blocks": 1, "discriminator": {"type": "patch", "ndf": 4}}),
+    lambda: translators.build(
+        {"type": "cyclegan", "ngf": 4, "n_blocks": 1, "discriminator": {"type": "patch", "ndf": 4}}
+    ),
 ]
 each_part = pytest.mark.parametrize("make", PARTS, ids=["task", "translator"])
 

@@ -21,7 +21,7 @@ Array = NDArray[np.uint8]
 """An image: (H, W, 3) RGB, 8 bits."""
 
 T = TypeVar("T")
-Pixels = TypeVar("Pixels", bound=NDArray)
+Depth = TypeVar("Depth", np.uint8, np.uint16)
 Place = Callable[[int, int], tuple[int, int, int, int]]
 """From (width, height) of an upright image to a window's (left, top, right, bottom), all in pixels."""
 
@@ -125,15 +125,13 @@ def decode_image(data: bytes, where: str) -> Array:
     return EncodedImage(data, lambda: where).decode()
 
 
-def cut(image: Pixels, edges: Sequence[int]) -> Pixels:
+def cut(image: NDArray[Depth], edges: Sequence[int]) -> NDArray[Depth]:
     """The window of an image (H, W, …) within (left, top, right, bottom): a view."""
     left, top, right, bottom = edges
     return image[top:bottom, left:right]
 
 
-def exact_pixels(
-    image: Image.Image, data: bytes, place: Place | None = None
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def exact_pixels(image: Image.Image, data: bytes, place: Place | None = None) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """The pixels of an image that was opened from `data`, upright, and as deep as the file has them.
 
     (H, W, 3) RGB in 8 bits, or, where a channel has 16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGB with alpha; with
