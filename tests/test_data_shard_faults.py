@@ -25,7 +25,7 @@ from unpairaug.data.storage import size_of
 from unpairaug.errors import UserError
 from unpairaug.prepare.cut import Cut
 from unpairaug.prepare.run import Preparation
-from unpairaug.restore import outputs_of
+from unpairaug.restore_files import outputs_of
 
 CHECKOUT = str(Path(__file__).resolve().parent.parent)
 

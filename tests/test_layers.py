@@ -38,7 +38,7 @@ ROWS = [
         "discriminators/*",
         "criterion",
     },
-    {"optimizer_sections", "hub"},
+    {"optimizer_sections", "translator_section", "hub"},
     {"optimizers", "learning_rates"},
     {"data/shard_index", "data/mixture", "data/augment"},
     {"prepare/keys", "prepare/cut", "prepare/shards", "prepare/licences", "prepare/journal"},

@@ -21,13 +21,15 @@ from unpairaug.data.preflight import DataReport, preflight
 from unpairaug.data.sample import Part
 from unpairaug.data.sources import Source, is_sample
 from unpairaug.errors import UserError
+from unpairaug.pretrained import load_part
 from unpairaug.real_path import RealPath
 from unpairaug.recipe import Recipe
-from unpairaug.registry import tasks, translators
+from unpairaug.registry import Spec, tasks, translators
 from unpairaug.schedule import Schedule
 from unpairaug.task import Task
 from unpairaug.trainer import JointTrainer
 from unpairaug.translator import Translator
+from unpairaug.translator_section import LEARNS, START, without_start
 
 SHOWN = 4
 """Samples on a run's picture sheets."""
@@ -139,7 +141,7 @@ def build_trainer(recipe: Recipe, accelerator: Accelerator) -> JointTrainer:
             that a loss needs cannot be had, or an optimiser cannot do its work.
     """
     set_seed(recipe.train.seed)
-    translator = translators.build(recipe.translator)
+    translator = _build_translator(recipe.translator)
     set_seed(recipe.train.seed)
     task = tasks.build(recipe.task)
     set_seed(recipe.train.seed)
@@ -149,6 +151,18 @@ def build_trainer(recipe: Recipe, accelerator: Accelerator) -> JointTrainer:
     real_path = RealPath(task.scale, **recipe.real_path.model_dump())
     schedule = make_schedule(recipe)
     return JointTrainer(accelerator, translator, task, bridge, real_path, schedule, recipe.train, recipe.optimizer)
+
+
+def _build_translator(spec: Spec) -> Translator:
+    """The translator of a recipe's section, with the weights it starts from; one that does not learn is frozen."""
+    translator = translators.build(without_start(spec))
+    if start := spec.get(START):
+        try:
+            translator.generators.load_state_dict(load_part(start, "translator").weights)
+        except RuntimeError as error:
+            raise UserError(f"translator.from {start!r}: its weights do not fit the options given: {error}") from error
+        translator.generators.requires_grad_(spec[LEARNS])
+    return translator
 
 
 def make_schedule(recipe: Recipe) -> Schedule:

@@ -56,18 +56,38 @@ def load_part(model: str | PathLike[str], part: Part, **download: Any) -> Pretra
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    folder = _find(model, part, download)
+    folder = part_folder(model, part, **download)
+    config = _config(folder, part)
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(
-            f"{folder} does not hold a whole {part} (config.json and model.safetensors): {error}"
-        ) from error
-    if part not in config:
-        raise UserError(f"{folder} holds a {config.get('part', 'model of another program')}, not a {part}")
+        raise UserError(_not_whole(folder, part, error)) from error
     trained = config.get("trained")
     return Pretrained(_spec(config, part, folder), weights, trained if isinstance(trained, dict) else {})
+
+
+def part_spec(model: str | PathLike[str], part: Part) -> Spec:
+    """From what the part is built, as `load_part` says it, without its weights.
+
+    Raises:
+        UserError: nothing is there, or it is the other part.
+    """
+    folder = part_folder(model, part)
+    return _spec(_config(folder, part), part, folder)
+
+
+def _config(folder: Path, part: Part) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(_not_whole(folder, part, error)) from error
+    if part not in config:
+        raise UserError(f"{folder} holds a {config.get('part', 'model of another program')}, not a {part}")
+    return config
+
+
+def _not_whole(folder: Path, part: Part, error: Exception) -> str:
+    return f"{folder} does not hold a whole {part} (config.json and model.safetensors): {error}"
 
 
 def _spec(config: dict[str, Any], part: Part, folder: Path) -> Spec:
@@ -77,7 +97,12 @@ def _spec(config: dict[str, Any], part: Part, folder: Path) -> Spec:
     return spec
 
 
-def _find(model: str | PathLike[str], part: Part, download: dict[str, Any]) -> Path:
+def part_folder(model: str | PathLike[str], part: Part, **download: Any) -> Path:
+    """The folder with the part's files, here or in the hub's cache, of what `load_part` takes.
+
+    Raises:
+        UserError: nothing is there.
+    """
     given = Path(model)
     for folder in (given / FOLDER[part], given):
         if (folder / "config.json").is_file():

@@ -26,8 +26,9 @@ from unpairaug.recipe_sections import (
     is_longer,
 )
 from unpairaug.recipe_yaml import Document, dump, parse
-from unpairaug.registry import TaskSpec, TranslatorSpec, tasks
+from unpairaug.registry import TaskSpec, tasks
 from unpairaug.terms import as_terms
+from unpairaug.translator_section import LEARNS, TranslatorSpec
 
 __all__ = ["BridgeSection", "DataSection", "Recipe", "ScheduleSection", "TrainSection"]
 __all__ += ["bundled_recipes", "differences", "differences_of_values", "load_recipe", "plugin_recipes", "to_yaml"]
@@ -39,7 +40,7 @@ class Recipe(Section):
     task: TaskSpec
     """What is restored, by which head, judged by which loss: `type` and the options of that class."""
     translator: TranslatorSpec
-    """What learns the degradation: `type` and the options of that class."""
+    """What learns the degradation: `type` and the options of that class; or `from`, a trained one."""
     bridge: BridgeSection = BridgeSection()
     real_path: RealPathSection = RealPathSection()
     schedule: ScheduleSection = ScheduleSection()
@@ -200,6 +201,9 @@ def _contradictions(recipe: Recipe) -> Iterator[Mistake]:
     if is_longer(parts.values(), steps):
         said = " + ".join(f"{key} {length}" for key, length in parts.items())
         yield Mistake(("schedule",), f"{said} are longer than train.steps {steps}")
+    if not recipe.translator.get(LEARNS, True) and schedule.translator_warmup:
+        said = f"{schedule.translator_warmup} steps have nothing to train, as translator.train is false; leave it out"
+        yield Mistake(("schedule", "translator_warmup"), said)
     if is_longer((schedule.lr_decay,), steps):
         yield Mistake(("schedule", "lr_decay"), f"{schedule.lr_decay} is longer than train.steps {steps}")
     for kind, network in recipe.optimizer:

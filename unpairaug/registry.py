@@ -295,7 +295,6 @@ register_loss = losses.register
 register_discriminator = discriminators.register
 
 TaskSpec = Annotated[Spec, Component(tasks)]
-TranslatorSpec = Annotated[Spec, Component(translators)]
 HeadSpec = Annotated[str | Spec, Component(heads, inherits=("scale",))]
 """A head as an argument of a task: its name, or its spec; the task's `scale` is passed on to it."""
 LossSpec = Annotated[str | dict[str, Any], Terms(losses)]

@@ -20,10 +20,12 @@ from safetensors import SafetensorError
 from unpairaug import __version__
 from unpairaug.checkpoint import Tensors, checkpoints, save_checkpoint
 from unpairaug.errors import RunStopped, UserError
+from unpairaug.pretrained import part_folder
 from unpairaug.recipe import Recipe, to_yaml
 from unpairaug.registry import Spec, heads
 from unpairaug.task import Task, head_options
 from unpairaug.translator import Translator
+from unpairaug.translator_section import START
 
 log = logging.getLogger("unpairaug")
 
@@ -43,7 +45,9 @@ class RunFolder:
         """
         self.path, self.recipe, self.data, self.active = Path(recipe.output_dir), recipe, data, active
         self.starts = {f"task.{key}.{option}": _digest(file) for key, option, file in _starts(recipe.task)}
-        """Digests of the files that heads start from, by the keys that name them; kept in checkpoints, too."""
+        """Digests of the files that networks start from, by the keys that name them; kept in checkpoints, too."""
+        if start := recipe.translator.get(START):
+            self.starts[f"translator.{START}"] = _digest(part_folder(start, "translator") / "model.safetensors")
         self.checkpoints = self.path / "checkpoints"
         self.lock = FileLock(self.path / ".lock")
         self.processes, self.validation = 1, {}
@@ -150,12 +154,16 @@ class RunFolder:
         task = dict(self.recipe.task)
         for key, option, file in _starts(task):
             copy = self.path / f"{key}_start{file.suffix}"
-            if not (copy.exists() and copy.samefile(file)):
-                partial = copy.with_name(f"{copy.name}.partial")
-                shutil.copyfile(file, partial)
-                partial.replace(copy)
+            _copy(file, copy)
             task[key] = {**task[key], option: str(copy)}
-        self.recipe = self.recipe.model_copy(update={"task": task})
+        translator = dict(self.recipe.translator)
+        if start := translator.get(START):
+            copied, held = self.path / "translator_start", part_folder(start, "translator")
+            copied.mkdir(exist_ok=True)
+            for name in ("model.safetensors", "config.json"):
+                _copy(held / name, copied / name)
+            translator[START] = str(copied)
+        self.recipe = self.recipe.model_copy(update={"task": task, "translator": translator})
 
     def _forget_what_came_after(self, step: int) -> None:
         """Drop metrics of steps that will be taken again; give later checkpoints another name, out of the way."""
@@ -187,6 +195,14 @@ def _names(source: str | dict[str, float]) -> dict[str, float]:
         name = path.parent.name if path.suffix == ".tar" and "://" not in text else path.name
         named[name] = named.get(name, 0) + weight
     return named
+
+
+def _copy(file: Path, copy: Path) -> None:
+    """Copy the file, whole or not at all."""
+    if not (copy.exists() and copy.samefile(file)):
+        partial = copy.with_name(f"{copy.name}.partial")
+        shutil.copyfile(file, partial)
+        partial.replace(copy)
 
 
 def _digest(file: Path) -> str:

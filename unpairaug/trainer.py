@@ -55,9 +55,11 @@ class JointTrainer:
         for criterion in (task.criterion, real_path.criterion):
             if criterion is not None:
                 criterion.to(accelerator.device)
+        self.translator_learns = any(p.requires_grad for p in translator.generators.parameters())
+        learning = translator if self.translator_learns else Translator()
         self.networks = {
-            **{f"generator_{name}": network for name, network in translator.generators.items()},
-            **{f"discriminator_{name}": network for name, network in translator.discriminators.items()},
+            **{f"generator_{name}": network for name, network in learning.generators.items()},
+            **{f"discriminator_{name}": network for name, network in learning.discriminators.items()},
             "head": task,
             **{f"task_discriminator_{name}": network for name, network in task.discriminators.items()},
             **{name: network.to(accelerator.device) for name, network in real_path.networks()},
@@ -92,7 +94,8 @@ class JointTrainer:
             self.discriminators_learn(False)
             source = self.task.source(clean)
             fake = self.degrade(clean, source, phase, rng)
-            losses_g = self.translator.losses_g(source, real, fake) if phase in TRANSLATOR_LEARNS else {}
+            learns = self.translator_learns and phase in TRANSLATOR_LEARNS
+            losses_g = self.translator.losses_g(source, real, fake) if learns else {}
             restored = restored_real = None
             feedback = self.schedule.feedback_at(step)
             if phase != "translator_warmup":
@@ -107,7 +110,7 @@ class JointTrainer:
 
         with self.accelerator.autocast():
             self.discriminators_learn(True)
-            losses_d = self.translator.losses_d(source, real, fake.detach()) if phase in TRANSLATOR_LEARNS else {}
+            losses_d = self.translator.losses_d(source, real, fake.detach()) if learns else {}
             if restored is not None:
                 judged = self.task.losses_d(restored.detach(), clean)
                 losses_d = {**losses_d, **{f"d_task_{name}": loss for name, loss in judged.items()}}
@@ -133,15 +136,15 @@ class JointTrainer:
         return clean + weights * (restored - clean)
 
     def translator_in(self, phase: Phase) -> Translator:
-        """The translator while it learns, and the averaged one after."""
-        return self.ema_translator if phase == "head_finish" else self.translator
+        """The translator while it learns, else the averaged one, in evaluation mode."""
+        return self.translator if self.translator_learns and phase != "head_finish" else self.ema_translator
 
     def degrade(self, clean: Tensor, source: Tensor, phase: Phase, rng: Rng) -> Tensor:
         """The fake: of the translator while it learns; the source itself before, the averaged translator's after."""
         if phase == "head_warmup":
             return source
         translator = self.translator_in(phase)
-        with torch.set_grad_enabled(phase != "head_finish"):
+        with torch.set_grad_enabled(translator is self.translator):
             return translator.degrade(translator.given(clean, source), rng)
 
     def backward(self, losses: Losses, share: float) -> None:
