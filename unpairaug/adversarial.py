@@ -72,6 +72,7 @@ class RelativisticGame(Game):
         return self.loss_d(on_made=on_true, on_true=on_made)
 
 
+# Functions with names: a translator holds its game, and must be picklable into the workers of a loader.
 def _yes(logits: Tensor) -> Tensor:
     return F.softplus(-logits).mean()  # -log(sigmoid(logits))
 
@@ -80,13 +81,33 @@ def _no(logits: Tensor) -> Tensor:
     return F.softplus(logits).mean()
 
 
+def _is_one(logits: Tensor) -> Tensor:
+    return gan_loss(logits, is_real=True)
+
+
+def _is_zero(logits: Tensor) -> Tensor:
+    return gan_loss(logits, is_real=False)
+
+
+def _above_one(logits: Tensor) -> Tensor:
+    return F.relu(1 - logits).mean()
+
+
+def _below_minus_one(logits: Tensor) -> Tensor:
+    return F.relu(1 + logits).mean()
+
+
+def _high(logits: Tensor) -> Tensor:
+    return -logits.mean()
+
+
 GAMES: dict[GameName, Game] = {
     # Goodfellow et al. (2014), the maker's side in the form that does not saturate.
     "nonsaturating": Game(_yes, _no, _yes),
     # Mao et al. (2017).
-    "lsgan": Game(lambda x: gan_loss(x, True), lambda x: gan_loss(x, False), lambda x: gan_loss(x, True), False),
+    "lsgan": Game(_is_one, _is_zero, _is_one, is_probability=False),
     # Lim and Ye (2017), Miyato et al. (2018).
-    "hinge": Game(lambda x: F.relu(1 - x).mean(), lambda x: F.relu(1 + x).mean(), lambda x: -x.mean()),
+    "hinge": Game(_above_one, _below_minus_one, _high),
     "relativistic": RelativisticGame(_yes, _no, _yes),
 }
 

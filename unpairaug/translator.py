@@ -23,6 +23,8 @@ class Translator(HubPart, nn.Module):
     part = "translator"
     config: Spec
     """What the translator was built from: `type` and the constructor's options."""
+    scale: int = 1
+    """Side of the image that `degrade` takes over that of the one it makes. Above 1, it takes the clean image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,8 +35,6 @@ class Translator(HubPart, nn.Module):
         """Where noise is drawn from when a call brings no generator of its own; the trainer renews it every step."""
         self.smallest_side = 1
         """Side in pixels of the smallest images that the losses can be computed on."""
-        self.scale = 1
-        """Side of the image that `degrade` takes over that of the one it makes. Above 1, it takes the clean image."""
 
     def given(self, clean: Tensor, source: Tensor) -> Tensor:
         """What `degrade` takes: the source, or the clean image where the translator shrinks it itself."""
