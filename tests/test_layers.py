@@ -18,6 +18,8 @@ ROWS = [
         "model_card",
         "pool",
         "bridge",
+        "blur",
+        "jpeg",
         "schedule",
         "metrics",
         "progress",
@@ -25,7 +27,7 @@ ROWS = [
         "data/sample",
         "data/storage",
     },
-    {"data/images", "adversarial"},
+    {"data/images", "adversarial", "noise"},
     {
         "recipe_yaml",
         "recipe_sections",
@@ -50,7 +52,8 @@ ROWS = [
     {"recipe", "data/streams"},
     {"data/preflight"},
     {"translator", "task", "testing/laws", "new"},
-    {"cycle_translator", "augment"},
+    {"judged_translator", "augment"},
+    {"cycle_translator", "one_sided_translator"},
     {"translators/*", "tasks/*", "heads/*", "testing/*", "run_folder", "samples", "restore", "degrade", "real_path"}
     | {"albumentations", "export/format"},
     {"export/plain", "export/enlarge", "export/card"},

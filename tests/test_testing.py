@@ -20,6 +20,8 @@ from unpairaug.translator import Translator
 SMALL: dict[str, dict[str, Any]] = {
     "cyclegan": {"ngf": 4, "n_blocks": 1, "discriminator": {"type": "patch", "ndf": 4, "n_layers": 2}},
     "stochastic_cyclegan": {"width": 4, "depth": 3, "discriminator": {"type": "texture", "ndf": 4}},
+    "one_sided": {"width": 4, "depth": 3, "discriminator": {"type": "texture", "ndf": 4}},
+    "kernel_noise": {"kernel": 5, "latent": 2, "discriminator": {"type": "texture", "ndf": 4}},
     "sr": {"head": {"type": "vdsr", "depth": 3, "width": 8}},
     "denoise": {"head": {"type": "dncnn", "depth": 3, "width": 8}},
     "deblur": {"head": {"type": "spandrel", "arch": "NAFNet", "width": 8, "enc_blk_nums": [1], "dec_blk_nums": [1]}},
@@ -30,7 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "dncnn": {"depth": 3, "width": 8},
     "spandrel": {"arch": "Compact", "num_feat": 8, "num_conv": 2},
 }
-STOCHASTIC = {"stochastic_cyclegan"}
+STOCHASTIC = {"stochastic_cyclegan", "one_sided", "kernel_noise"}
 
 
 def built_in(registry) -> list[str]:

@@ -25,3 +25,11 @@ def cycle_loss(reconstructed: Tensor, original: Tensor) -> Tensor:
 def identity_loss(same: Tensor, original: Tensor) -> Tensor:
     """L1 identity mapping, |degrade(y) - y| for a y that is degraded already (Zhu et al., 2017, sec. 5.2)."""
     return F.l1_loss(same, original)
+
+
+def zero_mean_loss(noise: Tensor) -> Tensor:
+    """How far from zero the noise (B, C, H, W) is on average, over each image and channel of its own.
+
+    C2N (Jang et al., 2021) averages over the batch, too; then an image's loss would depend on those beside it.
+    """
+    return noise.float().mean((2, 3)).abs().mean()

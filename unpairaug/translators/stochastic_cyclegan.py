@@ -6,24 +6,19 @@ from functools import partial
 from typing import Annotated, cast
 
 import torch.nn.functional as F
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from torch import Tensor
 
 from unpairaug.adversarial import GameName
 from unpairaug.cycle_translator import CycleTranslator
 from unpairaug.losses import Losses, cycle_loss
 from unpairaug.networks import NoisyGenerator, ResidualGenerator, low_pass, radius_of
+from unpairaug.noise import Grain
 from unpairaug.registry import DiscriminatorSpec, register_translator
 from unpairaug.rng import Rng
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
-
-
-def _odd(grain: int) -> int:
-    if grain % 2 == 0:
-        raise ValueError(f"given {grain}, should be odd, so that the noise's filter has a middle")
-    return grain
 
 
 @register_translator("stochastic_cyclegan")
@@ -44,7 +39,7 @@ class StochasticCycleGAN(CycleTranslator):
         game: GameName = "lsgan",
         r1: NotNegative = 0.0,
         sigma: Annotated[float, Field(gt=0)] = 2.0,
-        grain: Annotated[int, Field(ge=1), AfterValidator(_odd)] = 3,
+        grain: Grain = 3,
         lambda_cycle: float = 1.0,
         lambda_low: float = 10.0,
         pool_size: int = 50,

@@ -1,0 +1,69 @@
+"""What translators share that degrade only: content and noise apart, one discriminator, no cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from unpairaug.adversarial import GameName
+from unpairaug.judged_translator import JudgedTranslator
+from unpairaug.losses import Losses, zero_mean_loss
+from unpairaug.registry import Spec
+from unpairaug.rng import Rng
+
+
+class OneSidedTranslator(JudgedTranslator):
+    """`degrade` is what generator `content` makes of an image, plus noise that generator `noise` makes for that.
+
+    Noise is added, so it cannot change the content; its mean is held at zero, so it cannot change colours.
+    """
+
+    def __init__(
+        self,
+        generators: Mapping[str, nn.Module],
+        discriminator: str | Spec,
+        game: GameName,
+        r1: float,
+        lambda_zero_mean: float,
+        pool_size: int,
+    ) -> None:
+        """Build the discriminator.
+
+        Args:
+            generators: `content` and `noise`.
+            discriminator: of degraded images.
+            game: what both sides pay for the logits.
+            r1: weight of the gradient penalty on real images.
+            lambda_zero_mean: weight of `zero_mean`.
+            pool_size: fakes of earlier steps that the discriminator is shown again.
+        """
+        super().__init__(generators, discriminator, game, r1, pool_size)
+        self.lambda_zero_mean = lambda_zero_mean
+        self.parts: tuple[Tensor, Tensor] | None = None
+        """Content and noise of the newest fake, from `degrade` for `losses_g`."""
+
+    def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
+        rng = self.rng if rng is None else rng
+        content = self.content(source, rng)
+        noise = self.generators["noise"](content, rng)
+        self.parts = (content, noise) if self.training else None
+        return content + noise
+
+    def content(self, source: Tensor, rng: Rng) -> Tensor:
+        """The degraded image without its noise, (B, C, h, w)."""
+        return self.generators["content"](source)
+
+    def losses_g(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
+        """`gan_degrade`, `zero_mean`, and the terms of `content_losses`."""
+        assert self.parts is not None, "losses_g follows degrade on the same batch"
+        (content, noise), self.parts = self.parts, None  # nothing holds on to the graph
+        return {
+            "gan_degrade": self.fool("degraded", fake, real),
+            "zero_mean": self.lambda_zero_mean * zero_mean_loss(noise),
+            **self.content_losses(content, source),
+        }
+
+    def content_losses(self, content: Tensor, source: Tensor) -> Losses:
+        """What ties the content to the source; all (B, C, h, w)."""
+        return {}

@@ -1,0 +1,61 @@
+"""Degrades only: a residual, noise, and a discriminator of high frequencies; no cycle."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from unpairaug.adversarial import GameName
+from unpairaug.losses import Losses
+from unpairaug.networks import ResidualGenerator, low_pass, radius_of
+from unpairaug.noise import Grain, SensorNoise
+from unpairaug.one_sided_translator import OneSidedTranslator
+from unpairaug.registry import DiscriminatorSpec, register_translator
+
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+@register_translator("one_sided")
+class OneSided(OneSidedTranslator):
+    """The source, what a few convolutions add to it, and noise in C2N's two branches (Jang et al., 2021).
+
+    As in DSGAN (Fritsche et al., 2019) there is no way back, so nothing to hide for one: the discriminator judges high
+    frequencies, and low frequencies of the content are tied to the source's, so colours stay and nothing can shift.
+    DSGAN makes no noise. Both the residual and the noise that does not follow the light start from nothing.
+    """
+
+    def __init__(
+        self,
+        width: Positive = 16,
+        depth: Annotated[int, Field(ge=2)] = 5,
+        grain: Grain = 3,
+        discriminator: DiscriminatorSpec = "texture",
+        game: GameName = "lsgan",
+        r1: NotNegative = 0.0,
+        sigma: Annotated[float, Field(gt=0)] = 2.0,
+        lambda_low: NotNegative = 10.0,
+        lambda_zero_mean: NotNegative = 1.0,
+        pool_size: Annotated[int, Field(ge=0)] = 50,
+    ) -> None:
+        super().__init__(
+            {"content": ResidualGenerator(width, depth), "noise": SensorNoise(grain)},
+            discriminator,
+            game,
+            r1,
+            lambda_zero_mean,
+            pool_size,
+        )
+        self.smallest_side = max(self.smallest_side, radius_of(sigma) + 1)
+        self.sigma = sigma
+        """Width in pixels of the Gaussian whose low frequencies are tied."""
+        self.lambda_low = lambda_low
+
+    def content_losses(self, content: Tensor, source: Tensor) -> Losses:
+        """`low_degrade`: the tie of low frequencies; the noise's own are none of its business."""
+        low = partial(low_pass, sigma=self.sigma)
+        return {"low_degrade": self.lambda_low * F.l1_loss(low(content), low(source))}
