@@ -58,6 +58,19 @@ def test_tiles_equal_the_whole_image(tmp_path, spec, scale):
         assert np.array_equal(whole, clean)
 
 
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("jpeg", [None, [60, 90]])
+def test_tiles_of_a_translator_that_shrinks_by_itself_equal_the_whole_image(tmp_path, scale, jpeg):
+    folder = str(save_translator(tmp_path / "translator", type="kernel_noise", scale=scale, kernel=9, jpeg=jpeg))
+    clean = photograph(131 * scale, 170 * scale)
+    whole, tiled = (Degrader(Degradation(folder, tile=tile))(clean, "a") for tile in (None, 48))
+    assert whole.shape == (131, 170, 3)
+    difference = np.abs(whole.astype(int) - tiled)
+    assert (difference > 0).mean() < 1e-3  # where rounding hangs on the last bit, and a JPEG's block with it
+    with pytest.raises(UserError, match=f"shrinks images by {scale} itself, given --scale 4"):
+        Degrader(Degradation(folder, scale=4))
+
+
 def test_a_translator_with_instance_norm_is_never_cut_into_tiles(tmp_path, caplog):
     folder = str(save_translator(tmp_path / "translator", type="cyclegan", ngf=4, n_blocks=1))
     large = np.zeros((1100, 1000, 3), np.uint8)

@@ -68,7 +68,7 @@ class Degrader:
         """Load the translator, and the task of its run where there is one.
 
         Raises:
-            UserError: there is no such model, or its task has another scale.
+            UserError: there is no such model, or its task or translator has another scale.
         """
         self.how, self.device = how, torch.device(device)
         self.translator = Translator.from_pretrained(how.model).to(self.device)
@@ -79,7 +79,9 @@ class Degrader:
                 f"{how.model} is a run at scale {self.task.scale}, given --scale {how.scale}; leave it out, or give "
                 f"its {FOLDER['translator']}/ folder to use the translator for something else"
             )
-        self.scale = self.task.scale if self.task is not None else how.scale or 1
+        self.scale = self.task.scale if self.task is not None else how.scale or self.translator.scale
+        if self.translator.scale not in (1, self.scale):
+            raise UserError(f"{how.model} shrinks images by {self.translator.scale} itself, given --scale {self.scale}")
         self.bridge = Bridge(strength=how.strength)
 
     @cached_property
@@ -135,11 +137,13 @@ class Degrader:
         So it is with instance norm, or whatever else looks at the whole image.
         """
         side, middle = 4 * MARGINS[-1], 2 * MARGINS[-1]
-        image = _probe(side, self.device)
+        scale = self.translator.scale
+        image = _probe(scale * side, self.device)
         whole = self._translated(image, Box(0, 0, side, side))[..., middle:, middle:]
         for margin in MARGINS:
             start = middle - margin
-            part = self._translated(image[..., start:, start:], Box(start, start, side, side))
+            within = image[..., scale * start :, scale * start :]
+            part = self._translated(within, Box(start, start, side, side))
             if (part[..., margin:, margin:] - whole).abs().max() <= AGREEMENT / 255:
                 return margin
         log.warning("%s: it looks at the whole image, so large ones are not cut into tiles", self.how.model)
@@ -169,7 +173,8 @@ class Degrader:
                 rows, columns = window.within(wide).slices
                 source = self._source(pixels)[..., rows, columns]
                 rng = PositionRng(seed, window)
-                fake = self.translator.degrade(source, rng)
+                part = pixels[(..., *window.within(wide).times(self.scale).slices)]
+                fake = self.translator.degrade(self.translator.given(part, source), rng)
                 degraded = self.bridge(source, fake, fake, feedback=0, rng=rng)
         except torch.OutOfMemoryError as error:
             raise UserError(
@@ -186,9 +191,9 @@ class Degrader:
             return self.task.source(clean)
         return round_to_8_bits(shrink(clean, self.scale).clamp(0, 1))
 
-    def _translated(self, source: Tensor, window: Box) -> Tensor:
+    def _translated(self, given: Tensor, window: Box) -> Tensor:
         with torch.inference_mode():
-            return self.translator.degrade(source, PositionRng(0, window)).clamp(0, 1)
+            return self.translator.degrade(given, PositionRng(0, window)).clamp(0, 1)
 
 
 def _probe(side: int, device: torch.device) -> Tensor:
