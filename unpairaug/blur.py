@@ -12,10 +12,10 @@ from unpairaug.rng import Rng, normal
 class RandomBlur(nn.Module):
     """(B, C, H, W) in [0, 1] -> (B, C, H / scale, W / scale), each image by a kernel of its own.
 
-    After PDM (Luo et al., 2022), whose kernels are not centred.
-    A small network turns a latent into weights that are positive, sum to 1 and have their centroid in the middle of a
-    cell: so the result keeps brightness and colour, and is not shifted. At the start, every kernel is the positive part
-    of antialiased bicubic. Where the sides are no multiples of the scale, what is over at right and bottom is left out.
+    After PDM (Luo et al., 2022), whose kernels may have any shape and place. A small network turns a latent into weights
+    that are positive, sum to 1 and are symmetric about the middle of a cell: so the result keeps brightness and colour,
+    and is not shifted. At the start, every kernel is the positive part of antialiased bicubic. Where the sides are no
+    multiples of the scale, what is over at right and bottom is left out.
     """
 
     FAINT = 0.2
@@ -50,9 +50,9 @@ class RandomBlur(nn.Module):
             return shrink_by(kernels, image.float(), self.scale)
 
     def kernels(self, latent: Tensor) -> Tensor:
-        """The kernels (B, K, K) of latents (B, n): K is twice `side`, or one less where that is odd."""
+        """The kernels (B, side, side) of latents (B, n)."""
         weights = self.logits(latent).softmax(1).unflatten(1, (self.side, self.side))
-        return centred(weights)
+        return symmetric(weights)
 
 
 def shrink_by(kernels: Tensor, image: Tensor, scale: int) -> Tensor:
@@ -65,20 +65,14 @@ def shrink_by(kernels: Tensor, image: Tensor, scale: int) -> Tensor:
     return F.conv2d(padded, kernels[:, None], stride=scale, groups=len(image)).transpose(0, 1)
 
 
-def centred(weights: Tensor) -> Tensor:
-    """Weights (B, k, k) that sum to 1, moved so that their centroid is in the middle of a larger grid (B, K, K).
+def symmetric(weights: Tensor) -> Tensor:
+    """Weights (B, k, k), each the mean of two that lie opposite about the middle.
 
-    Unpaired data cannot reveal a shift, and a shift ruins the head; so none is possible, whatever a network learns. A
-    weight is shared among the pixels around the place where it belongs, in proportion to how near they are: that keeps
-    centroids exactly, for variances up to 1/4 px² larger, and the network learns through it. Averaging a kernel with
-    its mirror image would be exact, too, but could not say how a hand shakes. The grid is large enough for any shift.
+    Unpaired data cannot reveal a shift, and a shift ruins the head. To centre a kernel is not enough: a lopsided one
+    whose centroid is in the middle still shifts fine detail against coarse, and what is learnt does drift there. One
+    that is its own mirror image shifts no frequency, whatever is learnt. The price: a hand's curved path is beyond it.
     """
-    side = weights.shape[-1]
-    before, after = offsets(side).to(weights), offsets(side + side // 2 * 2).to(weights)
-    down = ((weights.sum(2) @ before).view(-1, 1, 1)).expand(-1, len(after), side)
-    across = ((weights.sum(1) @ before).view(-1, 1, 1)).expand(-1, len(after), side)
-    rows, columns = ((1 - (after[:, None] - (before - centroid)).abs()).clamp(min=0) for centroid in (down, across))
-    return rows @ weights @ columns.transpose(1, 2)
+    return (weights + weights.flip(1, 2)) / 2
 
 
 def offsets(side: int) -> Tensor:

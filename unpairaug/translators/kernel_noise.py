@@ -25,9 +25,10 @@ Quality = Annotated[int, Field(ge=1, le=100)]
 class KernelNoise(OneSidedTranslator):
     """A linear camera (Luo et al., 2022, PDM): each image has a kernel of its own, and noise is added to what it makes.
 
-    The kernel is all that can happen to content, and its weights are positive, sum to 1 and are centred: brightness,
-    colours and places stay without any loss for them. Noise is as in `one_sided`. Above scale 1 it takes the clean
-    image and the kernel shrinks it; at 1 it takes the source.
+    The kernel is all that can happen to content, and its weights are positive, sum to 1 and are symmetric: brightness,
+    colours and places stay without any loss for them. It can stray far from its middle all the same, where no
+    discriminator of high frequencies minds: the tie of low frequencies, which PDM does not have, holds it. Noise is as in
+    `one_sided`. Above scale 1 it takes the clean image and the kernel shrinks it; at 1 it takes the source.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class KernelNoise(OneSidedTranslator):
         discriminator: DiscriminatorSpec = "texture",
         game: GameName = "lsgan",
         r1: NotNegative = 0.0,
+        sigma: Annotated[float, Field(gt=0)] = 2.0,
+        lambda_low: NotNegative = 10.0,
         lambda_zero_mean: NotNegative = 1.0,
         pool_size: Annotated[int, Field(ge=0)] = 50,
     ) -> None:
@@ -53,6 +56,8 @@ class KernelNoise(OneSidedTranslator):
             discriminator,
             game,
             r1,
+            sigma,
+            lambda_low,
             lambda_zero_mean,
             pool_size,
         )

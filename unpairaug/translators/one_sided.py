@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
-import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
 
 from unpairaug.adversarial import GameName
-from unpairaug.losses import Losses
-from unpairaug.networks import ResidualGenerator, low_pass, radius_of
+from unpairaug.networks import ResidualGenerator
 from unpairaug.noise import Grain, SensorNoise
 from unpairaug.one_sided_translator import OneSidedTranslator
 from unpairaug.registry import DiscriminatorSpec, register_translator
@@ -47,15 +43,8 @@ class OneSided(OneSidedTranslator):
             discriminator,
             game,
             r1,
+            sigma,
+            lambda_low,
             lambda_zero_mean,
             pool_size,
         )
-        self.smallest_side = max(self.smallest_side, radius_of(sigma) + 1)
-        self.sigma = sigma
-        """Width in pixels of the Gaussian whose low frequencies are tied."""
-        self.lambda_low = lambda_low
-
-    def content_losses(self, content: Tensor, source: Tensor) -> Losses:
-        """`low_degrade`: the tie of low frequencies; the noise's own are none of its business."""
-        low = partial(low_pass, sigma=self.sigma)
-        return {"low_degrade": self.lambda_low * F.l1_loss(low(content), low(source))}
