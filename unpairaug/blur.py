@@ -12,10 +12,10 @@ from unpairaug.rng import Rng, normal
 class RandomBlur(nn.Module):
     """(B, C, H, W) in [0, 1] -> (B, C, H / scale, W / scale), each image by a kernel of its own.
 
-    After PDM (Luo et al., 2022), whose kernels may have any shape and place. A small network turns a latent into weights
-    that are positive, sum to 1 and are symmetric about the middle of a cell: so the result keeps brightness and colour,
-    and is not shifted. At the start, every kernel is the positive part of antialiased bicubic. Where the sides are no
-    multiples of the scale, what is over at right and bottom is left out.
+    After PDM (Luo et al., 2022), whose kernels may have any shape and place. A small network turns a latent into
+    weights that are positive, sum to 1 and are symmetric about the middle of a cell: so the result keeps brightness
+    and colour, and is not shifted. At the start, every kernel is the positive part of antialiased bicubic. Where sides
+    are no multiples of the scale, what is over at right and bottom is left out.
     """
 
     FAINT = 0.2

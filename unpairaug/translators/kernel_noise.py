@@ -27,8 +27,8 @@ class KernelNoise(OneSidedTranslator):
 
     The kernel is all that can happen to content, and its weights are positive, sum to 1 and are symmetric: brightness,
     colours and places stay without any loss for them. It can stray far from its middle all the same, where no
-    discriminator of high frequencies minds: the tie of low frequencies, which PDM does not have, holds it. Noise is as in
-    `one_sided`. Above scale 1 it takes the clean image and the kernel shrinks it; at 1 it takes the source.
+    discriminator of high frequencies minds: the tie of low frequencies, which PDM does not have, holds it. Noise is as
+    in `one_sided`. Above scale 1 it takes the clean image and the kernel shrinks it; at 1 it takes the source.
     """
 
     def __init__(
