@@ -5,7 +5,7 @@ Images enter and leave in [0, 1]; a network that thinks in [-1, 1] converts insi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from math import ceil, expm1, log
@@ -54,6 +54,24 @@ class ResnetGenerator(nn.Module):
         height, width = image.shape[-2:]
         padded = pad_to_multiple(image, 4)
         return (self.body(2 * padded - 1) / 2 + 0.5)[..., :height, :width]
+
+    def features(self, image: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """What the image (B, C, H, W) has become at layers of the first half, as CUT compares it (Park et al., 2020).
+
+        Layer 0 is the image in [-1, 1], 1 and 2 are the results of the stride-2 convolutions before their norm, and
+        from 3 on those of the residual blocks.
+        """
+        steps = [0 if layer == 0 else 3 * min(layer, 3) + max(layer - 3, 0) + 1 for layer in layers]
+        results = [2 * pad_to_multiple(image, 4) - 1]
+        for part in self.body[: max(steps)]:
+            results.append(part(results[-1]))
+        return [results[step] for step in steps]
+
+    def width_of(self, layer: int) -> int:
+        """Features of a layer of `features`."""
+        first = self.body[0]
+        assert isinstance(first, nn.Conv2d)
+        return first.out_channels * 2 ** min(layer, 2) if layer else first.in_channels
 
 
 class ResidualBlock(nn.Module):
