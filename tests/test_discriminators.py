@@ -9,13 +9,16 @@ import torch
 from torch import nn
 
 from unpairaug.adversarial import GAMES, GameName, r1_penalty
+from unpairaug.errors import UserError
 from unpairaug.registry import discriminators, losses
 
 PATCH = {"type": "patch", "ndf": 4, "norm": "none"}
+TIMM = {"type": "timm", "model": "test_resnet", "layers": [0, 2], "ndf": 4, "weights": "random"}
 SMALL = {
     "patch": PATCH,
     "srgan": {"type": "srgan", "ndf": 2, "norm": "none"},
     "texture": {"type": "texture", "ndf": 4},
+    "timm": TIMM,
 }
 VARIANTS = {
     **SMALL,
@@ -109,6 +112,48 @@ def test_spectral_norm_bounds_what_a_convolution_can_do():
 
 def test_coarser_scales_stand_beside_the_first():
     assert build(VARIANTS["three scales"])(image(64, 64)).shape[1] == 3
+
+
+class TestTimm:
+    def test_each_layer_has_logits_of_its_own_at_the_size_of_the_finest(self):
+        assert build(TIMM)(image(64, 48)).shape == (2, 2, 32, 24)
+        assert torch.equal(build({**TIMM, "layers": [2, 0]})(image(64, 48)), build(TIMM)(image(64, 48)))
+
+    def test_only_what_learns_is_a_weight_and_in_its_state(self):
+        judge = build(TIMM)
+        judge(image(64, 48))
+        assert {name.partition(".")[0] for name in judge.state_dict()} == {"heads"}
+        assert {name.partition(".")[0] for name, _ in judge.named_parameters()} == {"heads"}
+
+    def test_the_backbone_stays_frozen_whatever_a_trainer_does(self):
+        judge = build(TIMM).train().requires_grad_(True)
+        before = {name: tensor.clone() for name, tensor in judge.backbone.state_dict().items()}
+        optimizer = torch.optim.SGD(judge.parameters(), 1.0)
+        first = judge(image(64, 48))
+        first.mean().backward()
+        optimizer.step()
+        assert all(torch.equal(before[name], tensor) for name, tensor in judge.backbone.state_dict().items())
+        assert not any(p.requires_grad for p in judge.backbone.parameters())
+        assert not any(module.training for module in judge.backbone.modules())
+        assert not torch.equal(first, judge(image(64, 48)))
+
+    def test_an_image_gets_its_gradient_through_the_backbone(self):
+        x = image(64, 48).requires_grad_()
+        build(TIMM).requires_grad_(False)(x).mean().backward()
+        assert x.grad is not None and x.grad.any()
+
+    def test_missing_weights_are_told_when_training_begins_and_are_not_needed_before(self):
+        judge = build({**TIMM, "weights": "nowhere.pth"}).eval()
+        with pytest.raises(UserError, match=r"^discriminator timm: no file 'nowhere.pth'"):
+            judge.train()
+
+    @pytest.mark.parametrize(
+        ("options", "sentence"),
+        [({"model": "test_resnot"}, "discriminator timm: .*did you mean 'test_resnet'"), ({"layers": []}, "layers")],
+    )
+    def test_what_cannot_be_built_is_refused_at_once(self, options: dict, sentence: str):
+        with pytest.raises(UserError, match=sentence):
+            build({**TIMM, **options})
 
 
 class TestGames:

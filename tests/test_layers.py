@@ -12,6 +12,7 @@ ROWS = [
     {"terms", "plugins", "data/cache"},
     {
         "registry",
+        "backbone",
         "losses",
         "networks",
         "spandrel_layout",

@@ -22,6 +22,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "stochastic_cyclegan": {"width": 4, "depth": 3, "discriminator": {"type": "texture", "ndf": 4}},
     "one_sided": {"width": 4, "depth": 3, "discriminator": {"type": "texture", "ndf": 4}},
     "kernel_noise": {"kernel": 5, "latent": 2, "discriminator": {"type": "texture", "ndf": 4}},
+    "cut": {
+        "ngf": 4,
+        "n_blocks": 1,
+        "layers": [0, 1, 3],
+        "num_patches": 16,
+        "discriminator": {"type": "patch", "ndf": 4, "n_layers": 2},
+    },
     "sr": {"head": {"type": "vdsr", "depth": 3, "width": 8}},
     "denoise": {"head": {"type": "dncnn", "depth": 3, "width": 8}},
     "deblur": {"head": {"type": "spandrel", "arch": "NAFNet", "width": 8, "enc_blk_nums": [1], "dec_blk_nums": [1]}},
@@ -32,7 +39,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "dncnn": {"depth": 3, "width": 8},
     "spandrel": {"arch": "Compact", "num_feat": 8, "num_conv": 2},
 }
-STOCHASTIC = {"stochastic_cyclegan", "one_sided", "kernel_noise"}
+STOCHASTIC = {"stochastic_cyclegan", "one_sided", "kernel_noise", "classic"}
 
 
 def built_in(registry) -> list[str]:
@@ -63,6 +70,18 @@ def test_every_built_in_translator_keeps_the_contract(name: str):
 @pytest.mark.parametrize("option", [{"norm": "batch"}, {"norm": "none"}, {"pool_size": 4}, {"lambda_identity": 0.0}])
 def test_cyclegan_keeps_the_contract_with_other_options(option: dict[str, Any]):
     check_translator(small("cyclegan", **option), stochastic=False)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"lambda_identity": 0.0},
+        {"norm": "none", "layers": [2]},
+        {"discriminator": {"type": "timm", "model": "test_resnet", "ndf": 4, "weights": "random"}},
+    ],
+)
+def test_cut_keeps_the_contract_with_other_options(option: dict[str, Any]):
+    check_translator(small("cut", **option), stochastic=False)
 
 
 class Head(nn.Module):
