@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from inspect import signature
@@ -23,7 +22,7 @@ Step = dict[str, Any]
 """A transform's name and, as its only value, the section of its options."""
 
 PIPELINE: tuple[Step, ...] = (
-    {"GaussianBlur": {"sigma_limit": [0.2, 2.0], "p": 0.8}},
+    {"GaussianBlur": {"sigma_limit": [0.1, 1.0], "p": 0.8}},
     # 3 is cv2.INTER_AREA and 2 INTER_CUBIC, which keep the pixel grid; nearest, the transform's default, does not.
     {"Downscale": {"scale_range": [0.5, 1.0], "interpolation_pair": {"downscale": 3, "upscale": 2}, "p": 0.5}},
     {"GaussNoise": {"std_range": [0.0, 0.05], "p": 0.8}},
@@ -92,13 +91,9 @@ def _faults_when_tried(transform: type[Any], options: dict[str, Any]) -> Iterato
 
 
 def _transforms() -> dict[str, type[Any]]:
-    """The transforms that move nothing, by name; those that do would part an image from its clean twin."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version
-    import albumentations  # takes seconds to import
+    from unpairaug.pixel_transforms import TRANSFORMS  # takes seconds to import
 
-    found = {name: kind for name, kind in vars(albumentations).items() if isinstance(kind, type)}
-    base = albumentations.ImageOnlyTransform
-    return {name: kind for name, kind in found.items() if issubclass(kind, base) and kind is not base}
+    return TRANSFORMS
 
 
 def _built(transform: type[Any], options: dict[str, Any]) -> Any:
@@ -110,20 +105,21 @@ def _built(transform: type[Any], options: dict[str, Any]) -> Any:
 class Classic(Translator):
     """A fixed chain of albumentations' transforms, of random strength; nothing is learnt.
 
-    The default is blur, resampling, noise and JPEG, twice, in the manner of Real-ESRGAN (Wang et al., 2021, sec. 3.2),
-    at the strengths of a source that is shrunk already. Images pass through 8 bits and through the CPU, one by one.
-    What is drawn for an image follows from its own generator.
+    The default is blur, resampling, noise and JPEG in the manner of Real-ESRGAN (Wang et al., 2021, sec. 3), at the
+    strengths of a source that is shrunk already. Images pass through 8 bits and through the CPU, one by one. What is
+    drawn for an image follows from its own generator.
 
     Args:
         pipeline: the transforms in their order, each its name in albumentations and its options; those that move
             pixels are refused.
-        order: how often the list is run through, with draws of its own each time; 2 is Real-ESRGAN's second order.
+        order: how often the list is run through, with draws of its own each time; 2 is Real-ESRGAN's second order, for
+            photographs that have been through several programs.
     """
 
     def __init__(
         self,
         pipeline: Annotated[tuple[str | Step, ...], AfterValidator(_checked)] = PIPELINE,
-        order: Annotated[int, Field(ge=1)] = 2,
+        order: Annotated[int, Field(ge=1)] = 1,
     ) -> None:
         super().__init__()
         known = _transforms()
