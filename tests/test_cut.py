@@ -89,6 +89,12 @@ def test_fastcut_has_no_identity_term_and_a_weight_is_a_factor():
     assert fast["nce_degrade"].item() == pytest.approx(10 * found["nce_degrade"].item(), rel=1e-4)
 
 
+def test_a_residual_generator_starts_as_the_image():
+    with torch.no_grad():
+        assert torch.allclose(make(residual=True).degrade(image()), image(), atol=1e-6)
+        assert not torch.allclose(make().degrade(image()), image(), atol=0.1)
+
+
 def test_the_source_is_what_the_fake_is_compared_with_and_gets_no_gradient():
     translator = make()
     translator.rng = sample_rng(0, [0, 1])

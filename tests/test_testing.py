@@ -76,7 +76,7 @@ def test_cyclegan_keeps_the_contract_with_other_options(option: dict[str, Any]):
     "option",
     [
         {"lambda_identity": 0.0},
-        {"norm": "none", "layers": [2]},
+        {"norm": "none", "layers": [2], "residual": True},
         {"discriminator": {"type": "timm", "model": "test_resnet", "ndf": 4, "weights": "random"}},
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from math import ceil, expm1, log
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -67,10 +67,14 @@ class ResnetGenerator(nn.Module):
             results.append(part(results[-1]))
         return [results[step] for step in steps]
 
+    @property
+    def last(self) -> nn.Conv2d:
+        """The convolution whose result tanh makes an image of; with weights of 0 that is grey."""
+        return cast("nn.Conv2d", self.body[-2])
+
     def width_of(self, layer: int) -> int:
         """Features of a layer of `features`."""
-        first = self.body[0]
-        assert isinstance(first, nn.Conv2d)
+        first = cast("nn.Conv2d", self.body[0])
         return first.out_channels * 2 ** min(layer, 2) if layer else first.in_channels
 
 

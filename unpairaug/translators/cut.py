@@ -45,6 +45,7 @@ class CUT(Translator):
         n_blocks: Positive = 9,
         norm: Norm = "instance",
         up_mode: UpMode = "transpose",
+        residual: bool = False,
         discriminator: DiscriminatorSpec = "patch",
         game: GameName = "lsgan",
         r1: NotNegative = 0.0,
@@ -56,6 +57,10 @@ class CUT(Translator):
     ) -> None:
         super().__init__()
         generator = ResnetGenerator(ngf, n_blocks, norm, up_mode)
+        self.residual = residual
+        """Whether G's result, less the grey that it then starts from, is added to the image."""
+        if residual:
+            nn.init.zeros_(generator.last.weight)
         self.layers, self.num_patches, self.temperature = tuple(layers), num_patches, temperature
         self.generators["degrade"] = generator
         self.generators["project"] = Projections([generator.width_of(layer) for layer in layers])
@@ -76,7 +81,8 @@ class CUT(Translator):
             yield Mistake(("layers",), said)
 
     def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
-        return self.generators["degrade"](source)
+        made = self.generators["degrade"](source)
+        return source + made - 0.5 if self.residual else made
 
     def losses_g(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
         """`gan_degrade`, `nce_degrade` and, unless its weight is 0, `nce_identity`."""
