@@ -68,11 +68,12 @@ def _faults(name: str, options: Any) -> Iterator[Mistake]:
         yield Mistake((), f"given {shown(options)}, should be a section of options, such as p: 0.8")
         return
     names = [key for key in signature(known[name].__init__).parameters if key != "self"]
-    for key in options.keys() - {*names}:
+    unknown = [key for key in options if key not in names]
+    for key in unknown:
         near = nearest(str(key), names)
         hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(names)}"
         yield Mistake((key,), f"{UNKNOWN_KEY}; {hint}")
-    if options.keys() <= {*names}:
+    if not unknown:
         yield from _faults_when_tried(known[name], options)
 
 
@@ -82,8 +83,7 @@ def _faults_when_tried(transform: type[Any], options: dict[str, Any]) -> Iterato
         _built(transform, options)
     except Exception as error:  # what a transform raises for options that it does not check is of any type
         cause = error.__cause__
-        told = mistakes(cause, options) if isinstance(cause, ValidationError) else [Mistake((), str(error))]
-        yield from told
+        yield from mistakes(cause, options) if isinstance(cause, ValidationError) else [Mistake((), str(error))]
         return
     if tried.shape != PIXELS.shape or tried.dtype != np.uint8:
         said = f"makes {tried.dtype} {tried.shape} of uint8 {PIXELS.shape}"
