@@ -53,7 +53,8 @@ ROWS = [
     {"data/sources"},
     {"recipe", "data/streams"},
     {"data/preflight"},
-    {"translator", "task", "testing/laws", "new"},
+    {"translator", "testing/laws", "new"},
+    {"task"},
     {"judged_translator", "augment"},
     {"cycle_translator", "one_sided_translator"},
     {"translators/*", "tasks/*", "heads/*", "testing/*", "run_folder", "samples", "restore", "degrade", "real_path"}

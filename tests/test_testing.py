@@ -19,6 +19,7 @@ from unpairaug.translator import Translator
 # Options that keep a built-in part small; one that has no row is checked with its defaults.
 SMALL: dict[str, dict[str, Any]] = {
     "cyclegan": {"ngf": 4, "n_blocks": 1, "discriminator": {"type": "patch", "ndf": 4, "n_layers": 2}},
+    "cincgan": {"width": 4, "n_blocks": 1, "discriminator": {"type": "patch", "ndf": 4, "n_layers": 2, "stride": 1}},
     "stochastic_cyclegan": {"width": 4, "depth": 3, "discriminator": {"type": "texture", "ndf": 4}},
     "one_sided": {"width": 4, "depth": 3, "discriminator": {"type": "texture", "ndf": 4}},
     "kernel_noise": {"kernel": 5, "latent": 2, "discriminator": {"type": "texture", "ndf": 4}},

@@ -146,6 +146,7 @@ def build_trainer(recipe: Recipe, accelerator: Accelerator) -> JointTrainer:
     task = tasks.build(recipe.task)
     set_seed(recipe.train.seed)
     _refuse_what_is_none_of_ours(recipe, translator, task)
+    _refuse_what_the_translator_cannot(recipe, translator)
     _refuse_what_does_not_fit(recipe, translator, task)  # builds what judges the head, too
     bridge = Bridge(**recipe.bridge.model_dump())
     real_path = RealPath(task.scale, **recipe.real_path.model_dump())
@@ -177,6 +178,20 @@ def _refuse_what_is_none_of_ours(recipe: Recipe, translator: object, task: objec
         if not isinstance(part, base):
             what, cls = base.__name__.lower(), type(part).__name__
             raise UserError(f"{what} {spec['type']!r}: {cls} is no {what}; derive it from unpairaug.{base.__name__}")
+
+
+def _refuse_what_the_translator_cannot(recipe: Recipe, translator: Translator) -> None:
+    """Where the recipe asks for what the translator leaves to its base class, which has only an error for it."""
+    feeds = {"bridge.feed": recipe.bridge.feed, "real_path.feed": recipe.real_path.feed}
+    asked = {f"{key}: {feed}": "restore" for key, feed in feeds.items() if feed.startswith("restore(")}
+    if recipe.bridge.domain_weights:
+        asked["bridge.domain_weights: true"] = "realness"
+    for key, method in asked.items():
+        if getattr(type(translator), method) is getattr(Translator, method):
+            raise UserError(
+                f"{key} needs a translator with `{method}`, and {recipe.translator['type']!r} has none; take another "
+                f"translator, or leave {key.partition(':')[0]} out"
+            )
 
 
 def _digest(images: ImageSet) -> str:

@@ -105,6 +105,7 @@ class ResidualGenerator(nn.Module):
         convolutions = [nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths)]
         _zero(convolutions[-1])
         self.residual = nn.Sequential(*(part for c in convolutions for part in (c, nn.LeakyReLU(0.2))))[:-1]
+        self.receptive_margin = depth
 
     def forward(self, image: Tensor) -> Tensor:
         return image + self.residual(image - 0.5)
@@ -115,10 +116,15 @@ class PlainGenerator(nn.Module):
 
     Three convolutions, six residual blocks, three convolutions, of `width` features. One that shrinks (G3) does so in
     the second and third convolution, at scale 4 by 2 and 2, else at once; G1 and G2 keep the size.
+
+    With `residual`, which is not CinCGAN's, it adds to the image and starts from nothing; at scale 1 only.
     """
 
-    def __init__(self, width: int = 64, scale: int = 1, n_blocks: int = 6, norm: Norm = "none") -> None:
+    def __init__(
+        self, width: int = 64, scale: int = 1, n_blocks: int = 6, norm: Norm = "none", residual: bool = False
+    ) -> None:
         super().__init__()
+        self.residual = residual
         strides = (2, 2) if scale == 4 else (scale, 1)
         head = [(3, 7, 1), (width, 3, strides[0]), (width, 3, strides[1])]
         layers: list[nn.Module] = []
@@ -127,10 +133,16 @@ class PlainGenerator(nn.Module):
         layers += [ResidualBlock(width, norm, partial(nn.LeakyReLU, 0.2)) for _ in range(n_blocks)]
         for _ in range(2):
             layers += [nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2)]
-        self.body = nn.Sequential(*layers, nn.Conv2d(width, 3, 7, padding=3))
+        last = nn.Conv2d(width, 3, 7, padding=3)
+        if residual:
+            _zero(last)
+        self.body = nn.Sequential(*layers, last)
+        if scale == 1:
+            self.receptive_margin = 10 + 2 * n_blocks
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.body(2 * image - 1) / 2 + 0.5
+        made = self.body(2 * image - 1) / 2
+        return image + made if self.residual else made + 0.5
 
 
 class NoisyGenerator(nn.Module):

@@ -194,6 +194,9 @@ def _contradictions(recipe: Recipe) -> Iterator[Mistake]:
         yield Mistake(("data", "ceiling_clean"), "required by bridge.feed 'real': the clean twins of data.degraded")
     if recipe.bridge.feed == "real" and data.on_bad == "skip":
         yield Mistake(("data", "on_bad"), "'skip' would part the pairs that bridge.feed 'real' reads; give 'raise'")
+    if recipe.bridge.feed == "real" and recipe.real_path.feed != "real":
+        given = f"given {recipe.real_path.feed!r}, but bridge.feed 'real' trains the head on real images as they are"
+        yield Mistake(("real_path", "feed"), f"{given}; give 'real'")
     for one, other in (("val_clean", "val_degraded"), ("val_degraded", "val_clean")):
         if getattr(data, one) is None and getattr(data, other) is not None:
             yield Mistake(("data", one), f"required beside data.{other}: validation compares pairs")

@@ -150,11 +150,15 @@ def _surroundings(task: Restorer) -> _Surroundings:
 
 
 def _own_margin(task: Restorer) -> int | None:
-    for module in (task, getattr(task, "head", None)):
-        margin = getattr(module, "receptive_margin", None)
-        if margin is not None:
-            return margin
-    return None
+    """Of the task or its head, and of the translator that it stands behind; None where one of them does not say."""
+    own, behind = _first_margin(task, getattr(task, "head", None)), getattr(task, "behind", None)
+    before = 0 if behind is None else _first_margin(behind, *behind.generators.values())
+    return None if own is None or before is None else own + before
+
+
+def _first_margin(*modules: object) -> int | None:
+    margins = (getattr(module, "receptive_margin", None) for module in modules)
+    return next((margin for margin in margins if margin is not None), None)
 
 
 def _check_tile(task: Restorer, tile: int, needed: bool) -> None:

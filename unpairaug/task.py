@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -12,11 +13,14 @@ from unpairaug.errors import UserError
 from unpairaug.hub import HubPart
 from unpairaug.losses import Losses
 from unpairaug.pretrained import Pretrained
-from unpairaug.registry import Component, HeadSpec, LossSpec, Spec, heads, tasks
+from unpairaug.registry import Component, HeadSpec, LossSpec, Spec, heads, tasks, translators
 from unpairaug.terms import Terms
+from unpairaug.translator import Translator
 
 COLOURS = 3
 """Channels of every image that is read."""
+BEHIND = "behind"
+"""The key of a saved task's configuration, and of its weights, for the translator that it stands behind."""
 
 
 class Task(HubPart, nn.Module):
@@ -39,6 +43,8 @@ class Task(HubPart, nn.Module):
         """
         super().__init__()
         self.trained: Spec = {}
+        self.behind: Translator | None = None
+        """What restores an image before the head sees it; see `standing_behind`. A task in training has none."""
         self.scale = scale
         """Side of the restored image over the side of the degraded one."""
         self.head = heads.build(head, scale=scale)
@@ -53,6 +59,20 @@ class Task(HubPart, nn.Module):
     def source(self, clean: Tensor) -> Tensor:
         """What the translator degrades, (B, C, H / scale, W / scale), of a clean image (B, C, H, W); both in [0, 1]."""
         return clean
+
+    def __call__(self, degraded: Tensor) -> Tensor:  # type: ignore[override]  # torch declares an attribute
+        """What `forward` makes of a degraded image, or of what the translator before it restores of that."""
+        return super().__call__(degraded if self.behind is None else self.behind.restore(degraded))
+
+    def standing_behind(self, translator: Translator) -> Task:
+        """A task of the same weights for use on real images, which the translator's way back restores first.
+
+        For a head that was trained on such (`real_path.feed: restore(real)`). The two are saved and loaded as one.
+        """
+        twin = copy.copy(self)
+        twin._modules = {**self._modules}  # the copy's alone, so that this task stays as it is
+        twin.behind = translator.way_back()
+        return twin
 
     def forward(self, degraded: Tensor) -> Tensor:
         """The restored image (B, C, scale * h, scale * w) from a degraded one (B, C, h, w) in [0, 1]; not clamped."""
@@ -93,19 +113,24 @@ class Task(HubPart, nn.Module):
     def saved(self) -> tuple[Spec, dict[str, Tensor]]:
         """Its configuration and weights.
 
-        A head made from a file says in `saved_as` from which spec it can be built without that file.
+        A head made from a file says in `saved_as` from which spec it can be built without that file. What the task
+        stands behind is part of both.
         """
         saved_as: Spec | None = getattr(self.head, "saved_as", None)
         options = [] if saved_as is None else head_options(self.config)
         if len(options) > 1:
             options = [key for key in options if {**self.config[key], "scale": self.scale} == self.head.config]
-        return {**self.config, **dict.fromkeys(options, saved_as)}, self.state_dict()
+        before = {} if self.behind is None else {BEHIND: self.behind.config}
+        return {**self.config, **dict.fromkeys(options, saved_as), **before}, self.state_dict()
 
     @classmethod
     def loaded(cls, contents: Pretrained) -> Task:
         """The task that a folder holds, whatever class it is of; what judged it in training need not be had."""
-        task: Task = tasks.build(_without_losses(contents.config))
-        task.config = contents.config
+        config = {key: value for key, value in contents.config.items() if key != BEHIND}
+        task: Task = tasks.build(_without_losses(config))
+        task.config = config
+        if BEHIND in contents.config:
+            task = task.standing_behind(translators.build(contents.config[BEHIND]))
         task.load_state_dict(contents.weights)
         return task
 

@@ -76,6 +76,8 @@ class JointTrainer:
         generators, self.ema_task = cast("tuple[nn.ModuleDict, Task]", tuple(self.average.module.children()))
         self.ema_translator = _with_generators(translator, generators)
         self.average.eval().requires_grad_(False)
+        if real_path.feed == "restore(real)":
+            self.ema_task = self.ema_task.standing_behind(self.ema_translator)
 
     def train_step(self, micro_batches: Sequence[UnpairedBatch], step: int) -> Losses:
         """One update of every network that the phase trains; the mean of each loss term over the micro-batches."""
@@ -89,6 +91,7 @@ class JointTrainer:
         """Add the gradients of one micro-batch, in the order of the data: source, fake, restored, losses."""
         clean, real, index = batch
         self.translator.rng = rng = sample_rng(self.train.seed, index.tolist(), clean.device)
+        self.translator.phase = phase
 
         with self.accelerator.autocast():
             self.discriminators_learn(False)

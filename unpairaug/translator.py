@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch import Tensor, nn
 
 from unpairaug.hub import HubPart
@@ -9,6 +11,7 @@ from unpairaug.losses import Losses
 from unpairaug.pretrained import Pretrained
 from unpairaug.registry import Spec, translators
 from unpairaug.rng import Rng
+from unpairaug.schedule import Phase
 
 
 class Translator(HubPart, nn.Module):
@@ -33,6 +36,8 @@ class Translator(HubPart, nn.Module):
         self.discriminators = nn.ModuleDict()
         self.rng: Rng = None
         """Where noise is drawn from when a call brings no generator of its own; the trainer renews it every step."""
+        self.phase: Phase = "joint"
+        """Where the run stands, for terms whose weights differ between warm-up and joint phase; the trainer says it."""
         self.smallest_side = 1
         """Side in pixels of the smallest images that the losses can be computed on."""
 
@@ -51,6 +56,18 @@ class Translator(HubPart, nn.Module):
     def restore(self, real: Tensor) -> Tensor:
         """A real degraded image (B, C, h, w) in [0, 1] as a source would look, where the translator has a way back."""
         raise NotImplementedError(f"translator {self.config['type']!r} has no restoring generator")
+
+    def way_back(self) -> Translator:
+        """A translator of the same weights that can do nothing but `restore`, in evaluation mode; nobody trains it.
+
+        Of the generators it has `restore` alone, where there is one of that name.
+        """
+        twin, restoring = copy.copy(self), "restore" in self.generators
+        twin._modules = {**self._modules}  # the copy's alone, so that this translator stays as it is
+        kept = [name for name in self.generators if name == "restore" or not restoring]
+        twin.generators = nn.ModuleDict({name: self.generators[name] for name in kept})
+        twin.discriminators = nn.ModuleDict()
+        return twin.eval()
 
     def losses_g(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
         """The generators' weighted terms. `fake` is `degrade(source)`, still attached; all (B, C, h, w) in [0, 1]."""

@@ -62,6 +62,12 @@ def export(model: str, out: Path, format: str, license: str | None = None) -> Ex
     outs = [out, *(out.with_suffix(suffix) for suffix in kind.beside), out.with_name(f"{out.name}.json")]
     _check_outs(outs, format)
     task = Task.from_pretrained(model)
+    if task.behind is not None:
+        raise UserError(
+            f"the head of {model} takes what the translator {task.behind.config['type']!r} restores of an image "
+            f"(real_path.feed: restore(real)), and a file for other programs holds a head alone; `unpairaug restore` "
+            f"and `Task.from_pretrained` use both"
+        )
     with _workplace(out) as folder:
         files = [Path(folder) / each.name for each in outs]
         kind.write(task, files[0])
