@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unpairaug.bridge import scale_gradient
 from unpairaug.criterion import Criterion
 from unpairaug.errors import UserError
-from unpairaug.losses import Losses, cycle_loss
+from unpairaug.losses import Losses
 from unpairaug.networks import PlainGenerator
 from unpairaug.registry import Spec
 from unpairaug.task import Task
@@ -37,6 +37,7 @@ class RealPath:
         loss: Spec | None = None,
         lambda_cycle: float = 0.0,
         cycle_width: int = 64,
+        cycle_power: Literal[1, 2] = 2,
         lambda_consistency: float = 0.0,
     ) -> None:
         """Build the networks that judge.
@@ -48,6 +49,7 @@ class RealPath:
         """What the head is given: the real image, or what the translator restored of it."""
         self.criterion = Criterion(loss) if loss else None
         self.lambda_cycle, self.lambda_consistency = lambda_cycle, lambda_consistency
+        self.cycle_loss = F.l1_loss if cycle_power == 1 else F.mse_loss
         self.generators = nn.ModuleDict({"cycle": PlainGenerator(cycle_width, scale)} if lambda_cycle else {})
         self.discriminators = self.criterion.discriminators if self.criterion else nn.ModuleDict()
         for name, term in self.criterion.terms.items() if self.criterion else ():
@@ -87,7 +89,7 @@ class RealPath:
         """
         terms = self.criterion.losses(restored, clean) if self.criterion else {}
         if self.lambda_cycle:
-            terms["cycle"] = self.lambda_cycle * cycle_loss(self.generators["cycle"](restored), real)
+            terms["cycle"] = self.lambda_cycle * self.cycle_loss(self.generators["cycle"](restored), real)
         if self.lambda_consistency:
             # Squared, so that the noise of either side moves the value and not the gradient.
             again = translator.degrade(translator.given(restored, task.source(restored)), translator.rng)

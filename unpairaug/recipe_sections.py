@@ -128,6 +128,8 @@ class RealPathSection(Section):
     """Weight of a cycle: a generator of its own makes the real image of the restored one."""
     cycle_width: Count = 64
     """Features of that generator."""
+    cycle_power: Literal[1, 2] = 2
+    """Differences of the cycle: 1 absolute; 2 squared, as CinCGAN has it."""
     lambda_consistency: Weight = 0.0
     """Weight of the squared difference between the restored image, degraded again, and the real one."""
 

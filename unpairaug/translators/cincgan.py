@@ -23,13 +23,18 @@ PATCHES_OF_16 = {"type": "patch", "n_layers": 3, "stride": 1, "norm": "batch"}
 
 @register_translator("cincgan")
 class CinCGAN(Translator):
-    """The inner cycle of CinCGAN (Yuan et al., 2018): G1 is `restore`, G2 `degrade`, D1 `clean`."""
+    """The inner cycle of CinCGAN (Yuan et al., 2018): G1 is `restore`, G2 `degrade`, D1 `clean`.
+
+    There is no official code; the forms of the terms are those in which re-implementations agree. They are divided over
+    the generators' norm: in a few hundred steps batch norm comes nearer to leaving clean images alone, so it is the
+    default (docs/recipes.md has the figures). `residual` generators, which no article has, begin there.
+    """
 
     def __init__(
         self,
         width: Positive = 64,
         n_blocks: Positive = 6,
-        norm: Literal["none", "batch"] = "none",
+        norm: Literal["batch", "none"] = "batch",
         residual: bool = False,
         discriminator: DiscriminatorSpec = PATCHES_OF_16,
         game: GameName = "lsgan",
