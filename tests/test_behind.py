@@ -139,7 +139,7 @@ def test_the_averaged_task_stands_behind_the_averaged_translator_where_the_real_
     for step in (50, 51):
         behind.train_step([make_batch()], step)
     with torch.no_grad():
-        averaged = behind.average.module[1]
+        _, averaged = behind.average.module.children()
         assert torch.equal(behind.ema_task(image()), averaged(behind.ema_translator.restore(image())))
         assert not torch.equal(behind.ema_task(image()), before), "averages that stood still"
 
