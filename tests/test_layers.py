@@ -62,6 +62,7 @@ ROWS = [
     {"export/plain", "export/enlarge", "export/card"},
     {"export/for_spandrel", "export/onnx_file", "export/ncnn_file"},
     {"trainer", "evaluate", "export/run", "restore_files"},
+    {"guards"},
     {"build", "loop", "degrade_job"},
     {"degrade_work"},
     {"bench", "bench_data", "dry_run", "degrade_ray"},

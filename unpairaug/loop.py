@@ -18,6 +18,7 @@ from unpairaug.data import UnpairedBatch, ValidationPairs
 from unpairaug.data.bad import BadCount
 from unpairaug.errors import RunStopped, UserError
 from unpairaug.evaluate import measure_pairs
+from unpairaug.guards import Guards
 from unpairaug.losses import Losses
 from unpairaug.progress import Progress
 from unpairaug.recipe import TrainSection
@@ -45,6 +46,7 @@ class TrainingLoop:
         self.accelerator, self.trainer, self.train, self.run = accelerator, trainer, train, run
         self.shown, self.validation = to_device(shown, accelerator), validation
         self.steps, self.bad = trainer.schedule.steps, bad
+        self.guards = Guards(trainer, self.shown, train.seed)
         self.progress = Progress(start, self.steps, enabled=accelerator.is_main_process)
         self.sums: Losses = {}
         self.summed = 0
@@ -78,10 +80,13 @@ class TrainingLoop:
             UserError: an image cannot be read; processes read different ones, so whichever meets it tells it.
         """
         try:
-            return [to_device(b, self.accelerator) for b in islice(batches, self.train.gradient_accumulation)]
+            read = [to_device(b, self.accelerator) for b in islice(batches, self.train.gradient_accumulation)]
         except UserError as error:
             error.is_of_one_process = True
             raise
+        for batch in read:
+            self.guards.add(batch)
+        return read
 
     def seed(self, step: int) -> None:
         """Seed what does not draw from the step's own generators, such as dropout in a head."""
@@ -107,6 +112,7 @@ class TrainingLoop:
             self.tell_bad(step)
         if step % train.sample_every == 0 or last:
             self.sample(step)
+            self.look(step)
         if step % train.validate_every == 0 or last:
             self.validate(step)
         if step % train.checkpoint_every == 0 or last:
@@ -169,6 +175,17 @@ class TrainingLoop:
         save_sheet(self.run.path / "samples" / f"step_{step:06}.png", picture)
         for tracker in self.accelerator.trackers:
             tracker.log_images({"samples": picture[None]}, step=step, dataformats="NHWC")
+
+    def look(self, step: int) -> None:
+        """Let the guards measure, and say what they find wrong."""
+        colours = cast("Tensor", self.accelerator.reduce(self.guards.mean_colours(), "mean"))
+        if not self.accelerator.is_main_process:
+            return
+        values, warnings = self.guards.look(step, colours)
+        if values:
+            self.record(step, "guards", values)
+        for warning in warnings:
+            self.progress.say(f"warning: {warning}")
 
     def validate(self, step: int) -> None:
         """Measure the averaged head on the validation pairs."""
