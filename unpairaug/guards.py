@@ -160,7 +160,7 @@ class Leak:
     GAIN, WORSE = 3.0, 1.2
 
     def measure(self, look: Look) -> dict[str, float]:
-        """`leak_gain`: how much the head enlarges an invisible change; `leak_worse`: its error after it, over before."""
+        """`leak_gain`: how much the head enlarges an unseen change; `leak_worse`: its error after it over before."""
         if look.restored is None or look.unseen is None:
             return {}
         before, after = look.restored
