@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from unpairaug.data import UnpairedBatch
 from unpairaug.guards import PATIENCE, Guards
 from unpairaug.rng import Rng
-from unpairaug.trainer import JointTrainer
 from unpairaug.translators.bicubic import Bicubic
 
 GREY = torch.full((2, 3), 0.5)
