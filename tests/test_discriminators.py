@@ -22,7 +22,6 @@ SMALL = {
 }
 VARIANTS = {
     **SMALL,
-    "told the light": {"type": "texture", "ndf": 4, "light": True},
     "stride 1": {**PATCH, "stride": 1},
     "high-pass": {**PATCH, "view": "high_pass"},
     "haar": {**PATCH, "view": "haar"},

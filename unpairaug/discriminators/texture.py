@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -19,30 +18,21 @@ class TextureDiscriminator(nn.Module):
     """Judges high frequencies in small patches: (B, C, H, W) in [0, 1] -> logits (B, 1, h, w).
 
     It sees the image less its low-pass of `sigma` pixels (Fritsche et al., 2019), so colour and content are none of its
-    business. But then it cannot say how strong noise is in the dark and in the light: with `light` it is told the
-    low-pass, too, without a gradient that could change it. `n_layers` 3x3 convolutions, of which all but the first have
-    stride 2; 2 see patches of 9x9 pixels beside the low-pass.
+    business. `n_layers` 3x3 convolutions, of which all but the first have stride 2; 2 see patches of 9x9 pixels beside
+    the low-pass.
     """
 
     GAIN = 10.0
     """High frequencies are weak; this brings them to about the size that the weights start for."""
 
-    def __init__(
-        self,
-        ndf: Positive = 32,
-        n_layers: Positive = 2,
-        sigma: Annotated[float, Field(gt=0)] = 2.0,
-        light: bool = False,
-    ) -> None:
+    def __init__(self, ndf: Positive = 32, n_layers: Positive = 2, sigma: Annotated[float, Field(gt=0)] = 2.0) -> None:
         super().__init__()
-        self.sigma, self.light = sigma, light
+        self.sigma = sigma
         self.smallest_side = radius_of(sigma) + 1
         layers: list[nn.Module] = []
-        for i, before in enumerate([6 if light else 3, *[ndf] * (n_layers - 1)]):
+        for i, before in enumerate([3, *[ndf] * (n_layers - 1)]):
             layers += [nn.Conv2d(before, ndf, 3, 2 if i else 1, padding=1), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers, nn.Conv2d(ndf, 1, 3, padding=1))
 
     def forward(self, image: Tensor) -> Tensor:
-        low = low_pass(image, self.sigma)
-        high = self.GAIN * (image - low)
-        return self.body(torch.cat([high, 2 * low.detach() - 1], dim=1) if self.light else high)
+        return self.body(self.GAIN * (image - low_pass(image, self.sigma)))
