@@ -1,5 +1,6 @@
 """Laws of discriminators, and of the game that they play."""
 
+import json
 import math
 from itertools import pairwise
 from typing import Any
@@ -9,8 +10,11 @@ import torch
 from torch import nn
 
 from unpairaug.adversarial import GAMES, GameName, r1_penalty
+from unpairaug.build import build_trainer, make_accelerator
 from unpairaug.errors import UserError
+from unpairaug.recipe import load_recipe
 from unpairaug.registry import discriminators, losses
+from unpairaug.trainer import JointTrainer
 
 PATCH = {"type": "patch", "ndf": 4, "norm": "none"}
 TIMM = {"type": "timm", "model": "test_resnet", "layers": [0, 2], "ndf": 4, "weights": "random"}
@@ -145,6 +149,22 @@ class TestTimm:
         judge = build({**TIMM, "weights": "nowhere.pth"}).eval()
         with pytest.raises(UserError, match=r"^discriminator timm: no file 'nowhere.pth'"):
             judge.train()
+
+    def test_a_run_steps_what_learns_of_it_and_is_refused_at_once_where_weights_miss(self):
+        def trainer(weights: str) -> JointTrainer:
+            cut = {"type": "cut", "ngf": 4, "n_blocks": 1, "layers": [1, 3]}
+            cut["discriminator"] = {**TIMM, "weights": weights}
+            recipe = load_recipe("smoke", [f"translator={json.dumps(cut)}", "schedule={}"]).resolve(steps_per_epoch=1)
+            return build_trainer(recipe, make_accelerator(recipe, cpu=True))
+
+        run = trainer("random")
+        judge = run.networks["discriminator_degraded"]
+        before = [p.clone() for p in judge.parameters()]
+        run.train_step([(image(32, 32), image(16, 16), torch.tensor([0, 1]))], 0)
+        assert not any(torch.equal(p, old) for p, old in zip(judge.parameters(), before, strict=True))
+        assert not any(p.requires_grad for p in judge.backbone.parameters())
+        with pytest.raises(UserError, match="discriminator timm: no file"):
+            trainer("nowhere.pth")
 
     @pytest.mark.parametrize(
         ("options", "sentence"),
