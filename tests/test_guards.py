@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
+from accelerate import Accelerator
 from test_trainer import CYCLEGAN, STOCHASTIC, make_batch, make_trainer
 from torch import Tensor, nn
 
-from unpairaug.data import UnpairedBatch
-from unpairaug.guards import PATIENCE, Guards
+from unpairaug.bridge import Bridge
+from unpairaug.build import build_trainer, in_steps, open_data
+from unpairaug.data import StepBatches, UnpairedBatch, loader
+from unpairaug.guards import PAGE, PATIENCE, Guards
+from unpairaug.loop import to_device
+from unpairaug.networks import ResidualGenerator, low_pass
+from unpairaug.optimizer_sections import OptimizerSection
+from unpairaug.real_path import RealPath
+from unpairaug.recipe import TrainSection, load_recipe
+from unpairaug.registry import tasks
 from unpairaug.rng import Rng
+from unpairaug.schedule import Schedule
+from unpairaug.trainer import JointTrainer
 from unpairaug.translators.bicubic import Bicubic
+from unpairaug.translators.cyclegan import CycleGAN
 
 GREY = torch.full((2, 3), 0.5)
 """Mean colours of two domains that do not differ."""
@@ -86,7 +101,8 @@ def test_noise_that_dies_is_a_collapse():
     guards = guards_of()
     alive, said = look(guards)
     assert alive["diversity"] > 1 and "collapse" not in said
-    nn.init.constant_(guards.trainer.translator.generators["degrade"].noise.strength[2].bias, -20.0)
+    weights = dict(guards.trainer.translator.generators["degrade"].named_parameters())
+    nn.init.constant_(weights["noise.strength.2.bias"], -20.0)
     dead, said = look(guards)
     assert dead["diversity"] < 0.01 and said == ["collapse"]
 
@@ -116,8 +132,6 @@ def test_told_apart_is_how_often_a_real_place_is_found_more_real():
 
 
 def test_a_discriminator_that_is_not_trained_is_not_judged():
-    from unpairaug.schedule import Schedule
-
     for schedule in (Schedule(steps=100, head_warmup=50), Schedule(steps=100, head_finish=100)):
         assert "told_apart" not in look(guards_of(schedule=schedule))[0]
 
@@ -136,8 +150,6 @@ def test_nothing_is_said_of_a_young_translator_nor_twice_of_an_old_one():
     guards = tinted((40.0, 40.0, 40.0))
     assert look(guards, PATIENCE - 1)[1] == []
     assert look(guards, 2 * PATIENCE)[1] == ["colour-drift"]
-    from unpairaug.schedule import Schedule
-
     warming = guards_of(schedule=Schedule(steps=100, translator_warmup=50))
     assert look(warming) == ({}, [])
 
@@ -156,3 +168,91 @@ def test_a_run_that_is_looked_at_ends_bit_for_bit_where_it_would(translator):
     for file in expected:
         assert all(torch.equal(expected[file][key], found[file][key]) for key in expected[file]), file
     assert [m.training for m in watched.translator.modules()] == [m.training for m in alone.translator.modules()]
+
+
+SHARE = 0.05
+
+
+class Faint(CycleGAN):
+    """A deterministic CycleGAN whose fakes have a twentieth of the contrast: most detail lies below an 8-bit step."""
+
+    def __init__(self) -> None:
+        super().__init__(ngf=4, n_blocks=1, norm="none", discriminator=CYCLEGAN["discriminator"], pool_size=0)
+        self.generators.update({name: ResidualGenerator(8, 3) for name in ("degrade", "restore")})
+
+    def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
+        return 0.5 + SHARE * (self.generators["degrade"](source) - 0.5)
+
+
+class Filter(nn.Module):
+    """The smallest head that can enlarge detail: one filter, the identity at the start."""
+
+    def __init__(self, scale: int = 1) -> None:
+        super().__init__()
+        self.filter = nn.Conv2d(3, 3, 3, padding=1)
+        nn.init.dirac_(self.filter.weight)
+        nn.init.zeros_(self.filter.bias)  # type: ignore[arg-type]
+
+    def forward(self, image: Tensor) -> Tensor:
+        return 0.5 + self.filter(image - 0.5)
+
+
+def faint_batch(first: int, size: int = 8) -> UnpairedBatch:
+    """Clean blotches, and real images of as little contrast as the fakes."""
+    rng = torch.Generator().manual_seed(first)
+    clean, other = (torch.rand(size, 3, 24, 24, generator=rng) for _ in range(2))
+    blotches = (0.5 + 3 * (low_pass(clean, 1.0) - 0.5)).clamp(0, 1)
+    return UnpairedBatch(blotches, 0.5 + SHARE * (other - 0.5), torch.arange(first, first + size))
+
+
+def trained_on_faint_fakes(bridge: Bridge, feedback: float, seed: int = 0) -> tuple[dict[str, float], list[str]]:
+    """What the guards measure at the end of a short run, and all that they said."""
+    torch.manual_seed(seed)
+    task = tasks.build({"type": "denoise", "head": {"type": "test_guards:Filter"}})
+    rates = OptimizerSection.model_validate({"generator": {"lr": 2e-4}, "head": {"lr": 0.1}})
+    how, schedule = TrainSection(steps=240, seed=seed), Schedule(steps=240, feedback=feedback)
+    trainer = JointTrainer(Accelerator(cpu=True), Faint(), task, bridge, RealPath(1), schedule, how, rates)
+    guards, values, said = Guards(trainer, faint_batch(0), seed), {}, []
+    for step in range(1, 241):
+        batch = faint_batch(8 * step)
+        guards.add(batch)
+        trainer.train_step([batch], step - 1)
+        if step % 80 == 0:
+            values, news = guards.look(step, guards.mean_colours())
+            said += [warning.partition("#")[2] for warning in news]
+    return values, said
+
+
+def test_a_head_that_has_learnt_to_read_hidden_detail_leaks():
+    values, said = trained_on_faint_fakes(Bridge(round=False), feedback=100.0)
+    assert "leak" in said
+    assert values["leak_gain"] > 6 and values["leak_worse"] > 1.5, "far above the bounds"
+
+
+def test_through_the_bridge_of_the_default_recipe_nothing_leaks():
+    section = load_recipe("cyclesr_sr").bridge
+    values, said = trained_on_faint_fakes(Bridge(**section.model_dump()), feedback=1.0)
+    assert "leak" not in said
+    assert values["leak_gain"] < 2.5 and values["leak_worse"] < 1.04, "well below the bounds"
+
+
+def test_the_default_recipe_at_toy_size_makes_no_guard_speak():
+    small = ["translator.width=4", "translator.discriminator.ndf=4", "task.head.depth=3", "task.head.width=4"]
+    length = ["train.steps=30", "data.batch_size=2", "data.crop=32"]
+    recipe = load_recipe("cyclesr_sr", [*small, *length])
+    data, accelerator = open_data(recipe), Accelerator(cpu=True)
+    trainer = build_trainer(in_steps(recipe, data, processes=1), accelerator)
+    guards, said = Guards(trainer, to_device(data.shown(), accelerator), seed=0), []
+    order = StepBatches(0, 30, 2, 1, 0, 1)
+    for step, batch in enumerate(loader(data.crops, order, 0, False), 1):
+        guards.add(on_device := to_device(batch, accelerator))
+        trainer.train_step([on_device], step - 1)
+        if step % 5 == 0:
+            said += guards.look(step, guards.mean_colours())[1]
+    assert said == []
+
+
+def test_every_guard_has_its_section_on_the_page_it_names():
+    page = (Path(__file__).resolve().parent.parent / PAGE).read_text(encoding="utf-8")
+    anchors = {heading.lower().replace(" ", "-") for heading in re.findall(r"^## (.+)$", page, re.MULTILINE)}
+    assert set(guards_of().guards) <= anchors

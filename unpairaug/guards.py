@@ -157,7 +157,7 @@ class Leak:
     """
 
     section = "leak"
-    GAIN, WORSE = 3.0, 1.2
+    GAIN, WORSE = 3.0, 1.05
 
     def measure(self, look: Look) -> dict[str, float]:
         """`leak_gain`: how much the head enlarges an unseen change; `leak_worse`: its error after it over before."""
