@@ -129,3 +129,9 @@ def test_domain_weights_count_a_place_by_how_real_it_looks():
 def test_a_cyclegan_says_how_real_an_image_looks_to_its_discriminator():
     realness = make_trainer({}).translator.realness(make_batch().degraded)
     assert realness.shape[1] == 1 and realness.min() >= 0 and realness.max() <= 1
+
+
+def test_in_the_head_finish_the_averaged_translator_restores_the_fake_as_it_does_in_use():
+    trainer = make_trainer({}, bridge={"feed": "restore(fake)"})
+    trainer.translator.restore = lambda real: pytest.fail("the translator that is no longer trained was asked")
+    trainer.accumulate(make_batch(), 99, "head_finish", 1.0)

@@ -117,6 +117,20 @@ def test_a_warm_up_of_a_frozen_translator_is_refused(trained: Path):
         recipe_with(f"{{from: {trained}, train: false}}", "schedule.translator_warmup=1")
 
 
+def test_domain_weights_of_an_untrained_discriminator_are_refused(trained: Path):
+    with pytest.raises(UserError, match=r"bridge\.domain_weights: true asks a discriminator that .* untrained"):
+        recipe_with(f"{{from: {trained}, train: false}}", "bridge.domain_weights=true")
+
+
+def test_a_run_with_another_real_path_is_not_continued(tmp_path: Path):
+    options = [*SMALL, "translator=bicubic", f"output_dir={tmp_path / 'run'}"]
+    train("smoke", options)
+    with pytest.raises(
+        UserError, match=r"is of another run, so it cannot be continued: real_path\.lambda_cycle: 0\.0 → 1\.0"
+    ):
+        train("smoke", [*options, "train.steps=3", "real_path.lambda_cycle=1"])
+
+
 def test_weights_that_do_not_fit_the_options_are_refused(trained: Path):
     recipe = recipe_with(f"{{from: {trained}, width: 8}}")
     with pytest.raises(UserError, match=r"translator\.from .*: its weights do not fit the options given"):

@@ -204,6 +204,9 @@ def _contradictions(recipe: Recipe) -> Iterator[Mistake]:
     if is_longer(parts.values(), steps):
         said = " + ".join(f"{key} {length}" for key, length in parts.items())
         yield Mistake(("schedule",), f"{said} are longer than train.steps {steps}")
+    if not recipe.translator.get(LEARNS, True) and recipe.bridge.domain_weights:
+        said = "true asks a discriminator that translator.train false leaves untrained; leave it out"
+        yield Mistake(("bridge", "domain_weights"), said)
     if not recipe.translator.get(LEARNS, True) and schedule.translator_warmup:
         said = f"{schedule.translator_warmup} steps have nothing to train, as translator.train is false; leave it out"
         yield Mistake(("schedule", "translator_warmup"), said)

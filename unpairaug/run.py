@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 USAGE = "usage: accelerate launch -m unpairaug.run RECIPE [dotted.key=value …]"
 
 MUST_NOT_CHANGE = re.compile(
-    r"(task|translator)\.|train\.seed$|optimizer\.\w+\.(?!(lr|lr_schedule|betas|eps|weight_decay)\b)"
+    r"(task|translator|real_path)\.|train\.seed$|optimizer\.\w+\.(?!(lr|lr_schedule|betas|eps|weight_decay)\b)"
 )
 """Where a recipe must equal that of the checkpoint it goes on from: its networks, and what optimisers remember."""
 MAY_CHANGE = ("output_dir", "train.resume", "data.num_workers")
