@@ -3,62 +3,31 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
+from safetensors.torch import load_file
+from small_trainer import (
+    ADAM,
+    CYCLEGAN,
+    GAN,
+    SRGAN,
+    STOCHASTIC,
+    divisible_translators,
+    every_translator,
+    make_batch,
+    make_trainer,
+)
 
-from unpairaug.bridge import Bridge
 from unpairaug.checkpoint import load_checkpoint, save_checkpoint
 from unpairaug.data import UnpairedBatch
-from unpairaug.optimizer_sections import OptimizerSection
-from unpairaug.real_path import RealPath
-from unpairaug.recipe import TrainSection
-from unpairaug.registry import tasks, translators
 from unpairaug.schedule import Schedule
-from unpairaug.trainer import JointTrainer
 
-PATCH = {"type": "patch", "ndf": 4, "n_layers": 1}
-SRGAN = {"type": "srgan", "ndf": 4, "norm": "none"}
-CYCLEGAN = {"type": "cyclegan", "ngf": 4, "n_blocks": 1, "discriminator": PATCH, "pool_size": 0}
-STOCHASTIC = {
-    "type": "stochastic_cyclegan",
-    "width": 4,
-    "depth": 3,
-    "discriminator": {"type": "texture", "ndf": 4},
-    "pool_size": 0,
-}
-TRANSLATORS = [CYCLEGAN, STOCHASTIC, {"type": "bicubic"}]
-
-
-ADAM = {kind: {"lr": 1e-2} for kind in OptimizerSection.model_fields}
-GAN = {"l1": 1.0, "ssim": 0.1, "gan": {"weight": 0.05, "game": "relativistic", "discriminator": SRGAN}}
-
-
-def make_trainer(
-    translator: dict = CYCLEGAN,
-    schedule: Schedule = Schedule(steps=100),  # noqa: B008
-    optimizer: dict = ADAM,
-    loss: str | dict = "l1",
-    bridge: dict | None = None,
-    real_path: dict | None = None,
-    **train,
-) -> JointTrainer:
-    torch.manual_seed(0)
-    task = tasks.build({"type": "sr", "scale": 2, "head": {"type": "vdsr", "depth": 3, "width": 4}, "loss": loss})
-    for layer in task.modules():  # VDSR starts as plain enlargement: wake it up
-        if isinstance(layer, torch.nn.Conv2d):
-            torch.nn.init.normal_(layer.weight, std=0.1)
-    options, how = TrainSection(steps=100, **train), OptimizerSection.model_validate({**ADAM, **optimizer})
-    path = RealPath(task.scale, **(real_path or {}))
-    parts = translators.build(translator), task, Bridge(**(bridge or {})), path
-    return JointTrainer(Accelerator(cpu=True), *parts, schedule, options, how)
-
-
-def make_batch(first: int = 0, size: int = 4) -> UnpairedBatch:
-    rng = torch.Generator().manual_seed(first)
-    images = (torch.rand(size, 3, side, side, generator=rng) for side in (32, 16))
-    return UnpairedBatch(*images, torch.arange(first, first + size))
+CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def gradients(feedback: float) -> dict[str, torch.Tensor | None]:
@@ -114,7 +83,7 @@ def test_a_phase_moves_its_networks_and_no_other(step, moved):
         assert same != (name in moved), name
 
 
-@pytest.mark.parametrize("translator", TRANSLATORS, ids=lambda spec: spec["type"])
+@pytest.mark.parametrize("translator", divisible_translators().values(), ids=lambda spec: spec["type"])
 def test_two_micro_batches_have_the_gradient_and_the_losses_of_one_batch_of_both(translator):
     whole, halves = make_trainer(translator), make_trainer(translator)
     batch = make_batch(size=4)
@@ -163,14 +132,34 @@ def test_each_network_is_clipped_by_its_own_norm():
         assert norm == pytest.approx(1e-3, rel=1e-2), name
 
 
-def test_the_average_is_the_running_average_of_the_weights():
-    trainer = make_trainer(ema=0.9)
-    expected = None
+@pytest.mark.parametrize("translator", divisible_translators().values(), ids=lambda spec: spec["type"])
+def test_the_average_is_the_running_average_of_the_weights(translator):
+    trainer = make_trainer(translator, ema=0.9)
+    pairs = (trainer.task, trainer.ema_task), (trainer.translator, trainer.ema_translator)
+    expected: dict[tuple[int, str], torch.Tensor] = {}
     for step in range(3):
         trainer.train_step([make_batch(4 * step)], step)
-        now = trainer.task.head.body[0].weight.detach().clone()
-        expected = now if expected is None else 0.9 * expected + 0.1 * now
-    assert torch.allclose(trainer.ema_task.head.body[0].weight, expected, atol=1e-6)
+        for i, (learning, average) in enumerate(pairs):
+            weights = dict(learning.named_parameters())
+            for name, _ in average.named_parameters():  # what judges is not averaged
+                now = weights[name].detach().clone()
+                expected[i, name] = 0.9 * expected[i, name] + 0.1 * now if step else now
+    for i, (_, average) in enumerate(pairs):
+        for name, found in average.named_parameters():
+            assert torch.allclose(found, expected[i, name], atol=1e-6), name
+
+
+def test_two_processes_with_half_the_batch_step_every_translator_as_one_does(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "ACCELERATE_USE_CPU": "true"}
+    for count, launcher in ((1, []), (2, ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"])):
+        command = [sys.executable, *launcher, str(CHECKOUT / "tests" / "step_every_translator.py"), f"of_{count}"]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    for name in divisible_translators():
+        one, two = (load_file(tmp_path / f"of_{count}" / f"{name}.safetensors") for count in (1, 2))
+        assert one.keys() == two.keys()
+        for key in one:
+            assert torch.allclose(one[key], two[key], rtol=1e-4, atol=1e-6), f"{name}: {key}"
 
 
 OPTIMIZERS = {
@@ -184,7 +173,7 @@ OPTIMIZERS = {
     },
 }
 RUNS = {
-    **{spec["type"]: (spec, {}, "l1") for spec in TRANSLATORS},
+    **{name: (spec, {}, "l1") for name, spec in every_translator(pool_size=8).items()},
     **{how: (STOCHASTIC, optimizer, "l1") for how, optimizer in OPTIMIZERS.items() if optimizer},
     "gan without norm": (CYCLEGAN, {}, GAN),
     "gan with batch norm": (CYCLEGAN, {}, {"gan": {"discriminator": {"type": "srgan", "ndf": 4}}}),
@@ -194,7 +183,6 @@ RUNS = {
 
 @pytest.mark.parametrize(("translator", "optimizer", "loss"), RUNS.values(), ids=RUNS)
 def test_a_trainer_goes_on_bit_for_bit_from_its_checkpoint(translator, optimizer, loss, tmp_path):
-    translator = {**translator, **({"pool_size": 8} if "pool_size" in translator else {})}
     batches, schedule = [make_batch(4 * i) for i in range(8)], Schedule(steps=8, head_warmup=2, lr_decay=4)
     never_stopped, stopped, resumed = (make_trainer(translator, schedule, optimizer, loss) for _ in range(3))
     for step, batch in enumerate(batches):
