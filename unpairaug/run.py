@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Collection, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,13 @@ MAY_CHANGE = ("output_dir", "train.resume", "data.num_workers")
 log = logging.getLogger("unpairaug")
 
 
-def train(recipe_name: str, overrides: Sequence[str] = ()) -> None:
-    """Train what the recipe says and leave a run folder.
+def train(recipe_name: str, overrides: Sequence[str] = (), may_change: Collection[str] | None = None) -> int:
+    """Train what the recipe says and leave a run folder; return the steps that the run has taken.
+
+    Args:
+        recipe_name: a file, or the name of a recipe.
+        overrides: `dotted.key=value`, on top of it.
+        may_change: where a run goes on, the only keys whose values may be others than before; see `resume`.
 
     Raises:
         UserError: recipe or data are wrong; nothing has been trained then.
@@ -45,40 +50,45 @@ def train(recipe_name: str, overrides: Sequence[str] = ()) -> None:
     from unpairaug.run_folder import RunFolder
 
     accelerator = make_accelerator(recipe, log_with="tensorboard", project_dir=recipe.output_dir)
+    processes = accelerator.num_processes
     log_to_console(accelerator.is_main_process)
-    data = open_data(recipe, accelerator.num_processes)
-    recipe = in_steps(recipe, data, accelerator.num_processes)
+    data = open_data(recipe, processes)
+    recipe = in_steps(recipe, data, processes)
     trainer = build_trainer(recipe, accelerator)
-    run = RunFolder(recipe, data.identity(), active=accelerator.is_main_process)
-    run.claim()
-    start = resume(recipe, trainer, run)
-    if start >= trainer.schedule.steps:
-        log.info(f"{run.path} has taken all its {start} steps; train.steps=… adds some, another output_dir starts anew")
-        return
-    run.open(str(accelerator.device), accelerator.num_processes, start)
-    accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": start + 1}})
-    log.info(f"{recipe_name} → {recipe.output_dir}, {accelerator.num_processes} × {accelerator.device}\n{data.report}")
-    log.info(data.passes(recipe, accelerator.num_processes))
+    steps = trainer.schedule.steps
+    with closing(RunFolder(recipe, data.identity(), active=accelerator.is_main_process)) as run:
+        run.claim()
+        start = resume(recipe, trainer, run, may_change)
+        if start >= steps:
+            how = "train.steps=… adds some, another output_dir starts anew"
+            log.info(f"{run.path} has taken all its {start} steps" + (f"; {how}" if may_change is None else ""))
+            return start
+        run.open(str(accelerator.device), processes, start)
+        accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": start + 1}})
+        log.info(f"{recipe_name} → {recipe.output_dir}, {processes} × {accelerator.device}\n{data.report}")
+        log.info(data.passes(recipe, processes))
 
-    batches = StepBatches(
-        start,
-        trainer.schedule.steps,
-        recipe.data.batch_size,
-        recipe.train.gradient_accumulation,
-        accelerator.process_index,
-        accelerator.num_processes,
-    )
-    loop = TrainingLoop(accelerator, trainer, recipe.train, run, data.shown(), data.validation, start, data.bad)
-    loop.run_to_the_end(loader(data.crops, batches, recipe.data.num_workers, accelerator.device.type == "cuda"))
-    log.info(f"done: {run.path / 'head'} restores, {run.path / 'translator'} degrades")
-    accelerator.end_training()
+        accumulation, rank = recipe.train.gradient_accumulation, accelerator.process_index
+        batches = StepBatches(start, steps, recipe.data.batch_size, accumulation, rank, processes)
+        loop = TrainingLoop(accelerator, trainer, recipe.train, run, data.shown(), data.validation, start, data.bad)
+        loop.run_to_the_end(loader(data.crops, batches, recipe.data.num_workers, accelerator.device.type == "cuda"))
+        log.info(f"done: {run.path / 'head'} restores, {run.path / 'translator'} degrades")
+        accelerator.end_training()
+    return steps
 
 
-def resume(recipe: Recipe, trainer: JointTrainer, run: RunFolder) -> int:
+def resume(recipe: Recipe, trainer: JointTrainer, run: RunFolder, may_change: Collection[str] | None = None) -> int:
     """Load the checkpoint that the recipe asks for, and return the step to go on from.
 
+    Args:
+        recipe: with lengths in steps.
+        trainer: what the checkpoint is loaded into.
+        run: the folder of the run.
+        may_change: the only keys whose values may be others than the checkpoint's, whose data and number of processes
+            must be the same then; None refuses no more than another seed or other networks.
+
     Raises:
-        UserError: the folder holds a run although none is wanted, or one of other networks or another seed.
+        UserError: the folder holds a run although none is wanted, or one that cannot be continued.
     """
     wanted = recipe.train.resume
     path = run.latest_checkpoint() if wanted in ("auto", "never") else Path(wanted)
@@ -94,13 +104,16 @@ def resume(recipe: Recipe, trainer: JointTrainer, run: RunFolder) -> int:
     changed = differences_of_values(_values_of(path, state["recipe"], recipe), recipe.model_dump(mode="json"))
     for key, _ in run.starts.items() & state.get("starts", {}).items():  # the same weights, wherever their file is
         changed.pop(key, None)
-    told = [f"{key}: {before!r} → {now!r}" for key, (before, now) in changed.items() if key not in MAY_CHANGE]
-    if any(MUST_NOT_CHANGE.match(key) for key in changed):
+    allowed = MAY_CHANGE if may_change is None else may_change
+    told = [f"{key}: {before!r} → {now!r}" for key, (before, now) in changed.items() if key not in allowed]
+    before = state.get("data", run.data)
+    told += [f"{side}: {before[side]} → {now}" for side, now in run.data.items() if before[side] != now]
+    if may_change is not None and (processes := trainer.accelerator.num_processes) != state.get("processes", processes):
+        told.append(f"processes: {state['processes']} → {processes}")
+    if any(MUST_NOT_CHANGE.match(key) for key in changed) or (may_change is not None and told):
         raise UserError(
             f"{path} is of another run, so it cannot be continued: {'; '.join(told)}; give another output_dir"
         )
-    before = state.get("data", run.data)
-    told += [f"{side}: {before[side]} → {now}" for side, now in run.data.items() if before[side] != now]
     trainer.load_state(files, state)
     log.info(f"goes on from {path}" + (f", with {'; '.join(told)}" if told else ""))
     return state["step"]
@@ -133,8 +146,10 @@ def _lacks_keys_of(old: dict[str, Any], new: dict[str, Any]) -> bool:
 
 
 def log_to_console(is_main: bool) -> None:
-    """Plain lines on standard output, from one process alone."""
+    """Plain lines on standard output, from one process alone; each once, however often this is called."""
     log.setLevel(logging.INFO if is_main else logging.ERROR)
+    for handler in [handler for handler in log.handlers if type(handler) is logging.StreamHandler]:
+        log.removeHandler(handler)
     log.addHandler(logging.StreamHandler(sys.stdout))
 
 

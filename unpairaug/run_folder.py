@@ -51,9 +51,10 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.lock = FileLock(self.path / ".lock")
         self.processes, self.validation = 1, {}
+        self.log_file: logging.Handler | None = None
 
     def claim(self) -> None:
-        """Keep other runs out of the folder for as long as this process lives.
+        """Keep other runs out of the folder until `close`, or for as long as this process lives.
 
         Raises:
             UserError: another run writes there, or the folder cannot be made.
@@ -89,9 +90,16 @@ class RunFolder:
         }
         (self.path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
         self._forget_what_came_after(resumed_at)
-        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        log.addHandler(handler)
+        self.log_file = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        self.log_file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        log.addHandler(self.log_file)
+
+    def close(self) -> None:
+        """Let other runs in, and log no further lines here."""
+        if self.log_file is not None:
+            log.removeHandler(self.log_file)
+            self.log_file.close()
+        self.lock.release()
 
     def metrics(self, step: int, split: str, values: dict[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
@@ -114,7 +122,8 @@ class RunFolder:
         if not self.active:
             return
         translator.trained = task.trained = self._notes(step, task.scale)
-        state = {**state, "recipe": self.recipe.model_dump(mode="json"), "data": self.data, "starts": self.starts}
+        told = {"recipe": self.recipe.model_dump(mode="json"), "data": self.data, "starts": self.starts}
+        state = {**state, **told, "processes": self.processes}
         try:
             translator.save_pretrained(self.path / "translator")
             task.save_pretrained(self.path / "head")
