@@ -83,8 +83,10 @@ class JointTrainer:
         """One update of every network that the phase trains; the mean of each loss term over the micro-batches."""
         phase = self.schedule.phase(step)
         terms = [self.accumulate(batch, step, phase, 1 / len(micro_batches)) for batch in micro_batches]
-        if terms[0]:  # a translator without networks has nothing to learn in its warm-up
+        if terms[0]:
             self.update(step)
+        else:  # a translator without networks learns nothing in its warm-up; averages of the head begin there all the same
+            self.average.update_parameters(self.learned)
         return {name: torch.stack([losses[name] for losses in terms]).mean() for name in terms[0]}
 
     def accumulate(self, batch: UnpairedBatch, step: int, phase: Phase, share: float) -> Losses:
