@@ -85,7 +85,7 @@ class JointTrainer:
         terms = [self.accumulate(batch, step, phase, 1 / len(micro_batches)) for batch in micro_batches]
         if terms[0]:
             self.update(step)
-        else:  # a translator without networks learns nothing in its warm-up; averages of the head begin there all the same
+        else:  # nothing learns in the warm-up of a translator without networks; the head's average begins all the same
             self.average.update_parameters(self.learned)
         return {name: torch.stack([losses[name] for losses in terms]).mean() for name in terms[0]}
 
