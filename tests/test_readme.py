@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from shutil import copytree
 
@@ -39,11 +40,11 @@ def sections(path: Path, heading: str) -> str:
 
 
 def training(words: list[str]) -> list[str] | None:
-    """Recipe and overrides of a command that trains or checks, else None."""
-    for start in (["-m", "unpairaug.run"], ["unpairaug", "train"], ["unpairaug", "check"]):
+    """Recipe and overrides of a command that trains or checks, else None; options come behind them."""
+    for start in (["-m", "unpairaug.run"], *(["unpairaug", name] for name in ("train", "check", "compare"))):
         for i in range(len(words)):
             if words[i : i + 2] == start:
-                return [word for word in words[i + 2 :] if not word.startswith("-")]
+                return list(takewhile(lambda word: not word.startswith("-"), words[i + 2 :]))
     return None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from unpairaug.errors import UserError
 from unpairaug.gap import Results, gather, table
 from unpairaug.recipe import Recipe, differences, load_recipe, to_yaml
-from unpairaug.run import MAY_CHANGE, log_to_console, train
+from unpairaug.run import MAY_CHANGE, complete, log_to_console
 
 ARMS = {
     "floor": ("translator={type: bicubic}", "bridge={}", "real_path={}"),
@@ -63,7 +63,7 @@ def compare(
     if accelerator.is_main_process:
         _keep(recipe, folder / RECORD)
     accelerator.wait_for_everyone()
-    (steps,) = {_train(arm, seed, folder) for seed in seeds for arm in arms}  # epochs are of data.clean in every arm
+    (steps,) = {_complete(arm, seed, folder) for seed in seeds for arm in arms}  # epochs are of data.clean in every arm
     results = {
         "recipe_name": Path(recipe_name).stem,
         "recipe_file": RECORD,
@@ -76,6 +76,7 @@ def compare(
         (folder / "compare.md").write_text(table(results), encoding="utf-8")
         write_json(results, folder / "compare.json")
         log.info(f"{table(results)}\n{folder / 'compare.md'} and {folder / 'compare.json'} hold this")
+    accelerator.end_training()
     return results
 
 
@@ -138,10 +139,10 @@ def _keep(recipe: Recipe, record: Path) -> None:
         raise UserError(f"{record} cannot be written: {error}; give another --out") from error
 
 
-def _train(arm: str, seed: int, folder: Path) -> int:
-    """Train one run to its end, or find it there; return its steps."""
+def _complete(arm: str, seed: int, folder: Path) -> int:
+    """Train one run to its end, unless it is there; return its steps."""
     run = folder / f"{arm}_{seed}"
     log.info(f"{arm}, seed {seed}: {run}")
     place = json.dumps(str(run), ensure_ascii=False)  # as YAML would quote it
     overrides = [*ARMS[arm], f"train.seed={seed}", f"output_dir={place}"]
-    return train(str(folder / RECORD), overrides, MAY_CHANGE if arm == "ceiling" else (*MAY_CHANGE, CEILING_CLEAN))
+    return complete(str(folder / RECORD), overrides, MAY_CHANGE if arm == "ceiling" else (*MAY_CHANGE, CEILING_CLEAN))

@@ -31,16 +31,28 @@ MAY_CHANGE = ("output_dir", "train.resume", "data.num_workers")
 log = logging.getLogger("unpairaug")
 
 
-def train(recipe_name: str, overrides: Sequence[str] = (), may_change: Collection[str] | None = None) -> int:
-    """Train what the recipe says and leave a run folder; return the steps that the run has taken.
+def train(recipe_name: str, overrides: Sequence[str] = ()) -> None:
+    """Train what the recipe says and leave a run folder; the processes part then.
+
+    Raises:
+        UserError: recipe or data are wrong; nothing has been trained then.
+    """
+    complete(recipe_name, overrides)
+    from accelerate import PartialState
+
+    PartialState().destroy_process_group()
+
+
+def complete(recipe_name: str, overrides: Sequence[str] = (), may_change: Collection[str] | None = None) -> int:
+    """Take the steps that the recipe's run lacks, and return how many it has then.
 
     Args:
         recipe_name: a file, or the name of a recipe.
         overrides: `dotted.key=value`, on top of it.
-        may_change: where a run goes on, the only keys whose values may be others than before; see `resume`.
+        may_change: where the run goes on, the only keys whose values may be others than before; see `resume`.
 
     Raises:
-        UserError: recipe or data are wrong; nothing has been trained then.
+        UserError: recipe or data are wrong, or the run in the folder is another.
     """
     recipe = load_recipe(recipe_name, overrides)
     # Heavy imports come after the cheap checks: a mistake in a recipe is told in a second.
@@ -73,7 +85,8 @@ def train(recipe_name: str, overrides: Sequence[str] = (), may_change: Collectio
         loop = TrainingLoop(accelerator, trainer, recipe.train, run, data.shown(), data.validation, start, data.bad)
         loop.run_to_the_end(loader(data.crops, batches, recipe.data.num_workers, accelerator.device.type == "cuda"))
         log.info(f"done: {run.path / 'head'} restores, {run.path / 'translator'} degrades")
-        accelerator.end_training()
+        for tracker in accelerator.trackers:
+            tracker.finish()
     return steps
 
 
