@@ -68,6 +68,12 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return {f"{file.stem}/{key}": value for file in files for key, value in load_file(file).items()}
 
 
+def started(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    checkout = str(Path(__file__).resolve().parent.parent)
+    environment, pipe = {**os.environ, "PYTHONPATH": checkout, "ACCELERATE_USE_CPU": "true"}, subprocess.PIPE
+    return subprocess.Popen([sys.executable, *arguments], cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
 def results(folder: Path) -> dict:
     return json.loads((folder / "compare.json").read_text())
 
@@ -108,21 +114,13 @@ def test_a_head_fed_plain_sources_ends_where_the_floor_does_whatever_translator_
 
 
 def test_killed_and_given_again_it_ends_with_the_same_table(compared, toy, tmp_path):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
-        "ACCELERATE_USE_CPU": "true",
-    }
     out = tmp_path / "killed"
-    words = ["compare", toy, "--out", str(out), "--seeds", "0"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "unpairaug", *words], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL
-    )
+    process = started("-m", "unpairaug", "compare", toy, "--out", str(out), "--seeds", "0", cwd=tmp_path)
     deadline = time.monotonic() + 120
     while not (out / "recipe_0" / "checkpoints" / "step_2").exists() and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     assert not (out / "compare.json").exists(), "it was over before it was killed"
     floor = out / "floor_0" / "checkpoints" / f"step_{STEPS}" / "state.json"
     made = floor.stat().st_mtime_ns
@@ -133,6 +131,18 @@ def test_killed_and_given_again_it_ends_with_the_same_table(compared, toy, tmp_p
         assert results(out)[arm]["runs"] == results(compared)[arm]["runs"][:1]
         whole, resumed = weights(compared / f"{arm}_0"), weights(out / f"{arm}_0")
         assert whole and all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_two_processes_with_half_the_batch_make_the_same_table(compared, toy, tmp_path):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "unpairaug", "compare"]
+    half = ["data.batch_size=1", "translator.pool_size=0", "data.ceiling_clean=null"]
+    said, wrong = (process := started(*launcher, toy, *half, "--out", "two", cwd=tmp_path)).communicate(timeout=200)
+    assert process.returncode == 0, wrong
+    assert said.count("done: ") == 2 and said.count("| **recipe** |") == 1, "one process tells it"
+    (two,), one = results(tmp_path / "two")["floor"]["runs"], results(compared)["floor"]["runs"][0]
+    assert [two[name] for name in METRICS] == pytest.approx([one[name] for name in METRICS], rel=1e-3)
+    with pytest.raises(UserError, match="processes: 2 → 1"):
+        compare(toy, half, str(tmp_path / "two"))
 
 
 def test_an_unfinished_run_goes_on_from_its_latest_checkpoint(compared, toy, tmp_path, capsys):
