@@ -124,7 +124,7 @@ def test_bench_step_compares_with_the_reference_on_the_same_networks(tmp_path):
     assert "reference step" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["train", "check", "evaluate", "restore", "export", "prepare", "bench"])
+@pytest.mark.parametrize("command", ["train", "check", "evaluate", "score", "restore", "export", "prepare", "bench"])
 def test_every_command_explains_itself(command, tmp_path):
     result = unpairaug(command, "--help", cwd=tmp_path)
     assert result.returncode == 0
