@@ -57,12 +57,13 @@ ROWS = [
     {"task"},
     {"judged_translator", "augment"},
     {"cycle_translator", "one_sided_translator"},
-    {"translators/*", "tasks/*", "heads/*", "testing/*", "run_folder", "samples", "restore", "degrade", "real_path"}
+    {"translators/*", "tasks/*", "heads/*", "testing/*", "samples", "restore", "degrade", "real_path"}
     | {"albumentations", "export/format"},
     {"export/plain", "export/enlarge", "export/card"},
     {"export/for_spandrel", "export/onnx_file", "export/ncnn_file"},
     {"trainer", "evaluate", "export/run", "restore_files", "score_model"},
-    {"guards"},
+    {"guards", "choice"},
+    {"run_folder"},
     {"build", "loop", "degrade_job"},
     {"degrade_work"},
     {"bench", "bench_data", "dry_run", "degrade_ray"},

@@ -61,9 +61,9 @@ class TrainingData:
         told = (f"{name} {passes}" for side, images in sides.items() for name, passes in _passes(side, images, samples))
         return f"passes over the images in {recipe.train.steps} steps: {', '.join(told)}"
 
-    def shown(self) -> UnpairedBatch:
+    def shown(self, count: int = SHOWN) -> UnpairedBatch:
         """The first samples of the stream, for the picture sheets."""
-        return default_collate([self.crops[k] for k in range(SHOWN)])
+        return default_collate([self.crops[k] for k in range(count)])
 
 
 def open_data(recipe: Recipe, processes: int = 1) -> TrainingData:

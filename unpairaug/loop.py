@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
+from unpairaug.choice import Choice
 from unpairaug.data import UnpairedBatch, ValidationPairs
 from unpairaug.data.bad import BadCount
 from unpairaug.errors import RunStopped, UserError
@@ -42,10 +43,11 @@ class TrainingLoop:
         validation: ValidationPairs | None,
         start: int,
         bad: BadCount | None = None,
+        choice: Choice | None = None,
     ) -> None:
         self.accelerator, self.trainer, self.train, self.run = accelerator, trainer, train, run
         self.shown, self.validation = to_device(shown, accelerator), validation
-        self.steps, self.bad = trainer.schedule.steps, bad
+        self.steps, self.bad, self.choice = trainer.schedule.steps, bad, choice
         self.guards = Guards(trainer, self.shown, train.seed)
         self.progress = Progress(start, self.steps, enabled=accelerator.is_main_process)
         self.sums: Losses = {}
@@ -115,6 +117,7 @@ class TrainingLoop:
             self.look(step)
         if step % train.validate_every == 0 or last:
             self.validate(step)
+            self.choose(step)
         if step % train.checkpoint_every == 0 or last:
             self.save(step)
 
@@ -202,9 +205,23 @@ class TrainingLoop:
             self.progress.say(f"step {step}  {split}  " + "  ".join(f"{k} {v:.4f}" for k, v in means.items()))
             self.record(step, split, means)
 
+    def choose(self, step: int) -> None:
+        """Score the averaged networks on unpaired images, and keep them if none before were as good."""
+        young = self.trainer.schedule.phase(step - 1) in ("translator_warmup", "head_warmup")
+        if self.choice is None or young:
+            return
+        values = self.choice.measure()
+        self.record(step, "choice", values)
+        if self.choice.is_best(values):
+            self.run.keep_best(
+                self.choice.keep({"step": step, **values}, self.run.notes(step, self.trainer.task.scale))
+            )
+
     def save(self, step: int) -> None:
         self.report(step)  # never save what is not finite
         files, state = self.trainer.state()
+        if self.choice is not None:
+            files["best"], state["best"] = self.choice.state()
         self.run.save(step, files, state, self.trainer.ema_translator, self.trainer.ema_task)
         self.accelerator.wait_for_everyone()
 

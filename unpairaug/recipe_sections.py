@@ -202,7 +202,9 @@ class TrainSection(Section):
     sample_every: Count = 500
     """Sheets of images."""
     validate_every: Count = 500
-    """Metrics on the validation pairs."""
+    """Metrics on the validation pairs, and the score by which the best step is chosen."""
+    choose: TrueOrFalse = True
+    """Keep the step with the best score on unpaired training images in `best/`, beside the last one."""
     checkpoint_every: Count = 500
     """Checkpoints."""
     keep_checkpoints: Count = 2

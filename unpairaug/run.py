@@ -16,6 +16,7 @@ from unpairaug.errors import UserError, exit_kindly
 from unpairaug.recipe import Recipe, differences_of_values, load_recipe
 
 if TYPE_CHECKING:
+    from unpairaug.choice import Choice
     from unpairaug.run_folder import RunFolder
     from unpairaug.trainer import JointTrainer
 
@@ -25,7 +26,7 @@ MUST_NOT_CHANGE = re.compile(
     r"(task|translator|real_path)\.|train\.seed$|optimizer\.\w+\.(?!(lr|lr_schedule|betas|eps|weight_decay)\b)"
 )
 """Where a recipe must equal that of the checkpoint it goes on from: its networks, and what optimisers remember."""
-MAY_CHANGE = ("output_dir", "train.resume", "data.num_workers")
+MAY_CHANGE = ("output_dir", "train.resume", "train.choose", "data.num_workers")
 """What changes nothing of a run."""
 
 log = logging.getLogger("unpairaug")
@@ -57,8 +58,9 @@ def complete(recipe_name: str, overrides: Sequence[str] = (), may_change: Collec
     recipe = load_recipe(recipe_name, overrides)
     # Heavy imports come after the cheap checks: a mistake in a recipe is told in a second.
     from unpairaug.build import build_trainer, in_steps, make_accelerator, open_data
+    from unpairaug.choice import Choice, samples
     from unpairaug.data import StepBatches, loader
-    from unpairaug.loop import TrainingLoop
+    from unpairaug.loop import TrainingLoop, to_device
     from unpairaug.run_folder import RunFolder
 
     accelerator = make_accelerator(recipe, log_with="tensorboard", project_dir=recipe.output_dir)
@@ -70,7 +72,10 @@ def complete(recipe_name: str, overrides: Sequence[str] = (), may_change: Collec
     steps = trainer.schedule.steps
     with closing(RunFolder(recipe, data.identity(), active=accelerator.is_main_process)) as run:
         run.claim()
-        start = resume(recipe, trainer, run, may_change)
+        choice = None
+        if recipe.train.choose and accelerator.is_main_process:
+            choice = Choice(trainer, to_device(data.shown(samples(recipe.data.crop)), accelerator), recipe.train.seed)
+        start = resume(recipe, trainer, run, choice, may_change)
         if start >= steps:
             how = "train.steps=… adds some, another output_dir starts anew"
             log.info(f"{run.path} has taken all its {start} steps" + (f"; {how}" if may_change is None else ""))
@@ -82,7 +87,9 @@ def complete(recipe_name: str, overrides: Sequence[str] = (), may_change: Collec
 
         accumulation, rank = recipe.train.gradient_accumulation, accelerator.process_index
         batches = StepBatches(start, steps, recipe.data.batch_size, accumulation, rank, processes)
-        loop = TrainingLoop(accelerator, trainer, recipe.train, run, data.shown(), data.validation, start, data.bad)
+        run.keep_best(choice.best if choice else None)
+        sides = data.shown(), data.validation
+        loop = TrainingLoop(accelerator, trainer, recipe.train, run, *sides, start, data.bad, choice)
         loop.run_to_the_end(loader(data.crops, batches, recipe.data.num_workers, accelerator.device.type == "cuda"))
         log.info(f"done: {run.path / 'head'} restores, {run.path / 'translator'} degrades")
         for tracker in accelerator.trackers:
@@ -90,13 +97,20 @@ def complete(recipe_name: str, overrides: Sequence[str] = (), may_change: Collec
     return steps
 
 
-def resume(recipe: Recipe, trainer: JointTrainer, run: RunFolder, may_change: Collection[str] | None = None) -> int:
+def resume(
+    recipe: Recipe,
+    trainer: JointTrainer,
+    run: RunFolder,
+    choice: Choice | None = None,
+    may_change: Collection[str] | None = None,
+) -> int:
     """Load the checkpoint that the recipe asks for, and return the step to go on from.
 
     Args:
         recipe: with lengths in steps.
         trainer: what the checkpoint is loaded into.
         run: the folder of the run.
+        choice: what the checkpoint's best step is loaded into, where steps are chosen.
         may_change: the only keys whose values may be others than the checkpoint's, whose data and number of processes
             must be the same then; None refuses no more than another seed or other networks.
 
@@ -128,6 +142,8 @@ def resume(recipe: Recipe, trainer: JointTrainer, run: RunFolder, may_change: Co
             f"{path} is of another run, so it cannot be continued: {'; '.join(told)}; give another output_dir"
         )
     trainer.load_state(files, state)
+    if choice is not None:
+        choice.load_state(files.get("best", {}), state.get("best"))
     log.info(f"goes on from {path}" + (f", with {'; '.join(told)}" if told else ""))
     return state["step"]
 

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 
 from unpairaug import __version__
 from unpairaug.checkpoint import Tensors, checkpoints, save_checkpoint
+from unpairaug.choice import Best
 from unpairaug.errors import RunStopped, UserError
 from unpairaug.pretrained import part_folder
 from unpairaug.recipe import Recipe, to_yaml
@@ -121,7 +122,7 @@ class RunFolder:
         """
         if not self.active:
             return
-        translator.trained = task.trained = self._notes(step, task.scale)
+        translator.trained = task.trained = self.notes(step, task.scale)
         told = {"recipe": self.recipe.model_dump(mode="json"), "data": self.data, "starts": self.starts}
         state = {**state, **told, "processes": self.processes}
         try:
@@ -135,7 +136,34 @@ class RunFolder:
                 + (f"{kept} is whole: make room and give the same command again" if kept else "No earlier one is there")
             ) from error
 
-    def _notes(self, step: int, scale: int) -> Spec:
+    def keep_best(self, best: Best | None) -> None:
+        """Write `best/`: its own `translator/` and `head/`, and `choice.json`; or none, if no step was chosen yet.
+
+        Raises:
+            RunStopped: it cannot be written, as on a full disk.
+        """
+        if not self.active:
+            return
+        folder, partial = self.path / "best", self.path / "best.partial"
+        try:
+            for left in (partial, *([folder] if best is None else [])):
+                if left.exists():
+                    shutil.rmtree(left)
+            if best is None:
+                return
+            best.translator.trained = best.task.trained = best.notes
+            best.translator.save_pretrained(partial / "translator")
+            best.task.save_pretrained(partial / "head")
+            (partial / "choice.json").write_text(json.dumps(best.values, indent=2) + "\n", encoding="utf-8")
+            if folder.exists():
+                shutil.rmtree(folder)
+            partial.rename(folder)
+        except (OSError, SafetensorError) as error:
+            raise RunStopped(
+                f"{folder} cannot be written: {error}. Make room and give the same command again"
+            ) from error
+
+    def notes(self, step: int, scale: int) -> Spec:
         """What the parts' model cards say of their training; sources without the folders of this machine."""
         task, translator, data, train = self.recipe.task, self.recipe.translator, self.recipe.data, self.recipe.train
         sides = {side: getattr(data, side) for side in ("clean", "degraded", "val_clean", "val_degraded")}
