@@ -96,7 +96,7 @@ def backbone_features(model: str, weights: str) -> Features:
                 f"{image.shape[1]}×{image.shape[0]}"
             )
         pixels = torch.tensor(image, device=best_device()).permute(2, 0, 1)[None].float() / 255
-        grid = [max(1, side // WINDOW) for side in image.shape[:2]]
+        grid = max(1, image.shape[0] // WINDOW), max(1, image.shape[1] // WINDOW)
         with torch.inference_mode():
             seen = [F.adaptive_avg_pool2d(stage, grid).flatten(2)[0].T for stage in backbone(pixels)]
         return torch.cat(seen, dim=1).double().cpu().numpy()
@@ -153,4 +153,4 @@ def _some(images: ImageSet, most: int, seed: int, scale: int = 1) -> dict[str, P
         left, top = (int(scale * rng.integers(room + 1)) for room in spare)
         return left, top, left + sides[0], top + sides[1]
 
-    return {images.names[i]: images.window(int(i), place).copy() for i in sorted(chosen)}
+    return {images.names[i]: images.window(i, place).copy() for i in sorted(chosen.tolist())}

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from unpairaug.errors import UserError
@@ -79,7 +80,7 @@ def score(
         UserError: there are fewer than two images on a side, or one is smaller than `LEAST` pixels.
     """
     real, fake = in_order(real), in_order(fake)
-    noises = [Noise.of(side) for side in (real, fake)]
+    noises = Noise.of(real), Noise.of(fake)
     seen = [drawn([features(image) for image in side], seed) for side in (real, fake)]
     return {
         "noise_level": noise_level_distance(*noises),
@@ -87,8 +88,8 @@ def score(
         "noise_grain": grain_distance(*noises),
         "spectrum": spectrum_distance(real, fake),
         "colour": colour_distance(real, fake),
-        "patches": kernel_distance(*(np.concatenate(side) for side in seen)),
-        "classifier": classifier_accuracy(*seen),
+        "patches": kernel_distance(np.concatenate(seen[0]), np.concatenate(seen[1])),
+        "classifier": classifier_accuracy(seen[0], seen[1]),
     }
 
 
@@ -192,7 +193,7 @@ def in_order(images: Sequence[Pixels]) -> list[Pixels]:
     for image in images:
         if min(image.shape[:2]) < LEAST:
             raise UserError(f"an image of {image.shape[1]}×{image.shape[0]} px; scores take {LEAST} px or more a side")
-    return sorted(images, key=lambda image: (image.shape, blake2b(np.ascontiguousarray(image)).digest()))
+    return sorted(images, key=lambda image: (image.shape, blake2b(image.tobytes()).digest()))
 
 
 def drawn(images: Sequence[Floats], seed: int) -> list[Floats]:
@@ -215,7 +216,7 @@ def _planes() -> Floats:
     return images.reshape(3, -1) / np.sqrt(np.square(images).sum(axis=(1, 2)))[:, None]
 
 
-def _cut(image: Floats, side: int) -> Floats:
+def _cut(image: NDArray[Any], side: int) -> Floats:
     """Squares (n, side, side) of an image (H, W), side by side; what is over at right and bottom is left out."""
     rows, columns = image.shape[0] // side, image.shape[1] // side
     squares = image[: rows * side, : columns * side].reshape(rows, side, columns, side)
