@@ -153,4 +153,5 @@ def _some(images: ImageSet, most: int, seed: int, scale: int = 1) -> dict[str, P
         left, top = (int(scale * rng.integers(room + 1)) for room in spare)
         return left, top, left + sides[0], top + sides[1]
 
-    return {images.names[i]: images.window(i, place).copy() for i in sorted(chosen.tolist())}
+    numbers: list[int] = sorted(chosen.tolist())
+    return {images.names[i]: images.window(i, place).copy() for i in numbers}
