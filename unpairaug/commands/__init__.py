@@ -19,7 +19,7 @@ app.add_typer(bench_app, name="bench")
 
 
 def _commands() -> None:
-    for name in ("train", "check", "compare", "evaluate", "score", "restore", "degrade", "export", "prepare"):
+    for name in ("train", "check", "compare", "evaluate", "score", "report", "restore", "degrade", "export", "prepare"):
         app.command(name)(getattr(import_module(f"unpairaug.commands.{name}"), name))
     app.command("list")(import_module("unpairaug.commands.list").list_known)
     app.command("new")(import_module("unpairaug.commands.new").new)
