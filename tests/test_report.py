@@ -128,7 +128,7 @@ def test_the_figures_are_those_of_the_log(page: Path, finished: Path):
     read = text_of(page).replace("−", "-")
     assert f"psnr_rgb {last:.2f}" in read and f"{bicubic:.2f}" in read
     assert "Finished: all its 10 steps are taken." in read
-    warned = re.findall("warning: .*", (finished / "log.txt").read_text().replace("−", "-"))
+    warned = re.findall("warning: (.*)", (finished / "log.txt").read_text().replace("−", "-"))
     assert all(warning in read for warning in warned) and (warned or "The log warns of nothing." in read)
 
 

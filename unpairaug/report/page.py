@@ -57,7 +57,6 @@ def write_report(run: Path, out: Path | None = None) -> Path:
 def page_of(record: Record) -> str:
     """The page as HTML; it carries all that it shows, and its policy forbids a browser to fetch anything."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
 
     environment = Environment(
         loader=PackageLoader("unpairaug.report", ""),
@@ -66,14 +65,16 @@ def page_of(record: Record) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    scripts, groups = [_file(name) for name in SCRIPTS], groups_of(record)
+    scripts, groups, verdicts = [_file(name) for name in SCRIPTS], groups_of(record), verdicts_of(record)
+    told = {f"warning: {verdict.said}" for verdict in verdicts}
     return environment.get_template("page.html").render(
         name=record.folder.resolve().name,
         record=record,
         headline=headline(record),
         state=state(record),
         figures=figures(record),
-        verdicts=verdicts_of(record),
+        verdicts=verdicts,
+        warnings=[warning for warning in record.warnings if warning not in told],
         comparisons=comparisons_of(record),
         sheets=sheets_of(record),
         groups=groups,
@@ -82,8 +83,8 @@ def page_of(record: Record) -> str:
         rows=rows(record),
         environment=list(facts(record)),
         policy=_policy(scripts),
-        scripts=[Markup(script) for script in scripts],
-        styles=Markup("\n".join(_file(name) for name in STYLES)),
+        scripts=scripts,
+        styles="\n".join(_file(name) for name in STYLES),
     )
 
 
