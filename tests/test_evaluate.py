@@ -1,6 +1,8 @@
 """Evaluation: pairs by stem, the conventions of the metrics, one result whatever the number of processes."""
 
 import json
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +10,17 @@ import pytest
 import torch
 import typer
 from accelerate import PartialState, debug_launcher
+from PIL import Image
 from skimage.data import astronaut
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from unpairaug.commands.evaluate import evaluate as evaluate_command
+from unpairaug.comparison_sheet import REACH, difference_map
 from unpairaug.data.images import FolderImages, write_image
 from unpairaug.data.pairs import ValidationPairs
 from unpairaug.errors import UserError
-from unpairaug.evaluate import evaluate, measure_pairs, table, write_json
+from unpairaug.evaluate import evaluate, measure_pairs, table, write_json, write_markdown
 from unpairaug.metrics import METRICS, measure
 from unpairaug.registry import heads, register_head, register_task, tasks
 from unpairaug.restore import Bicubic, restore_image
@@ -193,3 +197,91 @@ def test_infinite_values_are_numbers_that_every_json_reader_takes(tmp_path: Path
 
 def test_the_table_holds_infinite_values(folders: tuple[str, str]):
     assert table(evaluate("bicubic", folders[1], folders[1])).splitlines()[-2].split()[:2] == ["mean", "inf"]
+
+
+@pytest.fixture
+def restored(folders: tuple[str, str], tmp_path: Path) -> Path:
+    """A folder of images that were restored beforehand, by bicubic enlargement."""
+    for pair in pairs_of(folders):
+        write_image(tmp_path / "restored" / f"{pair.name}.png", restore_image(Bicubic(2), pair.degraded))
+    return tmp_path / "restored"
+
+
+def test_images_that_are_restored_already_are_measured_as_what_a_model_makes(folders: tuple[str, str], restored: Path):
+    found, by_model = evaluate(str(restored), *folders), evaluate("bicubic", *folders)
+    assert found == {**by_model, "model": str(restored)}
+    (restored / "eye.png").rename(restored / "eyex2.png")
+    assert evaluate(str(restored), *folders)["images"] == by_model["images"]
+
+
+def test_restored_images_without_a_twin_are_named_on_both_sides_and_counted(folders: tuple[str, str], restored: Path):
+    (restored / "eye.png").rename(restored / "moon.png")
+    with pytest.raises(UserError, match=r"holds 3 restored images.* 3 pairs: .* for eye; no clean one for .*moon\.png"):
+        evaluate(str(restored), *folders)
+    (restored / "moon.png").unlink()
+    with pytest.raises(UserError, match=r"holds 2 restored images, and there are 3 pairs: .* for eye;"):
+        evaluate(str(restored), *folders)
+
+
+def test_a_restored_image_of_another_size_is_named(folders: tuple[str, str], restored: Path):
+    write_image(restored / "flag.png", np.zeros((40, 40, 3), np.uint8))
+    with pytest.raises(UserError, match="flag: the restored image is 40 x 40"):
+        evaluate(str(restored), *folders)
+
+
+def test_the_pictures_of_a_run_that_has_no_head_yet_are_not_taken_for_results(folders: tuple[str, str], tmp_path: Path):
+    write_image(tmp_path / "run" / "samples" / "step_000010.png", np.zeros((40, 40, 3), np.uint8))
+    (tmp_path / "run" / "recipe.yaml").touch()
+    with pytest.raises(UserError, match="neither a run folder with a finished head"):
+        evaluate(str(tmp_path / "run"), *folders)
+
+
+def test_sheets_hold_the_enlarged_the_restored_and_the_clean_image_and_where_they_differ(
+    folders: tuple[str, str], restored: Path, tmp_path: Path
+):
+    clean = {pair.name: pair.clean for pair in pairs_of(folders)}
+    write_image(restored / "eye.png", clean["eye"])
+    results = evaluate(str(restored), *folders, sheets=tmp_path / "sheets")
+    assert sorted(path.stem for path in (tmp_path / "sheets").iterdir()) == sorted(results["images"])
+    height, width = clean["eye"].shape[:2]
+    columns = [panels_of(tmp_path / "sheets" / f"{name}.png", height, width) for name in ("eye", "flag")]
+    for (before, after, twin, difference), name in zip(columns, ("eye", "flag"), strict=True):
+        assert np.array_equal(twin, clean[name])
+        assert np.array_equal(after, FolderImages(restored)[["eye", "flag"].index(name)])
+        assert np.array_equal(before, restore_image(Bicubic(2), clean[name][::2, ::2].copy()))
+        assert (difference.max() < 10) == (name == "eye")  # equal images leave the map dark
+
+
+def panels_of(sheet: Path, height: int, width: int) -> list[np.ndarray]:
+    """The four panels of a sheet, found below their lines by the white that parts them."""
+    body = np.asarray(Image.open(sheet).convert("RGB"))[-height:]
+    drawn = np.flatnonzero((body != 255).any((0, 2)))
+    starts = [drawn[0], *(right for left, right in pairwise(drawn) if right - left > 4)]
+    assert len(starts) == 4
+    return [body[:, start : start + width] for start in starts]
+
+
+def test_the_difference_is_told_by_brightness_up_to_its_reach():
+    clean = np.full((4, 3, 3), 100, np.uint8)
+    steps = np.array([0, 8, 16, REACH, 100])
+    maps = [difference_map(clean + np.uint8(step), clean).astype(int).sum() for step in steps]
+    assert maps[0] < maps[1] < maps[2] < maps[3] == maps[4]
+
+
+def test_the_table_in_markdown_holds_what_the_printed_one_does(folders: tuple[str, str], tmp_path: Path):
+    results = evaluate("bicubic", *folders)
+    results["images"]["a|b"] = results["images"].pop("eye")
+    write_markdown(results, tmp_path / "new" / "table.md")
+    written = (tmp_path / "new" / "table.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in written[:-2]]
+    printed = [line.split() for line in table(results).splitlines()[:-1]]
+    assert [row for row in cells if set(row[0]) != {"-"}] == [[p.replace("|", r"\|") for p in row] for row in printed]
+    assert written[-1] == table(results).splitlines()[-1]
+
+
+def test_the_command_leaves_the_table_and_the_sheets_where_it_is_told(folders: tuple[str, str], tmp_path: Path):
+    wanted = ["--markdown", str(tmp_path / "table.md"), "--sheets", str(tmp_path / "sheets")]
+    result = CliRunner().invoke(app, ["bicubic", "--degraded", folders[0], "--clean", folders[1], *wanted])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "table.md").read_text().startswith("| image |")
+    assert len(list((tmp_path / "sheets").iterdir())) == 3

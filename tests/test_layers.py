@@ -29,7 +29,7 @@ ROWS = [
         "data/sample",
         "data/storage",
     },
-    {"data/images", "adversarial", "noise"},
+    {"data/images", "adversarial", "noise", "perceptual_metrics"},
     {
         "recipe_yaml",
         "recipe_sections",
@@ -43,7 +43,7 @@ ROWS = [
         "criterion",
     },
     {"optimizer_sections", "translator_section", "hub", "report/record"},
-    {"optimizers", "learning_rates"},
+    {"optimizers", "learning_rates", "restored_folder"},
     {"data/shard_index", "data/mixture", "data/augment"},
     {"prepare/keys", "prepare/cut", "prepare/shards", "prepare/licences", "prepare/journal"},
     {"prepare/work", "prepare/remove"},
@@ -60,7 +60,7 @@ ROWS = [
     {"translators/*", "tasks/*", "heads/*", "testing/*", "samples", "restore", "degrade", "real_path"}
     | {"albumentations", "export/format"},
     {"export/plain", "export/enlarge", "export/card"},
-    {"export/for_spandrel", "export/onnx_file", "export/ncnn_file"},
+    {"export/for_spandrel", "export/onnx_file", "export/ncnn_file", "comparison_sheet"},
     {"trainer", "evaluate", "export/run", "restore_files", "score_model"},
     {"guards", "choice"},
     {"run_folder"},

@@ -7,12 +7,27 @@ import typer
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Run folder, its head/ folder, hub id, or 'bicubic'.", metavar="MODEL")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Run folder, its head/ folder, hub id, 'bicubic', or a folder of images that something else restored.",
+            metavar="MODEL",
+        ),
+    ],
     degraded: Annotated[str, typer.Option(help="Folder or shards of degraded images, or 'sample'.", metavar="DIR")],
     clean: Annotated[
         str, typer.Option(help="Their clean twins, likewise, with the same names but for the extension.", metavar="DIR")
     ],
     json: Annotated[Path | None, typer.Option(help="Also write the results here.", metavar="FILE")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Also write the table here.", metavar="FILE")] = None,
+    sheets: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for a PNG of each image: enlarged, restored, clean, and their difference.", metavar="DIR"
+        ),
+    ] = None,
+    lpips: Annotated[bool, typer.Option("--lpips", help="Measure LPIPS, too (extra 'perceptual').")] = False,
+    dists: Annotated[bool, typer.Option("--dists", help="Measure DISTS, too (extra 'perceptual').")] = False,
     border: Annotated[
         int | None, typer.Option(min=0, help="Pixels left out on every side; by default the scale, or 0 at scale 1.")
     ] = None,
@@ -29,10 +44,13 @@ def evaluate(
 
     Prints PSNR and SSIM of every image and their means. Under `accelerate launch` the processes share the images.
     """
-    from unpairaug.evaluate import evaluate, processes, table, write_json
+    from unpairaug.evaluate import evaluate, processes, table, write_json, write_markdown
 
-    results = evaluate(model, degraded, clean, border, tile, scale)
+    perceptual = [name for name, wanted in (("lpips", lpips), ("dists", dists)) if wanted]
+    results = evaluate(model, degraded, clean, border, tile, scale, perceptual, sheets)
     if processes().is_main_process:
         print(table(results))
         if json is not None:
             write_json(results, json)
+        if markdown is not None:
+            write_markdown(results, markdown)

@@ -67,7 +67,7 @@ def match(clean: ImageSet, degraded: ImageSet, scale: int) -> list[tuple[int, in
     if alone:
         raise UserError(
             f"{len(alone)} of {len(clean) + len(degraded)} images in {shown(clean.source)} (clean) and "
-            f"{shown(degraded.source)} (degraded) have no partner: {_some(alone)}; partners have the same name apart "
+            f"{shown(degraded.source)} (degraded) have no partner: {some(alone)}; partners have the same name apart "
             "from the extension"
         )
     return [(i, partners[stem]) for stem, i in clean_at.items()]
@@ -135,5 +135,6 @@ def _by_stem(images: ImageSet) -> dict[str, int]:
     return at
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """The names, or the first of them and how many more there are."""
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
