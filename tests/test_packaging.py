@@ -70,6 +70,8 @@ def test_every_module_and_recipe_of_the_checkout_is_in_the_wheel(wheel: Path, ch
     beside += [f"unpairaug/recipes/{path.name}" for path in (checkout / "recipes").iterdir() if path.is_file()]
     templates = [path for path in (checkout / "unpairaug" / "templates").rglob("*") if path.suffix in WRITTEN]
     inside += [path.relative_to(checkout).as_posix() for path in templates]
+    page = [path for path in (checkout / "unpairaug" / "report").rglob("*") if path.is_file()]
+    inside += [path.relative_to(checkout).as_posix() for path in page if path.suffix not in (".py", ".pyc")]
     missing = {*inside, *beside, "unpairaug/py.typed"} - contents(wheel)
     assert not missing, f"{sorted(missing)} missing: list the package under [tool.setuptools] in pyproject.toml"
 

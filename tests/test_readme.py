@@ -126,7 +126,8 @@ def test_the_tree_of_the_readme_lists_every_module_and_recipe_and_no_other():
         path.relative_to(ROOT).as_posix()
         for home in ("unpairaug", "tasks", "recipes")
         for path in (ROOT / home).rglob("*")
-        if path.suffix in (".py", ".yaml") and path.name != "__init__.py" and "templates" not in path.parts
+        if path.suffix in (".py", ".yaml", ".html", ".css", ".js") and path.name != "__init__.py"
+        if not {"templates", "vendor"} & {*path.parts}
     }
     assert {name for name in tree() if name.partition("/")[0] in ("unpairaug", "tasks", "recipes")} == present
 

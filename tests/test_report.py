@@ -21,7 +21,6 @@ from browser import PROGRAM, Page, browser
 from PIL import Image
 
 from unpairaug.errors import UserError
-from unpairaug.guards import PATIENCE
 from unpairaug.report import write_report
 from unpairaug.report.charts import MOST_POINTS, WATCHES, curves_of, verdicts_of
 from unpairaug.report.pictures import MOST_SHEETS, spread
@@ -327,7 +326,6 @@ def test_each_guards_warning_begins_with_the_name_that_the_page_gives_it():
         names = [name for shown, _ in watch.charts.values() for name in shown]
         faults = [guard.fault(dict.fromkeys(names, value)) for value in (high, low)]
         assert any(fault and fault.startswith(f"{watch.name}:") for fault in faults)
-    assert PATIENCE > 0
 
 
 def test_pauses_before_a_run_goes_on_are_no_time_of_it(run: Path):

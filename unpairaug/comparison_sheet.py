@@ -32,7 +32,7 @@ def comparison_sheet(pair: ImagePair, restored: Array, metrics: Mapping[str, flo
         ("bicubic" if scale > 1 else "degraded", _told(*own)): before,
         ("restored", ", ".join([_told(metrics["psnr_rgb"], metrics["ssim_rgb"]), *others])): restored,
         ("clean", ""): pair.clean,
-        ("|restored − clean|", f"black 0, yellow {REACH} of 255 or more"): difference_map(restored, pair.clean),
+        ("|restored - clean|", f"black 0, yellow {REACH} of 255 or more"): difference_map(restored, pair.clean),
     }
     return _beside_each_other(panels)
 

@@ -142,7 +142,8 @@ def _row(name: str, values: list[float], bicubic: float | None) -> Row:
     best = max(values, key=lambda value: -math.inf if math.isnan(value) else value)
     gain = "" if bicubic is None else _signed(values[-1] - bicubic, digits)
     level = "not measured" if bicubic is None else number(bicubic, digits)
-    return Row(name, level, *(number(value, digits) for value in (values[0], best, values[-1])), gain)
+    first, highest, last = (number(value, digits) for value in (values[0], best, values[-1]))
+    return Row(name, level, first, highest, last, gain)
 
 
 def facts(record: Record) -> Iterable[tuple[str, str]]:

@@ -90,8 +90,8 @@ def read_record(folder: Path) -> Record:
     _read_metrics(record)
     _read_log(record)
     _read_environment(record)
-    record.sheets = [(int(m[1]), path) for path in _inside(folder / "samples") if (m := _step("", path, ".png"))]
-    record.checkpoints = [path.name for path in _inside(folder / "checkpoints") if _step("", path, "")]
+    record.sheets = [(int(m[1]), path) for path in _inside(folder / "samples") if (m := _step(path, ".png"))]
+    record.checkpoints = [path.name for path in _inside(folder / "checkpoints") if _step(path, "")]
     return record
 
 
@@ -101,8 +101,8 @@ def _inside(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
-def _step(prefix: str, path: Path, suffix: str) -> re.Match[str] | None:
-    return re.fullmatch(rf"{prefix}step_(\d+){re.escape(suffix)}", path.name)
+def _step(path: Path, suffix: str) -> re.Match[str] | None:
+    return re.fullmatch(rf"step_(\d+){re.escape(suffix)}", path.name)
 
 
 def _text(record: Record, name: str, lack: str) -> str | None:
