@@ -106,7 +106,7 @@ def logged(run: Path, split: str) -> dict[str, tuple[int, float]]:
 
 def test_every_number_of_the_log_is_a_curve_that_ends_as_the_log_does(page: Path, finished: Path):
     curves = {curve["name"]: curve for chart in charts_of(page) for curve in chart["curves"]}
-    ends = {**logged(finished, "train"), **logged(finished, "val"), **logged(finished, "guards")}
+    ends = {k: v for split in ("train", "val", "choice", "guards") for k, v in logged(finished, split).items()}
     assert {name: (curve["steps"][-1], curve["values"][-1]) for name, curve in curves.items()} == ends
     levels = {chart["title"]: chart["limits"]["bicubic"] for chart in charts_of(page) if "bicubic" in chart["limits"]}
     assert levels == {name: value for name, (_, value) in logged(finished, "val_bicubic").items()}
@@ -118,7 +118,7 @@ def test_each_drawn_curve_ends_where_the_log_does(page: Path, finished: Path, se
         "Object.fromEntries([...document.querySelectorAll('.chart')].flatMap(f => f.uplot.series.slice(1).map("
         "(s, i) => [s.label, f.uplot.data[i + 1].findLast(v => v != null)])))"
     )
-    ends = {**logged(finished, "train"), **logged(finished, "val"), **logged(finished, "guards")}
+    ends = {k: v for split in ("train", "val", "choice", "guards") for k, v in logged(finished, split).items()}
     assert {name: drawn[name] for name in ends} == {name: value for name, (_, value) in ends.items()}
 
 

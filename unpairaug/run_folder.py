@@ -71,6 +71,10 @@ class RunFolder:
             ) from error
         except OSError as error:
             raise UserError(f"output_dir {self.path} cannot be written: {error}; give another output_dir") from error
+        # From here on, so that it says where a run goes on from; made with its first line: a refused run makes none.
+        self.log_file = logging.FileHandler(self.path / "log.txt", encoding="utf-8", delay=True)
+        self.log_file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        log.addHandler(self.log_file)
 
     def open(self, device: str, processes: int, resumed_at: int) -> None:
         """Write recipe and environment; what a resumed run leaves behind is forgotten or put aside."""
@@ -91,9 +95,6 @@ class RunFolder:
         }
         (self.path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
         self._forget_what_came_after(resumed_at)
-        self.log_file = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
-        self.log_file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        log.addHandler(self.log_file)
 
     def close(self) -> None:
         """Let other runs in, and log no further lines here."""

@@ -119,10 +119,16 @@ def groups_of(record: Record) -> list[Group]:
     train = curves_of(record.of("train"))
     course = [curve for curve in train if curve.name.startswith(COURSE)]
     losses = [curve for curve in train if not curve.name.startswith(COURSE)]
-    known = {"train", "val", "val_bicubic", "guards"}
+    known = {"train", "val", "val_bicubic", "choice", "guards"}
     others = [c for split in record.splits() if split not in known for c in curves_of(record.of(split))]
     groups = [
         Group("Validation", "The averaged head on the validation pairs.", validation_charts(record)),
+        Group(
+            "Choice",
+            "The score on unpaired training images by which the step in best/ is chosen, and its terms, in dB; smaller "
+            "is better.",
+            [Chart(curve.name, [curve]) for curve in curves_of(record.of("choice"))],
+        ),
         Group(
             "Losses",
             "Each term as it is weighted, the mean since the line before. task_… teach the head, d_… the "
