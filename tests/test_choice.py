@@ -164,11 +164,3 @@ def test_a_resumed_run_chooses_as_one_that_was_never_stopped(chosen):
     assert (chosen / "again/checkpoints/step_8/best.safetensors").read_bytes() == (
         chosen / "whole/checkpoints/step_8/best.safetensors"
     ).read_bytes()
-
-
-def test_two_processes_choose_as_one_does(chosen):
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
-    result = run(*OPTIONS, "data.batch_size=2", "output_dir=two", cwd=chosen, launcher=torchrun)
-    assert result.returncode == 0, result.stderr
-    for one, two in zip(metrics(chosen / "whole", "choice"), metrics(chosen / "two", "choice"), strict=True):
-        assert all(two[name] == pytest.approx(one[name], rel=1e-3) for name in ("step", "score", *TERMS))

@@ -53,7 +53,7 @@ def test_two_processes_with_half_the_batch_end_where_one_does(tmp_path):
     assert a.keys() == b.keys()
     for name in a:
         assert torch.allclose(a[name].float(), b[name].float(), rtol=1e-3, atol=2e-5), name
-    for name in ("train", "val", "guards"):
+    for name in ("train", "val", "choice", "guards"):
         (x,), (y,) = (metrics(tmp_path / folder, name)[-1:] for folder in ("one", "two"))
         for key in x.keys() - {"split", "steps_per_second"}:
             assert x[key] == pytest.approx(y[key], rel=1e-3), key
