@@ -16,6 +16,7 @@ from unpairaug.data.cameras import (
     optics,
     shake_kernel,
 )
+from unpairaug.data.drawn_camera import draw_camera, find_camera
 from unpairaug.data.sample import CLEAN, DEGRADED, VAL
 from unpairaug.errors import UserError
 
@@ -63,7 +64,9 @@ def test_a_point_of_light_stays_in_its_place(scale):
     assert kernel.sum() == pytest.approx(1) and np.array_equal(kernel, kernel[::-1, ::-1])
 
 
-@pytest.mark.parametrize("camera", ["lens", "noise"])  # the blur of shake is in no image the same; its law is below
+@pytest.mark.parametrize(
+    "camera", ["lens", "blur", "noise", "compressed", "drawn-1", "drawn-4"]
+)  # the blur of shake is in no image the same; its law is below
 @pytest.mark.parametrize("scale", SCALES)
 def test_a_photograph_is_not_shifted_against_its_bicubic_reduction(scale, camera):
     from skimage.registration import phase_cross_correlation
@@ -71,7 +74,7 @@ def test_a_photograph_is_not_shifted_against_its_bicubic_reduction(scale, camera
     clean = open_images("sample", "val_clean", scale)[0]
     height, width = (side // scale for side in clean.shape[:2])
     bicubic = np.asarray(Image.fromarray(clean).resize((width, height), Image.Resampling.BICUBIC))
-    seen = CAMERAS[camera](clean, scale, "a")
+    seen = find_camera(camera)(clean, scale, "a")
     assert seen.shape == bicubic.shape
     shift, _, _ = phase_cross_correlation(bicubic[..., 1].astype(float), seen[..., 1].astype(float), upsample_factor=50)
     assert np.abs(shift).max() <= 0.06, "pixels of the degraded image"
@@ -112,6 +115,33 @@ def test_a_blur_that_differs_from_image_to_image_keeps_its_centre(kernel_of, sca
         rows, columns = np.indices(kernel.shape) - kernel.shape[0] // 2
         assert kernel.sum() == pytest.approx(1) and kernel.min() >= 0
         np.testing.assert_allclose(((rows * kernel).sum(), (columns * kernel).sum()), 0, atol=1e-9)
+
+
+def test_drawn_cameras_differ_and_a_seed_gives_the_same_again():
+    clean = open_images("sample", "val_clean", 2)[0]
+    seen = [find_camera(f"drawn-{seed}")(clean, 2, "a") for seed in range(8)]
+    assert len({image.tobytes() for image in seen}) == 8
+    assert np.array_equal(find_camera("drawn-7")(clean, 2, "a"), seen[7])
+    assert find_camera("drawn-") is None and find_camera("drawn-x") is None
+
+
+def test_what_a_drawn_camera_lacks_is_not_in_its_image():
+    grey = np.full((120, 120, 3), 128, np.uint8)
+    cameras = [draw_camera(seed) for seed in range(200)]
+    assert all(camera.blur or camera.noise or camera.quality for camera in cameras)
+    for camera in cameras[:20]:
+        assert (camera(grey, 2, "a").std() > 0.5) == (camera.noise is not None)
+    present = [
+        np.mean([getattr(camera, what) is not None for camera in cameras]) for what in ("blur", "noise", "quality")
+    ]
+    np.testing.assert_allclose(present, (0.8, 0.8, 0.5), atol=0.12)
+
+
+def test_a_file_s_quality_and_a_lens_s_blur_are_seen_alone():
+    clean = open_images("sample", "val_clean", 2)[0]
+    lens, blur, compressed = (CAMERAS[camera](clean, 2, "a").astype(float) for camera in ("lens", "blur", "compressed"))
+    assert np.array_equal(blur, CAMERAS["blur"](clean, 2, "b"))
+    assert 4 < (lens - blur).std() < 8 and (compressed - lens).std() > 2
 
 
 def test_a_source_names_its_camera_and_another_is_refused():

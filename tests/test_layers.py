@@ -10,7 +10,7 @@ import pytest
 ROWS = [
     {"errors", "rng", "options", "memory", "noise_statistics", "tiles", "pixel_transforms"}
     | {"two_sample", "data/cameras", "data/recent", "data/bad"},
-    {"terms", "plugins", "data/cache", "scores"},
+    {"terms", "plugins", "data/cache", "data/drawn_camera", "scores"},
     {
         "registry",
         "backbone",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from io import BytesIO
 from zlib import crc32
 
 import numpy as np
@@ -40,6 +41,9 @@ DEFOCUS_RADIUS = (1.2, 2.4)
 SHAKE_NOISE = (1.5 / 255, 3.0 / 255)
 """Standard deviation of the noise in such images, in black and in middle grey."""
 
+QUALITY = 60
+"""Of the JPEG files of `compressed`, from 1 to 100."""
+
 
 def lens(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
     """What a camera with an imperfect lens sees of a clean image (H, W, 3): (H / scale, W / scale, 3), in 8 bits.
@@ -47,30 +51,35 @@ def lens(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
     Its optics, then noise that grows with the light and depends on the image's name alone.
     """
     light = optics((clean / 255).astype(np.float32), scale)
-    return _in_8_bits(light + _spread(light, NOISE_READ, NOISE_MIDDLE) * _random(name).standard_normal(light.shape))
+    return in_8_bits(light + spread(light, NOISE_READ, NOISE_MIDDLE) * random_of(name).standard_normal(light.shape))
+
+
+def blur(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
+    """What the same lens sees in bright light: its blur, and no noise."""
+    return in_8_bits(optics((clean / 255).astype(np.float32), scale))
+
+
+def compressed(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
+    """What a file of the same camera holds, a JPEG with colours at half the size."""
+    return as_jpeg(lens(clean, scale, name), QUALITY)
 
 
 def noise(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
     """What a sharp but dim camera sees: strong grain that grows with the light, neighbours and colours correlated."""
     light = _reduce((clean / 255).astype(np.float32), scale).clip(0, 1)
-    white = _random(name).standard_normal(light.shape)
-    mixed = 0.8 * white + 0.6 * white.mean(axis=2, keepdims=True) * math.sqrt(white.shape[2])  # colours share some
-    for axis in (0, 1):
-        mixed = np.sum(
-            [tap * np.roll(mixed, shift, axis) for tap, shift in zip(GRAIN, (-1, 0, 1), strict=True)], axis=0
-        )
-    return _in_8_bits(light + _spread(light, GRAIN_READ, GRAIN_MIDDLE) * mixed / mixed.std())
+    mixed = grain(random_of(name).standard_normal(light.shape))
+    return in_8_bits(light + spread(light, GRAIN_READ, GRAIN_MIDDLE) * mixed)
 
 
 def shake(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
     """What a hand-held camera sees: every image with a shake or a defocus of its own, and a little noise."""
-    random = _random(name)
+    random = random_of(name)
     kernel = shake_kernel(random, scale) if random.uniform() < 0.5 else defocus_kernel(random, scale)
     light = _reduce(_blur((clean / 255).astype(np.float32), kernel), scale).clip(0, 1)
-    return _in_8_bits(light + _spread(light, *SHAKE_NOISE) * random.standard_normal(light.shape))
+    return in_8_bits(light + spread(light, *SHAKE_NOISE) * random.standard_normal(light.shape))
 
 
-CAMERAS: dict[str, Camera] = {"lens": lens, "noise": noise, "shake": shake}
+CAMERAS: dict[str, Camera] = {"lens": lens, "blur": blur, "noise": noise, "compressed": compressed, "shake": shake}
 """The cameras by the word that a source ends in: `sample:noise`."""
 
 
@@ -99,23 +108,25 @@ def defocus_kernel(random: np.random.RandomState, scale: int) -> NDArray[np.floa
     return kernel / kernel.sum()
 
 
-def optics(clean: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+def optics(
+    clean: NDArray[np.float32], scale: int, sigma: tuple[float, float] = BLUR_SIGMA, angle: float = BLUR_ANGLE
+) -> NDArray[np.float32]:
     """The light on the sensor, (H / scale, W / scale, 3) in [0, 1], from a clean image (H, W, 3) in [0, 1].
 
     An oblique blur and an antialiased bicubic reduction. The blur is symmetric about its centre, so the pixel grid is
     that of the bicubic reduction: no shift, which unpaired data could not reveal.
     """
-    return _reduce(_blur(clean, blur_kernel(scale)), scale).clip(0, 1)
+    return _reduce(_blur(clean, blur_kernel(scale, sigma, angle)), scale).clip(0, 1)
 
 
-def blur_kernel(scale: int) -> NDArray[np.float64]:
+def blur_kernel(scale: int, sigma: tuple[float, float] = BLUR_SIGMA, angle: float = BLUR_ANGLE) -> NDArray[np.float64]:
     """The camera's blur on the clean grid: (K, K), K odd, sum 1, symmetric about its central pixel."""
-    long, short = (sigma * scale for sigma in BLUR_SIGMA)
+    long, short = (width * scale for width in sigma)
     radius = math.ceil(4 * long)
     rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    angle = math.radians(BLUR_ANGLE)
-    along = columns * math.cos(angle) + rows * math.sin(angle)
-    across = rows * math.cos(angle) - columns * math.sin(angle)
+    turn = math.radians(angle)
+    along = columns * math.cos(turn) + rows * math.sin(turn)
+    across = rows * math.cos(turn) - columns * math.sin(turn)
     kernel = np.exp(-0.5 * ((along / long) ** 2 + (across / short) ** 2))
     return kernel / kernel.sum()
 
@@ -140,16 +151,33 @@ def _reduce(image: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
     return np.stack([np.asarray(plane.resize(target, Image.Resampling.BICUBIC)) for plane in planes], axis=2)
 
 
-def _random(name: str) -> np.random.RandomState:
+def random_of(name: str) -> np.random.RandomState:
     """Numbers that depend on the name alone."""
     # RandomState's numbers are frozen for ever (NumPy's NEP 19); those of default_rng may change between releases.
     return np.random.RandomState(crc32(name.encode()))
 
 
-def _spread(light: NDArray[np.float32], black: float, middle: float) -> NDArray[np.float64]:
+def grain(white: NDArray[np.float64]) -> NDArray[np.float64]:
+    """White noise (H, W, 3) as a sensor's demosaicing mixes it, among neighbours and colours; standard deviation 1."""
+    mixed = 0.8 * white + 0.6 * white.mean(axis=2, keepdims=True) * math.sqrt(white.shape[2])  # colours share some
+    for axis in (0, 1):
+        mixed = np.sum(
+            [tap * np.roll(mixed, shift, axis) for tap, shift in zip(GRAIN, (-1, 0, 1), strict=True)], axis=0
+        )
+    return mixed / mixed.std()
+
+
+def spread(light: NDArray[np.float32], black: float, middle: float) -> NDArray[np.float64]:
     """Standard deviation of the noise at each pixel, its variance growing linearly with the light."""
     return np.sqrt((middle**2 - black**2) / 0.5 * light + black**2)
 
 
-def _in_8_bits(seen: NDArray[np.float64]) -> NDArray[np.uint8]:
+def as_jpeg(seen: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """What a JPEG file of that quality gives back of an image (H, W, 3)."""
+    file = BytesIO()
+    Image.fromarray(seen).save(file, format="JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+def in_8_bits(seen: NDArray[np.float64] | NDArray[np.float32]) -> NDArray[np.uint8]:
     return (seen * 255).round().clip(0, 255).astype(np.uint8)

@@ -1,7 +1,7 @@
 """The `sample` data: free photographs that the scikit-image wheel carries, and cameras that training never sees.
 
 Nothing is downloaded. Images are split by scene: those of the clean side never meet the degraded side, and neither is
-used for validation. The degraded side is made by one of `CAMERAS`, each of which is fixed: tests and
+used for validation. The degraded side is made by a camera (`find_camera`), each of which is fixed: tests and
 results depend on them.
 
 Credits, all in the public domain, under CC0, or with no known copyright restriction (docstrings of `skimage.data`):
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unpairaug.data.cameras import CAMERAS
+from unpairaug.data.drawn_camera import find_camera
 from unpairaug.errors import UserError
 
 Part = Literal["clean", "degraded", "val_clean", "val_degraded", "ceiling_clean"]
@@ -48,7 +48,7 @@ def sample_images(part: Part, scale: int, camera: str = "lens") -> dict[str, NDA
     Args:
         part: which of the sets.
         scale: side of a clean image over the side of its degraded twin.
-        camera: which of `CAMERAS` took the degraded ones.
+        camera: which took the degraded ones, see `find_camera`.
 
     Raises:
         UserError: the scale is not one of 1, 2, 3, 4, or the installed scikit-image lacks an image.
@@ -58,7 +58,9 @@ def sample_images(part: Part, scale: int, camera: str = "lens") -> dict[str, NDA
     names = {"clean": CLEAN, "ceiling_clean": DEGRADED, "degraded": DEGRADED}.get(part, VAL)
     images = {Path(name).stem + ".png": _photograph(name) for name in names}
     if part.endswith("degraded"):
-        return {name: CAMERAS[camera](image, scale, name) for name, image in images.items()}
+        seen_by = find_camera(camera)
+        assert seen_by is not None, f"no camera {camera!r}"
+        return {name: seen_by(image, scale, name) for name, image in images.items()}
     return images
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from unpairaug.data.cameras import CAMERAS
+from unpairaug.data.drawn_camera import find_camera
 from unpairaug.data.images import FolderImages, ImageSet, MemoryImages
 from unpairaug.data.mixture import MixedImages
 from unpairaug.data.sample import Part, sample_images
@@ -15,7 +16,7 @@ from unpairaug.options import nearest
 SAMPLE = "sample"
 """The word for the photographs that come with scikit-image; a folder of that name is written `./sample`.
 
-`sample:noise` and `sample:shake` are the same seen by another camera (see `CAMERAS`).
+`sample:noise` and the like are the same seen by another camera of `CAMERAS`, `sample:drawn-1` by one drawn at random.
 """
 
 
@@ -27,8 +28,8 @@ def open_images(source: Source, part: Part, scale: int) -> ImageSet:
     """The images of one part of the data.
 
     Args:
-        source: a folder, searched to any depth; shards (see `open_shards`); `sample`, `sample:noise`, `sample:shake`;
-            or a mapping of such to weights.
+        source: a folder, searched to any depth; shards (see `open_shards`); `sample`, `sample:noise` and
+            the like; or a mapping of such to weights.
         part: which of the sample's sets; anything else is read as it is.
         scale: side of a clean image over the side of its degraded twin; the sample is made for it.
 
@@ -50,8 +51,8 @@ def is_sample(source: object) -> bool:
 
 def _camera(source: str) -> str:
     camera = source.partition(":")[2] or "lens"
-    if camera not in CAMERAS:
-        known = [f"{SAMPLE}:{name}" for name in CAMERAS]
+    if find_camera(camera) is None:
+        known = [f"{SAMPLE}:{name}" for name in (*CAMERAS, "drawn-1")]
         near = nearest(source, known)
         hint = f"did you mean {near!r}?" if near else f"there are {', '.join(known)}"
         raise UserError(f"{source!r}: the sample photographs were seen by no such camera; {hint}")

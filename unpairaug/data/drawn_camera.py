@@ -1,0 +1,63 @@
+"""Cameras drawn at random, `sample:drawn-1` and on: how a recipe fares on degradations that nobody chose for it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unpairaug.data.cameras import CAMERAS, Camera, as_jpeg, grain, in_8_bits, optics, random_of, spread
+
+DRAWN = re.compile(r"drawn-(\d{1,6})")
+
+
+@dataclass(frozen=True)
+class DrawnCamera:
+    """Blur, noise and a file, each of which may be absent, though not all of them."""
+
+    blur: tuple[float, float] | None
+    """Standard deviations along the blur's axes, in pixels of the degraded image."""
+    angle: float
+    """Degrees from the horizontal to its long axis."""
+    noise: tuple[float, float] | None
+    """Standard deviation of the noise in black and in middle grey, in 8-bit steps."""
+    grain: bool
+    """Whether neighbouring pixels and colours share noise."""
+    quality: int | None
+    """Of a JPEG file, from 1 to 100."""
+
+    def __call__(self, clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
+        """What it sees of a clean image (H, W, 3): (H / scale, W / scale, 3), in 8 bits."""
+        # The narrowest blur is far below a pixel: what remains is the bicubic reduction.
+        light = optics((clean / 255).astype(np.float32), scale, self.blur or (0.05, 0.05), self.angle)
+        seen = in_8_bits(light if self.noise is None else light + self._noise(light, name))
+        return seen if self.quality is None else as_jpeg(seen, self.quality)
+
+    def _noise(self, light: NDArray[np.float32], name: str) -> NDArray[np.float64]:
+        black, middle = (steps / 255 for steps in self.noise or (0, 0))
+        white = random_of(name).standard_normal(light.shape)
+        return spread(light, black, middle) * (grain(white) if self.grain else white)
+
+
+def draw_camera(seed: int) -> DrawnCamera:
+    """The camera of a seed: each of blur, noise and file is there with a probability of its own."""
+    random = np.random.RandomState(seed)
+    draw = partial(random.uniform)
+    long, angle, middle = draw(0.4, 1.4), draw(0, 180), draw(2, 10)
+    camera = DrawnCamera(
+        blur=(long, long * draw(0.4, 1)) if draw() < 0.8 else None,
+        angle=angle,
+        noise=(middle * draw(0.2, 1), middle) if draw() < 0.8 else None,
+        grain=bool(draw() < 0.5),
+        quality=int(draw(50, 96)) if draw() < 0.5 else None,
+    )
+    return camera if camera.blur or camera.noise or camera.quality else draw_camera(seed + 1_000_003)
+
+
+def find_camera(name: str) -> Camera | None:
+    """The camera of that name, one of `CAMERAS` or `drawn-` and a seed; None where there is none."""
+    drawn = DRAWN.fullmatch(name)
+    return draw_camera(int(drawn[1])) if drawn else CAMERAS.get(name)
