@@ -19,7 +19,8 @@ app.add_typer(bench_app, name="bench")
 
 
 def _commands() -> None:
-    for name in ("train", "check", "compare", "evaluate", "score", "report", "restore", "degrade", "export", "prepare"):
+    names = ("train", "check", "compare", "evaluate", "score", "report", "restore", "degrade", "export")
+    for name in (*names, "prepare", "arrange"):
         app.command(name)(getattr(import_module(f"unpairaug.commands.{name}"), name))
     app.command("list")(import_module("unpairaug.commands.list").list_known)
     app.command("new")(import_module("unpairaug.commands.new").new)

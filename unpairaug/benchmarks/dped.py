@@ -1,0 +1,43 @@
+"""DPED (Ignatov et al., 2017): patches of a telephone's photographs and of a Canon 70D's, roughly aligned.
+
+Patches carry a number alone. Which photograph one is cut from is not told, so a photograph whose patches lie around the
+middle number may be on both sides; all others are not, if the numbers follow the photographs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unpairaug.benchmarks.layout import Benchmark, Pair, Split, files_in, halves, paired
+from unpairaug.errors import UserError, shown
+
+_TARGET = "canon"
+
+
+def _split(source: Path, scale: int) -> Split:
+    clean, degraded = halves(_pairs(source / "training_data"))
+    return Split(clean, degraded, _pairs(source / "test_data" / "patches"))
+
+
+def _pairs(folder: Path) -> list[Pair]:
+    clean = files_in(folder / _TARGET, r"(\d+)\.jpg")
+    return paired(clean, files_in(_telephone(folder), r"(\d+)\.jpg"))
+
+
+def _telephone(folder: Path) -> Path:
+    """The one folder beside the Canon's."""
+    folders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    found = [path for path in folders if path.name != _TARGET]
+    if len(found) != 1:
+        raise UserError(f"{shown(folder)}: {len(found)} folders beside {_TARGET}; expected that of one telephone")
+    return found[0]
+
+
+DPED = Benchmark(
+    split=_split,
+    layout="training_data/canon/0.jpg …, training_data/iphone/0.jpg …\n"
+    "test_data/patches/canon/0.jpg …, test_data/patches/iphone/0.jpg …\n"
+    "the folder of one telephone: dped/iphone, dped/blackberry or dped/sony",
+    scales=(1,),
+    whole="for the iPhone 80235 clean patches, 80236 degraded ones, 4353 pairs to measure on",
+)

@@ -1,0 +1,68 @@
+"""SIDD (Abdelhamed et al., 2018): telephones' photographs of ten scenes in sRGB; five scenes a side.
+
+A name such as 0052_002_S6_01600_… is shot 52, of scene 002: shots of one scene differ in telephone, light and ISO
+level, so the sides part by the scene. The validation blocks are of other shots of the same ten scenes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from unpairaug.benchmarks.layout import Benchmark, Pair, Split, files_in, halves, paired
+from unpairaug.data.images import Array
+from unpairaug.errors import UserError, shown
+
+_BLOCKS = {"clean": "ValidationGtBlocksSrgb", "degraded": "ValidationNoisyBlocksSrgb"}
+"""Of both a file and the one variable in it."""
+
+
+def _split(source: Path, scale: int) -> Split:
+    shots = files_in(source / "Data", r"(\d{4}_\d{3}_\w+)")
+    clean, degraded = halves(pair for name, folder in shots.items() for pair in _shot(name, folder))
+    return Split(clean, degraded, _validation(source))
+
+
+def _shot(name: str, folder: Path) -> list[Pair]:
+    """The photographs of one shot: one in the small edition, two in the medium one."""
+    clean, degraded = (
+        files_in(folder, rf"(?:\d{{4}}_)?{kind}_SRGB_(\d{{3}})\.(?:PNG|png)") for kind in ("GT", "NOISY")
+    )
+    scene = name.split("_")[1]
+    return [Pair(f"{name}_{pair.name}", scene, pair.clean, pair.degraded) for pair in paired(clean, degraded)]
+
+
+def _validation(source: Path) -> list[Pair]:
+    clean, degraded = (_blocks(source / f"{name}.mat", name) for name in _BLOCKS.values())
+    if clean.shape != degraded.shape:
+        raise UserError(f"{shown(source)}: validation blocks of {clean.shape} (clean) and {degraded.shape} (noisy)")
+    places = np.ndindex(*clean.shape[:2])
+    return [Pair(f"{i:02}_{j:02}", f"validation {i:02}", clean[i, j], degraded[i, j]) for i, j in places]
+
+
+def _blocks(path: Path, name: str) -> Array:
+    """(photographs, blocks of each, 256, 256, 3) in 8 bits."""
+    from scipy.io import loadmat
+
+    if not path.is_file():
+        raise UserError(f"{shown(path)}: there is no such file")
+    try:
+        blocks = loadmat(path, variable_names=[name]).get(name)
+    except (ValueError, OSError, NotImplementedError) as error:
+        raise UserError(f"{shown(path)}: cannot be read as a MATLAB file ({error}); download it again") from error
+    if blocks is None or blocks.ndim != 5 or blocks.shape[-1] != 3 or blocks.dtype != np.uint8:
+        found = "nothing" if blocks is None else f"{blocks.shape} of {blocks.dtype}"
+        raise UserError(f"{shown(path)}: {found} called {name}; expected (40, 32, 256, 256, 3) of uint8")
+    return blocks
+
+
+SIDD = Benchmark(
+    split=_split,
+    layout="Data/0001_001_S6_00100_00060_3200_L/0001_GT_SRGB_010.PNG, 0001_NOISY_SRGB_010.PNG …\n"
+    "ValidationGtBlocksSrgb.mat, ValidationNoisyBlocksSrgb.mat\n"
+    "the folder of SIDD-Medium (or SIDD-Small) in sRGB, and beside its Data the two files of the validation data",
+    scales=(1,),
+    whole="of SIDD-Medium 320 images on both sides together, and 1280 pairs of blocks to measure on",
+    cut=512,
+)
