@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from scipy.io import savemat
+from typer.testing import CliRunner
 
 from unpairaug.benchmarks.arrange import BENCHMARKS, FOLDERS
-from unpairaug.commands import main
+from unpairaug.commands.arrange import arrange
+from unpairaug.commands.check import check
+from unpairaug.commands.prepare import prepare
 from unpairaug.data.images import FolderImages
 from unpairaug.data.pairs import match, read_pair
+from unpairaug.errors import UserError
 from unpairaug.recipe import load_recipe
 
 STEP = 8
@@ -124,18 +128,19 @@ STAND_INS = {
 every = pytest.mark.parametrize("name", STAND_INS)
 
 
-@pytest.fixture
-def unpairaug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """The program: words in, exit code and what it printed out."""
+app = typer.Typer()
+for command in (arrange, prepare, check):
+    app.command(command.__name__)(command)
 
-    def run(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["unpairaug", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        return end.value.code or 0, printed.out + printed.err
 
-    return run
+def unpairaug(*words: object) -> tuple[int, str]:
+    """The program: words in; exit code, and what it printed or the message of the mistake, out."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if isinstance(result.exception, UserError):
+        return 2, str(result.exception)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
 
 
 @pytest.fixture
@@ -172,7 +177,7 @@ def test_every_benchmark_has_a_stand_in_and_a_recipe_of_its_name():
 
 
 @every
-def test_no_scene_is_on_both_sides_and_all_that_should_be_pairs_are(name: str, source: Path, tmp_path: Path, unpairaug):
+def test_no_scene_is_on_both_sides_and_all_that_should_be_pairs_are(name: str, source: Path, tmp_path: Path):
     code, said = unpairaug("arrange", name, source, tmp_path / "out")
     assert code == 0, said
     clean, degraded, val_clean, val_degraded, ceiling = (tmp_path / "out" / folder for folder in FOLDERS)
@@ -184,7 +189,7 @@ def test_no_scene_is_on_both_sides_and_all_that_should_be_pairs_are(name: str, s
 
 
 @every
-def test_what_it_prints_cuts_and_trains(name: str, source: Path, tmp_path: Path, unpairaug):
+def test_what_it_prints_cuts_and_trains(name: str, source: Path, tmp_path: Path):
     code, said = unpairaug("arrange", name, source, tmp_path / "out")
     *cutting, training = [line for line in said.splitlines() if line.startswith(("unpairaug", "accelerate"))]
     for line in cutting:
@@ -200,7 +205,7 @@ def test_what_it_prints_cuts_and_trains(name: str, source: Path, tmp_path: Path,
 
 
 @every
-def test_given_again_it_changes_nothing_and_what_was_stopped_goes_on(name, source: Path, tmp_path: Path, unpairaug):
+def test_given_again_it_changes_nothing_and_what_was_stopped_goes_on(name, source: Path, tmp_path: Path):
     out = tmp_path / "out"
     unpairaug("arrange", name, source, out)
     whole = tree(out)
@@ -214,16 +219,16 @@ def test_given_again_it_changes_nothing_and_what_was_stopped_goes_on(name, sourc
 
 
 @every
-def test_another_layout_is_told_with_the_one_that_was_expected(name: str, tmp_path: Path, unpairaug):
+def test_another_layout_is_told_with_the_one_that_was_expected(name: str, tmp_path: Path):
     (tmp_path / "downloaded" / "photographs").mkdir(parents=True)
     code, said = unpairaug("arrange", name, tmp_path / "downloaded", tmp_path / "out")
     assert code == 2
-    assert STAND_INS[name].expected in said and "Traceback" not in said
+    assert STAND_INS[name].expected in said
     assert not (tmp_path / "out").exists()
 
 
 @every
-def test_a_half_that_was_not_downloaded_is_named(name: str, source: Path, tmp_path: Path, unpairaug):
+def test_a_half_that_was_not_downloaded_is_named(name: str, source: Path, tmp_path: Path):
     gone = next(path for path in sorted(source.rglob("*")) if path.is_file() and path.suffix != ".mat")
     gone.unlink()
     code, said = unpairaug("arrange", name, source, tmp_path / "out")
@@ -232,7 +237,7 @@ def test_a_half_that_was_not_downloaded_is_named(name: str, source: Path, tmp_pa
 
 
 @every
-def test_a_folder_that_holds_something_else_is_refused_and_left_alone(name, source: Path, tmp_path: Path, unpairaug):
+def test_a_folder_that_holds_something_else_is_refused_and_left_alone(name, source: Path, tmp_path: Path):
     out = tmp_path / "out"
     unpairaug("arrange", name, source, out)
     (out / "clean" / "mine.png").write_bytes(b"")
@@ -243,7 +248,7 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(name, sour
 
 
 @pytest.mark.parametrize("name", ["realsr"])
-def test_versions_of_realsr_with_enlarged_images_are_refused(name: str, source: Path, tmp_path: Path, unpairaug):
+def test_versions_of_realsr_with_enlarged_images_are_refused(name: str, source: Path, tmp_path: Path):
     for path in source.rglob("*_LR4.png"):
         put(path, photograph(1, 96))
     code, said = unpairaug("arrange", name, source, tmp_path / "out")
@@ -251,7 +256,7 @@ def test_versions_of_realsr_with_enlarged_images_are_refused(name: str, source: 
 
 
 @pytest.mark.parametrize("name", ["realsr"])
-def test_another_scale_of_a_benchmark_is_in_what_it_prints(name: str, source: Path, tmp_path: Path, unpairaug):
+def test_another_scale_of_a_benchmark_is_in_what_it_prints(name: str, source: Path, tmp_path: Path):
     realsr(source, scale=2)
     code, said = unpairaug("arrange", name, source, tmp_path / "out", "--scale", 2)
     assert code == 0 and "task.scale=2" in said and "--scale 2" in said
@@ -260,17 +265,17 @@ def test_another_scale_of_a_benchmark_is_in_what_it_prints(name: str, source: Pa
     assert code == 2 and "2 or 3 or 4" in said
 
 
-def test_a_benchmark_that_is_not_there_is_answered_with_the_nearest(tmp_path: Path, unpairaug):
+def test_a_benchmark_that_is_not_there_is_answered_with_the_nearest(tmp_path: Path):
     code, said = unpairaug("arrange", "ntire2018", tmp_path, tmp_path / "out")
     assert code == 2 and "'ntire2018_track2'" in said
 
 
 @pytest.mark.parametrize("name", ["sidd"])
-def test_validation_blocks_of_another_kind_are_refused(name: str, source: Path, tmp_path: Path, unpairaug):
+def test_validation_blocks_of_another_kind_are_refused(name: str, source: Path, tmp_path: Path):
     path = source / "ValidationNoisyBlocksSrgb.mat"
     savemat(path, {"BenchmarkNoisyBlocksSrgb": np.zeros((2, 3, 32, 32, 3), np.uint8)})
     code, said = unpairaug("arrange", name, source, tmp_path / "out")
     assert code == 2 and "nothing called ValidationNoisyBlocksSrgb" in said
     path.write_bytes(b"no MATLAB file, but long enough to be taken for the head of one " * 4)
     code, said = unpairaug("arrange", name, source, tmp_path / "out")
-    assert code == 2 and path.name in said and "Traceback" not in said
+    assert code == 2 and path.name in said
