@@ -54,7 +54,7 @@ def div2k(root: Path, degraded: str, suffix: str) -> None:
 
 
 def realsr(root: Path, scale: int = 4) -> None:
-    for part, scenes in (("Train", (9, 10, 11, 12, 13)), ("Test", (1, 2))):  # numbers as numbers: 9 before 10
+    for part, scenes in (("Train", (9, 10, 11, 12, 13)), ("Test", (1, 2))):
         for scene in scenes:
             folder = root / part / str(scale)
             put(folder / f"Canon_{scene:03}_HR.png", photograph(scene, 96))
@@ -62,7 +62,7 @@ def realsr(root: Path, scale: int = 4) -> None:
 
 
 def dped(root: Path) -> None:
-    for part, numbers in (("training_data", (2, 9, 10, 11)), ("test_data/patches", (0, 1))):
+    for part, numbers in (("training_data", (2, 9, 10, 11)), ("test_data/patches", (0, 1))):  # 9 comes before 10
         for number in numbers:
             for camera in ("canon", "iphone"):
                 put(root / part / camera / f"{number}.jpg", photograph(number, 100))

@@ -16,6 +16,7 @@ from PIL import Image
 from unpairaug.registry import translators
 
 PROGRAM = "from unpairaug.commands import main; main()"
+COMMANDS = ["train", "check", "evaluate", "score", "restore", "export", "prepare", "arrange", "bench"]
 
 
 def unpairaug(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -124,7 +125,7 @@ def test_bench_step_compares_with_the_reference_on_the_same_networks(tmp_path):
     assert "reference step" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["train", "check", "evaluate", "score", "restore", "export", "prepare", "bench"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command, tmp_path):
     result = unpairaug(command, "--help", cwd=tmp_path)
     assert result.returncode == 0

@@ -124,7 +124,8 @@ def _missing(target: Path, files: dict[str, Origin]) -> list[str]:
     """
     if target.exists() and not target.is_dir():
         raise UserError(f"{shown(target)}: this is a file; give a folder for what comes out")
-    there = {path.relative_to(target).as_posix(): path for path in target.rglob("*") if not _is_folder(path)}
+    paths = [path for path in target.rglob("*") if not _is_folder(path) and not path.name.startswith(".")]
+    there = {path.relative_to(target).as_posix(): path for path in paths}
     for name, path in there.items():
         if name not in files or not _is(path, files[name]):
             raise UserError(f"{shown(path)} is not what would come out under this name; give an empty or a new folder")
