@@ -72,8 +72,9 @@ def sidd(root: Path) -> None:
     for shot, scene in ((1, 3), (2, 1), (3, 2), (4, 1), (5, 4)):
         for number in ("010", "011"):
             folder = root / "Data" / f"{shot:04}_{scene:03}_S6_00100_00060_3200_L"
-            put(folder / f"{shot:04}_GT_SRGB_{number}.PNG", photograph(scene, 64))
-            put(folder / f"{shot:04}_NOISY_SRGB_{number}.PNG", photograph(scene, 64))
+            before = f"{shot:04}_" if shot < 5 else ""  # editions differ
+            put(folder / f"{before}GT_SRGB_{number}.PNG", photograph(scene, 64))
+            put(folder / f"{before}NOISY_SRGB_{number}.PNG", photograph(scene, 64))
     for name in ("ValidationGtBlocksSrgb", "ValidationNoisyBlocksSrgb"):
         blocks = [[photograph(scene, 32) for scene in row] for row in ((5, 6, 7), (8, 9, 10))]
         savemat(root / f"{name}.mat", {name: np.array(blocks)})
