@@ -41,8 +41,8 @@ DEFOCUS_RADIUS = (1.2, 2.4)
 SHAKE_NOISE = (1.5 / 255, 3.0 / 255)
 """Standard deviation of the noise in such images, in black and in middle grey."""
 
-QUALITY = 60
-"""Of the JPEG files of `compressed`, from 1 to 100."""
+QUALITY = 75
+"""Of the JPEG files of `compressed`, from 1 to 100: libjpeg's default."""
 
 
 def lens(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
