@@ -111,14 +111,13 @@ def table(results: Results) -> str:
 def _row(label: str, arm: Results) -> str:
     std = arm.get("std", {})
     cells = (
-        _cell(name, arm[name]) + (f" ± {_cell(name, std[name])}" if std.get(name) is not None else "")
-        for name in METRICS
+        cell(name, arm[name]) + (f" ± {cell(name, std[name])}" if std.get(name) is not None else "") for name in METRICS
     )
-    by_seed = ", ".join(_cell(SHARED, run[SHARED]) for run in arm.get("runs", ()))
+    by_seed = ", ".join(cell(SHARED, run[SHARED]) for run in arm.get("runs", ()))
     return f"| {label} | {' | '.join(cells)} | {by_seed} |"
 
 
-def _cell(name: str, value: float) -> str:
+def cell(name: str, value: float) -> str:
     return f"{value:.{4 if 'ssim' in name else 2}f}"
 
 
@@ -130,12 +129,12 @@ def _sentence(results: Results) -> str:
     """What is said of the share below the table."""
     if results["no_ceiling"]:
         return f"No ceiling, and so no share: {results['no_ceiling']}."
-    by_seed = ", ".join(map(_percent, results["share_by_seed"]))
-    by_seed += "" if results["share_std"] is None else f" (± {_percent(results['share_std'])})"
-    said = f"Share of the gap closed, by seed: {by_seed}; of the means: {_percent(results['share'])}."
+    by_seed = ", ".join(map(percent, results["share_by_seed"]))
+    by_seed += "" if results["share_std"] is None else f" (± {percent(results['share_std'])})"
+    said = f"Share of the gap closed, by seed: {by_seed}; of the means: {percent(results['share'])}."
     has_none = None in (results["share"], *results["share_by_seed"])
     return said + (" There is no gap where the ceiling is not above the floor." if has_none else "")
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
     return "no gap" if share is None else f"{100 * share:.0f} %"
