@@ -77,16 +77,18 @@ class Figures:
         return _table(["", "bicubic", "floor", f"`{system}`", "ceiling", "share of the gap, by seed"], rows)
 
     def changes(self, set_: str, *systems: str) -> str:
-        """Systems that differ in one thing: means over seeds, and what they gain on the first on the seeds of both."""
+        """Systems that differ in one thing: means over seeds, and the gain of each over the first on the seeds of both."""
         rows, base = [], self._named(f"{set_}/{systems[0]}")
         for system in systems:
             seeds = self._named(f"{set_}/{system}")
-            above = mean(seeds[seed][SHARED] - base[seed][SHARED] for seed in seeds.keys() & base.keys())
+            if not (common := seeds.keys() & base.keys()):
+                raise UserError(f"the page compares {system} with {systems[0]} on {set_}, but they share no seed")
+            above = mean(seeds[seed][SHARED] - base[seed][SHARED] for seed in common)
             means = [cell(metric, mean(one[metric] for one in seeds.values())) for metric in METRICS[:2]]
             more = "" if system == systems[0] else _signed(f"{above:+.2f}")
             shares = _listed(self._shares(f"{set_}/{system}"))
             rows.append([self._rows[system]["label"], str(len(seeds)), *means, more, shares])
-        return _table(["", "seeds", *METRICS[:2], "above the first", "share of the gap, by seed"], rows)
+        return _table(["", "seeds", *METRICS[:2], "above the first, same seeds", "share of the gap, by seed"], rows)
 
     def regret(self) -> str:
         """By system, what the step chosen without pairs has below the best of those that were validated."""
@@ -197,12 +199,13 @@ class Figures:
         return found
 
     def _bicubic(self, set_: str) -> dict[str, float]:
-        return self._records[f"{set_}/floor_0"]["bicubic"]
+        return self._known(f"{set_}/floor_0", self._records)["bicubic"]
 
     def _has_the_floors_head(self, name: str) -> bool:
         """Whether a share says something of a system: the same head, and neither floor nor ceiling itself."""
-        floor = self._records[f"{_set(name)}/floor_0"]
-        one = self._records.get(f"{name}_{min(self._by_seed[name])}", floor)  # what a program measured has the floor's
+        floor = self._known(f"{_set(name)}/floor_0", self._records)
+        run = f"{name}_{min(self._by_seed[name])}"
+        one = self._records[run] if run in self._records else floor  # what a program measured has the floor's head
         of_the_gap = name in (f"{_set(name)}/{arm}" for arm in ("floor", "ceiling"))
         return not of_the_gap and one["resolved"]["task"]["head"] == floor["resolved"]["task"]["head"]
 

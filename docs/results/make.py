@@ -14,11 +14,12 @@ from typing import Annotated, Any
 import typer
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import ValidationError
 
 from figures import Figures
 from unpairaug.errors import UserError, exit_kindly
 from unpairaug.options import nearest
-from unpairaug.recipe import Recipe, differences, load_recipe
+from unpairaug.recipe import Recipe, differences_of_values, load_recipe
 from unpairaug.recipe_yaml import parse
 from unpairaug.report.record import Record, read_record
 from unpairaug.run import MAY_CHANGE, complete
@@ -65,7 +66,7 @@ def runs_of(plan: Plan) -> dict[str, Run]:
 
 
 def _run(plan: Plan, set_: str, system: str, seed: int) -> Run:
-    """A later override takes the place of an earlier one with the same key, as two of a component would be joined."""
+    """The run with all its overrides, of which a later one takes the place of an earlier one with the same key."""
     options = plan["systems"][system]
     overrides = [*plan["common"], *plan["sets"][set_], *options.get("overrides", ()), f"train.seed={seed}"]
     by_key = {override.partition("=")[0]: override for override in overrides}
@@ -129,8 +130,12 @@ def _resolved(found: Record, data_root: Path) -> dict[str, Any]:
 def _changed(recipe_name: str, overrides: list[str], resolved: dict[str, Any]) -> list[str]:
     """Where a run's recipe, with defaults of keys that came later, is not what its command gives today, key by key."""
     today = load_recipe(recipe_name, overrides).resolve(steps_per_epoch=1)  # no length here is in epochs
-    pairs = differences(Recipe.model_validate({**resolved, "output_dir": "."}), today).items()
-    return [f"{key}: {was!r} → {now!r}" for key, (was, now) in pairs if key not in MAY_CHANGE]
+    try:
+        was = Recipe.model_validate({**resolved, "output_dir": today.output_dir}).model_dump(mode="json")
+    except ValidationError:  # it has keys or values that there are no more, which are told as they are
+        was = resolved
+    pairs = differences_of_values(was, today.model_dump(mode="json")).items()
+    return [f"{key}: {before!r} → {now!r}" for key, (before, now) in pairs if key not in MAY_CHANGE]
 
 
 def _by_step(found: Record, split: str) -> dict[int, dict[str, float]]:
@@ -198,6 +203,8 @@ def make(folder: Path, train_in: Path | None, record_from: Path | None, only: st
     wanted = [run for name, run in runs_of(plan).items() if fnmatch(name, only)]
     if not wanted:
         raise UserError(f"--only {only}: no run of runs.yaml has such a name; expected SET/SYSTEM_SEED, with * and ?")
+    if train_in and record_from:
+        raise UserError("--train and --record were given: give one, for what is trained is recorded, too")
     if place := train_in or record_from:
         place = place.resolve()
         if train_in:
