@@ -77,7 +77,7 @@ class Figures:
         return _table(["", "bicubic", "floor", f"`{system}`", "ceiling", "share of the gap, by seed"], rows)
 
     def changes(self, set_: str, *systems: str) -> str:
-        """Systems that differ in one thing: means over seeds, and the gain of each over the first on the seeds of both."""
+        """Systems that differ in one thing: means over seeds, and the gain over the first on the seeds of both."""
         rows, base = [], self._named(f"{set_}/{systems[0]}")
         for system in systems:
             seeds = self._named(f"{set_}/{system}")
@@ -205,7 +205,7 @@ class Figures:
         """Whether a share says something of a system: the same head, and neither floor nor ceiling itself."""
         floor = self._known(f"{_set(name)}/floor_0", self._records)
         run = f"{name}_{min(self._by_seed[name])}"
-        one = self._records[run] if run in self._records else floor  # what a program measured has the floor's head
+        one = self._records.get(run) or floor  # what a program measured has the floor's head
         of_the_gap = name in (f"{_set(name)}/{arm}" for arm in ("floor", "ceiling"))
         return not of_the_gap and one["resolved"]["task"]["head"] == floor["resolved"]["task"]["head"]
 
