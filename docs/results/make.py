@@ -154,10 +154,11 @@ def read_records(plan: Plan, folder: Path) -> Records:
 
 
 def write_records(plan: Plan, records: Records, folder: Path) -> None:
-    """One file for each set, with the records of the runs that the plan lists."""
+    """One file for each set that has any, with the records of the runs that the plan lists."""
     for name in plan["sets"]:
         kept = {f"{r.system}_{r.seed}": records[n] for n, r in runs_of(plan).items() if r.set == name and n in records}
-        (folder / f"{name}.json").write_text(_json(kept) + "\n", encoding="utf-8")
+        if kept:
+            (folder / f"{name}.json").write_text(_json(kept) + "\n", encoding="utf-8")
 
 
 def _json(value: Any, depth: int = 3, indent: str = "") -> str:
