@@ -211,6 +211,7 @@ def figures() -> Figures:
         "one/new_1": one_run(19, choice={"1": 5.0, "2": 8.0, "3": 7.0}),
         "one/other_0": one_run(23, head="edsr"),
         "one/late_2": one_run(21),
+        "one/camera_0": one_run(21),
         "one/ceiling_0": one_run(22),
         "one/ceiling_1": one_run(22),
         "two/floor_0": one_run(30),
@@ -220,22 +221,43 @@ def figures() -> Figures:
         "flat/new_0": one_run(30),
         "flat/ceiling_0": one_run(30),
     }
-    labels = {name: {"label": name} for name in ("floor", "new", "other", "late", "ceiling")}
+    labels = {name: {"label": name} for name in ("floor", "new", "other", "late", "camera", "ceiling")}
     return Figures(labels, records, {}, {})
 
 
 def test_shares_are_those_of_the_gap_on_the_same_seed_and_of_the_same_head(figures: Figures):
     assert [figures.closed(name) for name in ("one/new_0", "one/new", "two/new")] == ["50 %", "−50 to 50 %", "150 %"]
-    assert figures.mean_closed("new", "one", "two") == "75 ± 106 %"
+    assert figures.median_closed("new", "one", "two") == "75 % (from 0 % to 150 %)"
     rows = {line.split(" | ")[0]: line.split(" | ")[4] for line in figures.systems("one").splitlines()[2:]}
     assert (rows["| new"], rows["| other"], rows["| floor"]) == ("50 %, −50 %", "", "")
     assert figures.gaps("new", "t*").splitlines()[2:] == ["| `two` | 30.00 | 30.00 | 33.00 | 32.00 | 150 % |"]
 
 
+def test_another_system_may_stand_in_the_ceiling_s_place(figures: Figures):
+    rows = figures.gaps("new", "*", top="camera").splitlines()
+    assert rows[0].split(" | ")[4] == "camera" and len(rows) == 3
+    assert figures.closed("one/new_0", top="camera") == "100 %"
+
+
+def test_a_floor_may_be_measured_by_a_program_alone():
+    records = {"drawn-1/new_0": one_run(21), "drawn-1/ceiling_0": one_run(22)}
+    floor = {"elsewhere": {"program": "", "figures": {"drawn-1/floor_0": one_run(20)["metrics"]}}}
+    labels = {name: {"label": name} for name in ("floor", "new", "ceiling")}
+    label, _, *cells = Figures(labels, records, floor, {}).gaps("new", "*").splitlines()[2].split(" | ")
+    assert label == "| `drawn-1`: blur 0.8 × 0.4 px at 130°; noise 1 to 2 steps, with grain; JPEG 74"
+    assert cells == ["20.00", "21.00", "22.00", "50 % |"]
+
+
+def test_an_override_may_name_its_set():
+    plan = {**TOY, "systems": {"x": {"label": "", "recipe": "smoke", "overrides": ["data.degraded=seen/$SET"]}}}
+    (run,) = make.runs_of({**plan, "runs": [{"sets": ["toy"], "systems": ["x"], "seeds": [3]}]}).values()
+    assert "data.degraded=seen/toy" in run.overrides
+
+
 def test_a_set_without_a_gap_says_so_in_a_table_and_is_refused_in_words(figures: Figures):
     assert figures.gaps("new", "flat").endswith("| no gap |")
     with pytest.raises(UserError, match="there is no gap to close"):
-        figures.mean_closed("new", "*")
+        figures.median_closed("new", "*")
     with pytest.raises(UserError, match="no set has floor, ceiling and 'missing'"):
         figures.gaps("missing", "*")
 

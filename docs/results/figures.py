@@ -8,10 +8,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatch
-from statistics import mean, stdev
+from statistics import mean, median
 from textwrap import wrap
 from typing import Any
 
+from unpairaug.data.drawn_camera import DRAWN, draw_camera
 from unpairaug.errors import UserError
 from unpairaug.gap import SHARED, cell, percent, share
 from unpairaug.options import nearest
@@ -65,16 +66,17 @@ class Figures:
                 rows.append([self._rows[system]["label"], *cells, _listed(shares), by_seed])
         return _table(["", *METRICS, "share of the gap", f"{SHARED} by seed"], rows)
 
-    def gaps(self, system: str, *sets: str) -> str:
-        """Floor, system and ceiling on each set, as means over the seeds that all three have; sets with * and ?."""
+    def gaps(self, system: str, *sets: str, top: str = "ceiling") -> str:
+        """Floor, system and top on each set, as means over the seeds that all three have; sets with * and ?."""
         rows = []
-        for set_ in self._sets(system, sets):
-            arms = [self._by_seed[f"{set_}/{arm}"] for arm in ("floor", system, "ceiling")]
+        for set_ in self._sets(system, sets, top):
+            arms = [self._by_seed[f"{set_}/{arm}"] for arm in ("floor", system, top)]
             common = [seed for seed in arms[1] if seed in arms[0] and seed in arms[2]]
             means = [cell(SHARED, mean(arm[seed][SHARED] for seed in common)) for arm in arms]
             plain = cell(SHARED, self._bicubic(set_)[SHARED])
-            rows.append([f"`{set_}`", plain, *means, _listed(self._shares(f"{set_}/{system}"))])
-        return _table(["", "bicubic", "floor", f"`{system}`", "ceiling", "share of the gap, by seed"], rows)
+            rows.append([f"`{set_}`{seen_by(set_)}", plain, *means, _listed(self._shares(f"{set_}/{system}", top))])
+        columns = ["", "bicubic", "floor", f"`{system}`", self._rows[top]["label"], "share of the gap, by seed"]
+        return _table(columns, rows)
 
     def changes(self, set_: str, *systems: str) -> str:
         """Systems that differ in one thing: means over seeds, and the gain over the first on the seeds of both."""
@@ -140,15 +142,14 @@ class Figures:
         """The colour drift that the guard measured at the last step, in 8-bit steps."""
         return f"{self._known(name, self._records)['guards']['colour_drift']:.0f}"
 
-    def closed(self, name: str) -> str:
+    def closed(self, name: str, top: str = "ceiling") -> str:
         """The share of the gap: of one seed, or from the least to the most."""
-        return _from_to([100 * one for one in self._closed(name)], ".0f") + " %"
+        return _from_to([100 * one for one in self._closed(name, top)], ".0f") + " %"
 
-    def mean_closed(self, system: str, *sets: str) -> str:
-        """The mean over sets of the share, itself a mean over seeds, and its standard deviation; sets with * and ?."""
-        shares = [mean(self._closed(f"{set_}/{system}")) for set_ in self._sets(system, sets)]
-        spread = f" ± {percent(stdev(shares))}" if len(shares) > 1 else ""
-        return _signed(percent(mean(shares)).removesuffix(" %" if spread else "") + spread)
+    def median_closed(self, system: str, *sets: str, top: str = "ceiling") -> str:
+        """The median over sets of the share, itself a mean over seeds, and the least and the most."""
+        shares = [mean(self._closed(f"{set_}/{system}", top)) for set_ in self._sets(system, sets, top)]
+        return _signed(f"{percent(median(shares))} (from {percent(min(shares))} to {percent(max(shares))})")
 
     def above(self, name: str, other: str, metric: str = SHARED) -> str:
         """What the one run has above the other."""
@@ -173,37 +174,41 @@ class Figures:
             return {int(name.rpartition("_")[2]): self._metrics[name]}
         return self._known(name, {**self._metrics, **self._by_seed})
 
-    def _shares(self, name: str) -> list[float | None]:
-        """Of each seed of what is named that floor and ceiling of its set have, too."""
-        floor, ceiling = (self._by_seed.get(f"{_set(name)}/{arm}", {}) for arm in ("floor", "ceiling"))
+    def _shares(self, name: str, top: str = "ceiling") -> list[float | None]:
+        """Of each seed of what is named that floor and top of its set have, too."""
+        floor, ceiling = (self._by_seed.get(f"{_set(name)}/{arm}", {}) for arm in ("floor", top))
         common = {seed: one for seed, one in self._named(name).items() if seed in floor and seed in ceiling}
         return [share(floor[seed][SHARED], one[SHARED], ceiling[seed][SHARED]) for seed, one in common.items()]
 
-    def _closed(self, name: str) -> list[float]:
+    def _closed(self, name: str, top: str = "ceiling") -> list[float]:
         """The shares, every one of which is known."""
-        shares = self._shares(name)
+        shares = self._shares(name, top)
         known = [one for one in shares if one is not None]
         if not known or len(known) < len(shares):
             raise UserError(f"the page names the share of {name}, but on some seed or all there is no gap to close")
         return known
 
-    def _sets(self, system: str, patterns: Sequence[str]) -> list[str]:
+    def _sets(self, system: str, patterns: Sequence[str], top: str) -> list[str]:
         """The sets that have a share of the system, and whose names fit a pattern; in the order of runs.yaml."""
         held = dict.fromkeys(map(_set, self._records))
         fit = [set_ for set_ in held if any(fnmatch(set_, pattern) for pattern in patterns)]
-        found = [set_ for set_ in fit if f"{set_}/{system}" in self._by_seed and self._shares(f"{set_}/{system}")]
+        found = [set_ for set_ in fit if f"{set_}/{system}" in self._by_seed and self._shares(f"{set_}/{system}", top)]
         if not found:
-            raise UserError(
-                f"the page names {' '.join(patterns)}: no set has floor, ceiling and {system!r} on one seed"
-            )
+            raise UserError(f"the page names {' '.join(patterns)}: no set has floor, {top} and {system!r} on one seed")
         return found
 
     def _bicubic(self, set_: str) -> dict[str, float]:
-        return self._known(f"{set_}/floor_0", self._records)["bicubic"]
+        return self._one_of(set_)["bicubic"]
+
+    def _one_of(self, set_: str) -> dict[str, Any]:
+        """A record of the set, whose images and floor's head are those of all."""
+        floor = f"{set_}/floor_0"  # a record, or what a program measured of another set's
+        others = [one for name, one in self._records.items() if _set(name) == set_]
+        return self._known(floor, {**({floor: others[0]} if others else {}), **self._records})
 
     def _has_the_floors_head(self, name: str) -> bool:
         """Whether a share says something of a system: the same head, and neither floor nor ceiling itself."""
-        floor = self._known(f"{_set(name)}/floor_0", self._records)
+        floor = self._one_of(_set(name))
         run = f"{name}_{min(self._by_seed[name])}"
         one = self._records.get(run) or floor  # what a program measured has the floor's head
         of_the_gap = name in (f"{_set(name)}/{arm}" for arm in ("floor", "ceiling"))
@@ -211,6 +216,23 @@ class Figures:
 
     def _range(self, name: str, figure: Callable[[dict[str, float]], float], form: str) -> str:
         return _from_to([figure(one) for one in self._named(name).values()], form)
+
+
+def seen_by(set_: str) -> str:
+    """What the camera of a set does, where it was drawn at random."""
+    if not (drawn := DRAWN.fullmatch(set_)):
+        return ""
+    camera = draw_camera(int(drawn[1]))
+    parts = []
+    if camera.blur:
+        long, short = camera.blur
+        parts.append(f"blur {long:.1f} × {short:.1f} px at {camera.angle:.0f}°")
+    if camera.noise:
+        black, middle = camera.noise
+        parts.append(f"noise {black:.0f} to {middle:.0f} steps{', with grain' if camera.grain else ''}")
+    if camera.quality:
+        parts.append(f"JPEG {camera.quality}")
+    return f": {'; '.join(parts)}"
 
 
 def _set(name: str) -> str:
