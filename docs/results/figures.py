@@ -146,6 +146,12 @@ class Figures:
         """The share of the gap: of one seed, or from the least to the most."""
         return _from_to([100 * one for one in self._closed(name, top)], ".0f") + " %"
 
+    def of_means(self, name: str) -> str:
+        """The share that the mean over seeds closes of the gap between the means."""
+        arms = [self._named(f"{_set(name)}/floor"), self._named(name), self._named(f"{_set(name)}/ceiling")]
+        found = share(*(mean(one[SHARED] for one in arm.values()) for arm in arms))
+        return _signed(percent(found))
+
     def median_closed(self, system: str, *sets: str, top: str = "ceiling") -> str:
         """The median over sets of the share, itself a mean over seeds, and the least and the most."""
         shares = [mean(self._closed(f"{set_}/{system}", top)) for set_ in self._sets(system, sets, top)]
