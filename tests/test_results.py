@@ -237,6 +237,8 @@ def test_another_system_may_stand_in_the_ceiling_s_place(figures: Figures):
     rows = figures.gaps("new", "*", top="camera").splitlines()
     assert rows[0].split(" | ")[4] == "camera" and len(rows) == 3
     assert figures.closed("one/new_0", top="camera") == "100 %"
+    with pytest.raises(UserError, match="the page names two: no set has floor, camera and 'new'"):
+        figures.gaps("new", "one", "two", top="camera")
 
 
 def test_a_floor_may_be_measured_by_a_program_alone():

@@ -197,11 +197,10 @@ class Figures:
     def _sets(self, system: str, patterns: Sequence[str], top: str) -> list[str]:
         """The sets that have a share of the system, and whose names fit a pattern; in the order of runs.yaml."""
         held = dict.fromkeys(map(_set, self._records))
-        fit = [set_ for set_ in held if any(fnmatch(set_, pattern) for pattern in patterns)]
-        found = [set_ for set_ in fit if f"{set_}/{system}" in self._by_seed and self._shares(f"{set_}/{system}", top)]
-        if not found:
-            raise UserError(f"the page names {' '.join(patterns)}: no set has floor, {top} and {system!r} on one seed")
-        return found
+        has = [set_ for set_ in held if f"{set_}/{system}" in self._by_seed and self._shares(f"{set_}/{system}", top)]
+        if lacking := [pattern for pattern in patterns if not any(fnmatch(set_, pattern) for set_ in has)]:
+            raise UserError(f"the page names {' '.join(lacking)}: no set has floor, {top} and {system!r} on one seed")
+        return [set_ for set_ in has if any(fnmatch(set_, pattern) for pattern in patterns)]
 
     def _bicubic(self, set_: str) -> dict[str, float]:
         return self._one_of(set_)["bicubic"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +44,7 @@ class DrawnCamera:
 def draw_camera(seed: int) -> DrawnCamera:
     """The camera of a seed: each of blur, noise and file is there with a probability of its own."""
     random = np.random.RandomState(seed)
-    draw = partial(random.uniform)
+    draw = random.uniform
     long, angle, middle = draw(0.4, 1.4), draw(0, 180), draw(2, 10)
     camera = DrawnCamera(
         blur=(long, long * draw(0.4, 1)) if draw() < 0.8 else None,
