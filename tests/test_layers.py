@@ -8,7 +8,7 @@ import pytest
 
 # Lowest row first; `package/*` stands for every module of a package that has no row of its own.
 ROWS = [
-    {"errors", "rng", "options", "memory", "noise_statistics", "tiles", "pixel_transforms"}
+    {"errors", "rng", "options", "memory", "noise_statistics", "tiles", "pixel_transforms", "lens"}
     | {"two_sample", "data/cameras", "data/recent", "data/bad"},
     {"terms", "plugins", "data/cache", "data/drawn_camera", "scores"},
     {
@@ -66,7 +66,7 @@ ROWS = [
     {"run_folder"},
     {"build", "loop", "degrade_job", "report/charts", "report/pictures"},
     {"degrade_work", "report/page"},
-    {"bench", "bench_data", "dry_run", "degrade_ray"},
+    {"bench", "bench_data", "dry_run", "degrade_ray", "measure_camera"},
     {"run", "bench_augment", "gap"},
     {"compare"},
     {"commands/train"},

@@ -26,7 +26,7 @@ class Bridge:
         feed: Feed = "fake",
         strength: float | tuple[float, float] = 1.0,
         round: bool = True,
-        perturbation: float | tuple[float, float] = 0.0,
+        perturbation: float | tuple[float, float] | Literal["measured"] = 0.0,
         domain_weights: bool = False,
     ) -> None:
         self.feed = feed
@@ -36,8 +36,9 @@ class Bridge:
         """Share of the translation in the blend, drawn uniformly per sample: 0 is the source, 1 the fake."""
         self.round = round
         """Round to 8 bits, with a straight-through gradient."""
-        self.perturbation = _as_range(perturbation)
-        """Standard deviation of Gaussian noise added before rounding, in 8-bit steps, drawn uniformly per sample."""
+        self.perturbation = None if perturbation == "measured" else _as_range(perturbation)
+        """Standard deviation of Gaussian noise added before rounding, in 8-bit steps, drawn uniformly per sample; None
+        draws it between 0 and the translator's `doubt`."""
         self.domain_weights = domain_weights
         """Whether what looks real counts more in the task's loss."""
 
@@ -49,17 +50,20 @@ class Bridge:
         feedback: float = 1.0,
         rng: Rng = None,
         restore: Callable[[Tensor], Tensor] | None = None,
+        doubt: float | Tensor = 0.0,
     ) -> Tensor:
         """What the head is fed, (B, C, h, w) in [0, 1], from source, fake and real of that shape.
 
-        `feedback` scales the gradient that flows back into `fake`; 0 detaches it. `restore` is the translator's.
+        `feedback` scales the gradient that flows back into `fake`; 0 detaches it. `restore` and `doubt` are the
+        translator's.
         """
         if self.feed in ("real", "source"):
             return real if self.feed == "real" else source
         fake = fake.detach() if feedback == 0 else scale_gradient(fake, feedback)
         fed = source + _draw(self.strength, fake, rng) * (fake - source)
-        if self.perturbation != (0, 0):
-            fed = fed + _draw(self.perturbation, fed, rng) / 255 * normal(fed.shape, fed, rng)
+        perturbation = (0.0, doubt) if self.perturbation is None else self.perturbation
+        if perturbation != (0, 0):
+            fed = fed + _draw(perturbation, fed, rng) / 255 * normal(fed.shape, fed, rng)
         fed = fed.clamp(0, 1)
         fed = round_to_8_bits(fed) if self.round else fed
         if self.feed == "fake":
@@ -74,7 +78,7 @@ def _as_range(value: float | tuple[float, float]) -> tuple[float, float]:
     return (value, value) if isinstance(value, (int, float)) else (value[0], value[1])
 
 
-def _draw(ends: tuple[float, float], images: Tensor, rng: Rng) -> Tensor:
+def _draw(ends: tuple[float, float | Tensor], images: Tensor, rng: Rng) -> Tensor:
     """A number for each image, uniform between the ends: (B, 1, 1, 1)."""
     return ends[0] + (ends[1] - ends[0]) * uniform((len(images), 1, 1, 1), images, rng)
 

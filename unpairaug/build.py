@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin, set_seed
-from torch.utils.data import default_collate
 
 from unpairaug.bridge import Bridge
 from unpairaug.data import UnpairedBatch, UnpairedCrops, ValidationPairs, open_images
@@ -33,6 +32,8 @@ from unpairaug.translator_section import LEARNS, START, without_start
 
 SHOWN = 4
 """Samples on a run's picture sheets."""
+READ_AT_ONCE = 64
+"""Samples whose images are held in memory together."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,9 @@ class TrainingData:
         return f"passes over the images in {recipe.train.steps} steps: {', '.join(told)}"
 
     def shown(self, count: int = SHOWN) -> UnpairedBatch:
-        """The first samples of the stream, for the picture sheets."""
-        return default_collate([self.crops[k] for k in range(count)])
+        """The first samples of the stream: for the picture sheets, and for what is measured before training."""
+        batches = [self.crops.__getitems__(ks.tolist()) for ks in torch.arange(count).split(READ_AT_ONCE)]
+        return UnpairedBatch(*map(torch.cat, zip(*batches, strict=True)))
 
 
 def open_data(recipe: Recipe, processes: int = 1) -> TrainingData:
@@ -147,6 +149,7 @@ def build_trainer(recipe: Recipe, accelerator: Accelerator) -> JointTrainer:
     set_seed(recipe.train.seed)
     _refuse_what_is_none_of_ours(recipe, translator, task)
     _refuse_what_the_translator_cannot(recipe, translator)
+    _refuse_what_nobody_measured(recipe, translator)
     _refuse_what_does_not_fit(recipe, translator, task)  # builds what judges the head, too
     bridge = Bridge(**recipe.bridge.model_dump())
     real_path = RealPath(task.scale, **recipe.real_path.model_dump())
@@ -192,6 +195,15 @@ def _refuse_what_the_translator_cannot(recipe: Recipe, translator: Translator) -
                 f"{key} needs a translator with `{method}`, and {recipe.translator['type']!r} has none; take another "
                 f"translator, or leave {key.partition(':')[0]} out"
             )
+
+
+def _refuse_what_nobody_measured(recipe: Recipe, translator: Translator) -> None:
+    if recipe.bridge.perturbation == "measured" and not translator.measures:
+        raise UserError(
+            f"bridge.perturbation: measured needs a translator that measures, and {recipe.translator['type']!r}, as it "
+            f"is given, does not; set translator.lens=measured where it has that key, or give 8-bit steps, such as "
+            f"bridge.perturbation=[0,8]"
+        )
 
 
 def _digest(images: ImageSet) -> str:

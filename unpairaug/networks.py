@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unpairaug.lens import Lens
 from unpairaug.rng import Rng, normal
 
 Norm = Literal["batch", "instance", "none"]
@@ -146,15 +147,23 @@ class PlainGenerator(nn.Module):
 
 
 class NoisyGenerator(nn.Module):
-    """A residual generator whose result carries noise that depends on the image: (B, C, H, W) in [0, 1] -> the same."""
+    """A residual generator whose result carries noise that depends on the image: (B, C, H, W) in [0, 1] -> the same.
 
-    def __init__(self, width: int = 16, depth: int = 5, grain: int = 3, channels: int = 3) -> None:
+    With `lens`, both see the image through a `Lens`, which changes nothing until it is measured; `doubt` is then kept
+    beside it, see `Translator.doubt`.
+    """
+
+    def __init__(self, width: int = 16, depth: int = 5, grain: int = 3, channels: int = 3, lens: bool = False) -> None:
         super().__init__()
+        self.lens = Lens() if lens else nn.Identity()
+        self.doubt: Tensor
+        self.register_buffer("doubt", torch.zeros(()), persistent=lens)
         self.content = ResidualGenerator(width, depth, channels)
         self.noise = SignalDependentNoise(grain, channels)
 
     def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
-        return self.content(image) + self.noise(image, rng)
+        seen = self.lens(image)
+        return self.content(seen) + self.noise(seen, rng)
 
 
 class SignalDependentNoise(nn.Module):
@@ -171,10 +180,15 @@ class SignalDependentNoise(nn.Module):
         super().__init__()
         last = nn.Conv2d(width, channels, 1)
         _zero(last)
-        nn.init.constant_(last.bias, log(expm1(self.START)))  # type: ignore[arg-type]  # the inverse of softplus
         self.strength = nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2), last, nn.Softplus())
+        self.start_at(self.START)
         self.grain = nn.Conv2d(channels, channels, grain, padding=grain // 2, bias=False)
         nn.init.dirac_(self.grain.weight)
+
+    def start_at(self, deviation: float) -> None:
+        """Make noise of this standard deviation, whatever the brightness, before anything is learnt."""
+        last = cast("nn.Conv2d", self.strength[2])
+        nn.init.constant_(cast("Tensor", last.bias), log(expm1(deviation)))  # the inverse of softplus
 
     def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
         return self.strength(image - 0.5) * self.grain(normal(image.shape, image, rng))

@@ -76,6 +76,10 @@ def is_longer(parts: Iterable[int | str], whole: int | str) -> bool:
     return len(units) == 1 and sum(amounts) > float(re.sub(r"[^\d.]", "", str(whole)))
 
 
+def _perturbation(value: Any) -> Any:
+    return value if isinstance(value, str) and value == "measured" else _range(value)
+
+
 def _whole_run(length: int | str) -> int | str:
     if length == 0 or str(length).endswith("%"):
         raise ValueError(f"given {shown(length)}, should be 1 step or more, or epochs")
@@ -89,6 +93,7 @@ LENGTHS = "lengths"
 Length = Annotated[int | str, LENGTH]
 """Steps, passes over the clean images, or a share of the run: 1200, "200 epochs", "30%"."""
 Range = Annotated[float | tuple[float, float], BeforeValidator(_range)]
+Perturbation = Annotated[float | tuple[float, float] | Literal["measured"], BeforeValidator(_perturbation)]
 Strength = Annotated[float | tuple[float, float], BeforeValidator(_strength)]
 Count = Annotated[Whole, Field(ge=1)]
 Source = Annotated[Text, Field(min_length=1)]
@@ -110,8 +115,9 @@ class BridgeSection(Section):
     """Share of the translation in what the head sees: 0 is the source; [low, high] draws it for each sample."""
     round: TrueOrFalse = True
     """Round to 8 bits, as a file would, with a straight-through gradient."""
-    perturbation: Range = 0.0
-    """Standard deviation of the noise added on top, in 8-bit steps; [low, high] draws it for each sample."""
+    perturbation: Perturbation = 0.0
+    """Standard deviation of the noise added on top, in 8-bit steps; [low, high] draws it for each sample, `measured`
+    from 0 to what the translator's measurement leaves open."""
 
     domain_weights: TrueOrFalse = False
     """Weigh the task's loss, place by place, by how real the translator's discriminator finds what the head sees."""

@@ -61,6 +61,7 @@ def complete(recipe_name: str, overrides: Sequence[str] = (), may_change: Collec
     from unpairaug.choice import Choice, samples
     from unpairaug.data import StepBatches, loader
     from unpairaug.loop import TrainingLoop, to_device
+    from unpairaug.measure_camera import measure_camera
     from unpairaug.run_folder import RunFolder
 
     accelerator = make_accelerator(recipe, log_with="tensorboard", project_dir=recipe.output_dir)
@@ -84,6 +85,9 @@ def complete(recipe_name: str, overrides: Sequence[str] = (), may_change: Collec
         accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": start + 1}})
         log.info(f"{recipe_name} → {recipe.output_dir}, {processes} × {accelerator.device}\n{data.report}")
         log.info(data.passes(recipe, processes))
+        if start == 0 and (found := measure_camera(recipe, data, trainer)):
+            run.metrics(0, "camera", found)
+            log.info("camera  " + "  ".join(f"{name} {value:.2f}" for name, value in found.items()))
 
         accumulation, rank = recipe.train.gradient_accumulation, accelerator.process_index
         batches = StepBatches(start, steps, recipe.data.batch_size, accumulation, rank, processes)

@@ -79,6 +79,12 @@ class JointTrainer:
         if real_path.feed == "restore(real)":
             self.ema_task = self.ema_task.standing_behind(self.ema_translator)
 
+    def measure(self, clean: Tensor, real: Tensor, scenes: int) -> dict[str, float]:
+        """Let the translator see crops (N, C, H, W) and (N, C, h, w) before the first step; what it says of them."""
+        found = self.translator.measure(self.task.source(clean), real, scenes)
+        self.average.module.load_state_dict(self.learned.state_dict())
+        return found
+
     def train_step(self, micro_batches: Sequence[UnpairedBatch], step: int) -> Losses:
         """One update of every network that the phase trains; the mean of each loss term over the micro-batches."""
         phase = self.schedule.phase(step)
@@ -104,7 +110,8 @@ class JointTrainer:
             restored = restored_real = None
             feedback = self.schedule.feedback_at(step)
             if phase != "translator_warmup":
-                fed = self.bridge(source, fake, real, feedback, rng, self.translator_in(phase).restore)
+                translator = self.translator_in(phase)
+                fed = self.bridge(source, fake, real, feedback, rng, translator.restore, translator.doubt)
                 restored = self.task(fed)
                 losses_g = {**losses_g, **self.task_losses(self.weighed(restored, clean, fed), clean)}
             if phase in REAL_PATH_LEARNS and self.real_path:

@@ -41,6 +41,25 @@ class Translator(HubPart, nn.Module):
         self.smallest_side = 1
         """Side in pixels of the smallest images that the losses can be computed on."""
 
+    measures: bool = False
+    """Whether `measure` is to be called before training."""
+
+    @property
+    def doubt(self) -> float | Tensor:
+        """Standard deviation, in 8-bit steps, of noise that stands for what the translator may get wrong.
+
+        The head is fed up to that much with `bridge.perturbation: measured`; it follows from what `measure` found.
+        """
+        return 0.0
+
+    def measure(self, source: Tensor, real: Tensor, scenes: int) -> dict[str, float]:
+        """Take from unpaired crops (N, C, h, w) in [0, 1] what needs no training, and say what was found.
+
+        `scenes` is the number of images that they are from, of the side that has fewer. Called once, before the first
+        step of a translator that learns from nothing, with crops that cover all images.
+        """
+        raise NotImplementedError(f"translator {self.config['type']!r} has nothing to measure")
+
     def given(self, clean: Tensor, source: Tensor) -> Tensor:
         """What `degrade` takes: the source, or the clean image where the translator shrinks it itself."""
         return source if self.scale == 1 else clean

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import torch.nn.functional as F
 from pydantic import Field
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unpairaug.adversarial import GameName
 from unpairaug.cycle_translator import CycleTranslator
+from unpairaug.lens import MIDDLES, Lens, noise_level
 from unpairaug.losses import Losses, cycle_loss
 from unpairaug.networks import NoisyGenerator, ResidualGenerator, low_pass, radius_of
 from unpairaug.noise import Grain
@@ -29,7 +30,15 @@ class StochasticCycleGAN(CycleTranslator):
     (Fritsche et al., 2019), so colours stay and nothing can shift. The cycles have no say in the noise: it cannot be
     undone, so they would teach it to vanish; and a real image's own noise cannot come back, so its cycle compares low
     frequencies.
+
+    With `lens: measured`, what the camera's optics do to each frequency is read off the images before training, and the
+    generator learns only what is left: the ties then hold to what the lens shows, and noise starts at the real images'.
     """
+
+    DOUBT_OF_NOISE, DOUBT_OF_LIFT = 1.5, 60.0
+    """`doubt` in multiples of the measured noise, and in 8-bit steps for a gain of 1 above 1; the larger counts."""
+    NOISE_START = 0.5, 25.0
+    """Least and greatest standard deviation, in 8-bit steps, that noise starts at: enough to be noticed."""
 
     def __init__(
         self,
@@ -43,9 +52,14 @@ class StochasticCycleGAN(CycleTranslator):
         lambda_cycle: float = 1.0,
         lambda_low: float = 10.0,
         pool_size: int = 50,
+        lens: Literal["none", "measured"] = "none",
     ) -> None:
+        self.measures = lens == "measured"
         super().__init__(
-            {"degrade": NoisyGenerator(width, depth, grain), "restore": ResidualGenerator(width, depth)},
+            {
+                "degrade": NoisyGenerator(width, depth, grain, lens=self.measures),
+                "restore": ResidualGenerator(width, depth),
+            },
             discriminator,
             game,
             r1,
@@ -55,13 +69,33 @@ class StochasticCycleGAN(CycleTranslator):
         self.sigma = sigma
         """Width in pixels of the Gaussian whose low frequencies are tied."""
         self.lambda_cycle, self.lambda_low = lambda_cycle, lambda_low
-        self.content: Tensor | None = None
-        """The newest fake without its noise, from `degrade` for `losses_g`."""
+        self.parts: tuple[Tensor, Tensor] | None = None
+        """The newest source as the lens shows it, and the fake without its noise: from `degrade` for `losses_g`."""
+
+    @property
+    def doubt(self) -> Tensor:
+        return self.degrading.doubt
+
+    def measure(self, source: Tensor, real: Tensor, scenes: int) -> dict[str, float]:
+        """The lens becomes the one that makes sources as sharp as real images, and noise starts at theirs.
+
+        No optics lift a frequency: a camera that does has sharpened, which is not linear, and noise stands for the rest
+        of that. Returns the gain of the lens by frequency in cycles per pixel, and the standard deviations of the noise
+        and of the `doubt` in 8-bit steps.
+        """
+        gain = cast("Lens", self.degrading.lens).measure(source, real, scenes)
+        noise, (low, high) = noise_level(real), self.NOISE_START
+        doubt = max(self.DOUBT_OF_NOISE * noise, self.DOUBT_OF_LIFT * (float(gain.max()) - 1), 0.0)
+        self.degrading.doubt.fill_(doubt)
+        self.degrading.noise.start_at(min(max(noise, doubt / 2, low), high) / 255)
+        gains = {f"gain_{frequency:.3f}": float(g) for frequency, g in zip(MIDDLES, gain, strict=True)}
+        return {**gains, "noise": noise, "doubt": doubt}
 
     def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
-        content = self.degrading.content(source)
-        self.content = content if self.training else None
-        return content + self.degrading.noise(source, self.rng if rng is None else rng)
+        seen = self.degrading.lens(source)
+        content = self.degrading.content(seen)
+        self.parts = (seen, content) if self.training else None
+        return content + self.degrading.noise(seen, self.rng if rng is None else rng)
 
     @property
     def degrading(self) -> NoisyGenerator:
@@ -69,16 +103,16 @@ class StochasticCycleGAN(CycleTranslator):
 
     def losses_g(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
         """`gan_*` and `cycle_*` as in CycleGAN, and `low_*`: the ties of low frequencies."""
-        assert self.content is not None, "losses_g follows degrade on the same batch"
+        assert self.parts is not None, "losses_g follows degrade on the same batch"
         low = partial(low_pass, sigma=self.sigma)
-        given_noise = self.content + (fake - self.content).detach()
-        self.content = None  # nothing holds on to the graph
+        (seen, content), self.parts = self.parts, None  # nothing holds on to the graph
+        given_noise = content + (fake - content).detach()
         restored, reconstructed_source = self.together(self.restore, real, given_noise)
-        reconstructed_real = self.degrading.content(restored)
+        restored_seen = self.degrading.lens(restored)
         return {
             **self.adversarial(source, real, fake, restored),
             "cycle_clean": self.lambda_cycle * cycle_loss(reconstructed_source, source),
-            "cycle_degraded": self.lambda_cycle * cycle_loss(low(reconstructed_real), low(real)),
-            "low_degrade": self.lambda_low * F.l1_loss(low(fake), low(source)),
-            "low_restore": self.lambda_low * F.l1_loss(low(restored), low(real)),
+            "cycle_degraded": self.lambda_cycle * cycle_loss(low(self.degrading.content(restored_seen)), low(real)),
+            "low_degrade": self.lambda_low * F.l1_loss(low(fake), low(seen)),
+            "low_restore": self.lambda_low * F.l1_loss(low(restored_seen), low(real)),
         }

@@ -1,0 +1,143 @@
+"""What is read off unpaired images before training: the gain of a lens at each frequency, and the noise."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from safetensors.torch import load_file
+from torch import Tensor
+
+from unpairaug.lens import BANDS, MIDDLES, Lens, kernel_of, noise_level
+from unpairaug.networks import low_pass
+from unpairaug.registry import translators
+from unpairaug.rng import sample_rng
+from unpairaug.run import complete
+from unpairaug.translator import Translator
+
+SCENES = 96
+SEEN = 5
+"""Rings in which a blurred image still shows something above its noise."""
+
+
+def leaves(seed: int, count: int = SCENES, side: int = 64) -> Tensor:
+    """Discs that hide each other, as things in photographs do (Lee et al., 2001): (count, 3, side, side) in [0, 1]."""
+    random = np.random.default_rng(seed)
+    crops = []
+    for _ in range(count):
+        large = Image.new("RGB", (4 * side, 4 * side))
+        draw = ImageDraw.Draw(large)
+        for _ in range(400):
+            radius = min(8 / random.uniform(0.05, 1), 120)
+            x, y = random.uniform(-radius, 4 * side + radius, 2)
+            colour = tuple(int(random.uniform(30, 225)) for _ in range(3))
+            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
+        crops.append(np.asarray(large.resize((side, side), Image.Resampling.BICUBIC)))
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2) / 255
+
+
+@pytest.fixture(scope="module")
+def scenes() -> tuple[Tensor, Tensor]:
+    return leaves(0), leaves(1)
+
+
+def noisy(images: Tensor, steps: float) -> Tensor:
+    return images + steps / 255 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_lens_changes_nothing_before_it_is_measured():
+    image = torch.rand(2, 3, 9, 5)
+    assert torch.equal(Lens()(image), image)
+
+
+@pytest.mark.parametrize("level", [1.0, 0.5])
+def test_a_flat_gain_keeps_every_pixel_where_it_is(level: float):
+    kernel = kernel_of(torch.full((BANDS + 1,), 1.0), 15)
+    assert kernel[7, 7] == pytest.approx(1) and kernel.abs().sum() == pytest.approx(1, abs=1e-5)
+    halved = kernel_of(torch.full((BANDS + 1,), level), 15)
+    assert halved.sum() == pytest.approx(1)
+    assert torch.allclose(halved, halved.flip(0, 1)) and torch.allclose(halved, halved.T)
+
+
+@pytest.mark.parametrize("steps", [0.0, 5.0])
+def test_the_blur_of_other_scenes_is_measured_with_noise_and_without(scenes: tuple[Tensor, Tensor], steps: float):
+    sigma = 1.0
+    true = np.exp(-2 * (np.pi * sigma * np.array(MIDDLES)) ** 2)
+    found = Lens().measure(scenes[0], noisy(low_pass(scenes[1], sigma), steps), SCENES)
+    assert found[:SEEN].numpy() == pytest.approx(true[:SEEN], abs=0.1)
+
+
+def test_a_camera_that_sharpens_is_measured(scenes: tuple[Tensor, Tensor]):
+    sharp = scenes[1] + 0.5 * (scenes[1] - low_pass(scenes[1], 2.0))
+    found = Lens().measure(scenes[0], sharp, SCENES)
+    assert found[3] / found[0] > 1.15
+
+
+def test_scenes_alone_are_no_camera(scenes: tuple[Tensor, Tensor]):
+    found = Lens().measure(scenes[0], scenes[1], SCENES)
+    assert found.numpy() == pytest.approx(np.ones(BANDS + 1), abs=0.15)
+
+
+def test_few_scenes_are_no_reason_to_find_a_lift(scenes: tuple[Tensor, Tensor]):
+    """Another heap has other scenes; the fewer they are, the less a lens is believed that no optics have."""
+    sharp = scenes[1] + 0.5 * (scenes[1] - low_pass(scenes[1], 2.0))
+    many, few = (Lens().measure(scenes[0], sharp, count).max() for count in (96, 3))
+    assert few < many and few < 1.1
+
+
+def test_flat_images_tell_nothing_and_break_nothing():
+    flat = torch.full((8, 3, 32, 32), 0.5)
+    assert Lens().measure(flat, flat, SCENES).numpy() == pytest.approx(np.ones(BANDS + 1), abs=1e-3)
+    assert noise_level(flat) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_order_of_the_crops_changes_nothing(scenes: tuple[Tensor, Tensor]):
+    source, real = scenes[0], low_pass(scenes[1], 1.0)
+    other = Lens().measure(source.flip(0), real[torch.randperm(len(real))], SCENES)
+    assert torch.equal(Lens().measure(source, real, SCENES), other)
+
+
+@pytest.mark.parametrize("steps", [2.0, 8.0])
+def test_noise_is_measured_on_textured_images(scenes: tuple[Tensor, Tensor], steps: float):
+    assert noise_level(noisy(low_pass(scenes[0], 0.8), steps)) == pytest.approx(steps, abs=1)
+
+
+def test_a_measured_translator_shows_the_camera_before_it_has_learnt_and_is_loaded_as_saved(
+    tmp_path, scenes: tuple[Tensor, Tensor]
+):
+    translator: Translator = translators.build({"type": "stochastic_cyclegan", "width": 4, "lens": "measured"}).eval()
+    blurred = low_pass(scenes[1], 1.0)
+    found = translator.measure(scenes[0], noisy(blurred, 4.0), SCENES)
+    with torch.no_grad():
+        fake = translator.degrade(scenes[1][:8], sample_rng(0, range(8)))
+    away = fake - blurred[:8]
+    assert away.std() * 255 == pytest.approx(found["noise"], rel=0.2)
+    assert low_pass(away, 1.0).abs().mean() < 0.5 * low_pass(scenes[1][:8] - blurred[:8], 1.0).abs().mean()
+    translator.save_pretrained(tmp_path)
+    with torch.no_grad():
+        again = Translator.from_pretrained(tmp_path).eval().degrade(scenes[1][:8], sample_rng(0, range(8)))
+    assert torch.equal(fake, again)
+
+
+def test_a_run_measures_its_camera_once_and_keeps_what_it_found(tmp_path):
+    """Noise is not measured anew by the run that goes on, so its photographs need not be those of the start."""
+    tiny = [
+        "translator={type: stochastic_cyclegan, width: 4, depth: 3, lens: measured}",
+        "task.head={type: vdsr, depth: 3, width: 4}",
+        "data.val_clean=null",
+        "data.val_degraded=null",
+        "train.choose=false",
+        "data.batch_size=2",
+        f"output_dir={tmp_path}",
+    ]
+    kernels = []
+    for steps in (1, 2):
+        complete("cyclesr_sr", [*tiny, f"train.steps={steps}"])
+        kernels.append(load_file(tmp_path / "translator" / "model.safetensors")["degrade.lens.kernel"])
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    (camera,) = (line for line in lines if line["split"] == "camera")
+    assert torch.equal(*kernels) and kernels[0][7, 7] != 1
+    assert camera["noise"] > 1 and camera[f"gain_{MIDDLES[4]:.3f}"] < 0.8

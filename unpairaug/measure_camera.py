@@ -1,0 +1,27 @@
+"""What a translator takes from the images before the first step: see `Translator.measure`."""
+
+from __future__ import annotations
+
+from unpairaug.build import TrainingData
+from unpairaug.loop import to_device
+from unpairaug.recipe import Recipe
+from unpairaug.trainer import JointTrainer
+from unpairaug.translator_section import START
+
+PIXELS = 2**21
+"""Pixels of all degraded crops together: from here on, more of them change little."""
+MOST, LEAST = 2048, 256
+"""Crops, however small or large they are."""
+
+
+def measure_camera(recipe: Recipe, data: TrainingData, trainer: JointTrainer) -> dict[str, float]:
+    """Show the translator the first crops of the stream, unless it measures nothing or is a trained one.
+
+    Every process reads the same crops, so that all find the same.
+    """
+    if not trainer.translator.measures or START in recipe.translator:
+        return {}
+    side = recipe.data.crop // trainer.task.scale
+    crops = data.shown(max(LEAST, min(PIXELS // side**2, MOST)))
+    clean, real, _ = to_device(crops, trainer.accelerator)
+    return trainer.measure(clean, real, scenes=min(len(data.crops.clean), len(data.crops.degraded)))
