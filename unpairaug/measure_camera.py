@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 from unpairaug.build import TrainingData
 from unpairaug.loop import to_device
 from unpairaug.recipe import Recipe
+from unpairaug.run_folder import RunFolder
 from unpairaug.trainer import JointTrainer
 from unpairaug.translator_section import START
 
@@ -14,14 +17,20 @@ MOST, LEAST = 2048, 256
 """Crops, however small or large they are."""
 
 
-def measure_camera(recipe: Recipe, data: TrainingData, trainer: JointTrainer) -> dict[str, float]:
+log = logging.getLogger("unpairaug")
+
+
+def measure_camera(recipe: Recipe, data: TrainingData, trainer: JointTrainer, run: RunFolder) -> None:
     """Show the translator the first crops of the stream, unless it measures nothing or is a trained one.
 
-    Every process reads the same crops, so that all find the same.
+    What it found is said, and kept in the run's metrics (split `camera`). Every process reads the same crops, so that
+    all find the same.
     """
     if not trainer.translator.measures or START in recipe.translator:
-        return {}
+        return
     side = recipe.data.crop // trainer.task.scale
     crops = data.shown(max(LEAST, min(PIXELS // side**2, MOST)))
     clean, real, _ = to_device(crops, trainer.accelerator)
-    return trainer.measure(clean, real, scenes=min(len(data.crops.clean), len(data.crops.degraded)))
+    found = trainer.measure(clean, real, scenes=min(len(data.crops.clean), len(data.crops.degraded)))
+    run.metrics(0, "camera", found)
+    log.info("camera  " + "  ".join(f"{name} {value:.2f}" for name, value in found.items()))

@@ -85,9 +85,8 @@ def complete(recipe_name: str, overrides: Sequence[str] = (), may_change: Collec
         accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": start + 1}})
         log.info(f"{recipe_name} → {recipe.output_dir}, {processes} × {accelerator.device}\n{data.report}")
         log.info(data.passes(recipe, processes))
-        if start == 0 and (found := measure_camera(recipe, data, trainer)):
-            run.metrics(0, "camera", found)
-            log.info("camera  " + "  ".join(f"{name} {value:.2f}" for name, value in found.items()))
+        if start == 0:
+            measure_camera(recipe, data, trainer, run)
 
         accumulation, rank = recipe.train.gradient_accumulation, accelerator.process_index
         batches = StepBatches(start, steps, recipe.data.batch_size, accumulation, rank, processes)
