@@ -229,12 +229,12 @@ def test_a_head_that_has_learnt_to_read_hidden_detail_leaks():
     assert values["leak_gain"] > 6 and values["leak_worse"] > 1.5, "far above the bounds"
 
 
-def test_through_the_bridge_of_the_default_recipe_nothing_leaks():
-    """Even without noise: a translator that has measured no noise leaves none to the bridge."""
+def test_through_the_bridge_of_the_default_recipe_nothing_leaks(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Faint, "doubt", 7.8)  # what the recipe finds on its own photographs, rounded
     section = load_recipe("cyclesr_sr").bridge
     values, said = trained_on_faint_fakes(Bridge(**section.model_dump()), feedback=1.0)
     assert "leak" not in said
-    assert values["leak_gain"] < 2.75 and values["leak_worse"] < 1.04, "below the bounds"
+    assert values["leak_gain"] < 2.5 and values["leak_worse"] < 1.04, "well below the bounds"
 
 
 def test_the_default_recipe_at_toy_size_makes_no_guard_speak():
