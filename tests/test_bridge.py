@@ -41,6 +41,15 @@ def test_what_is_fed_fits_an_8_bit_file():
     assert fed.max() <= 255
 
 
+def test_measured_perturbation_is_up_to_the_translators_doubt_and_none_where_there_is_none():
+    source, fake, real = 0.5 * torch.ones(3, 64, 3, 16, 16)
+    bridge = Bridge(perturbation="measured", round=False)
+    assert torch.equal(bridge(source, fake, real), fake)
+    added = [(bridge(source, fake, real, doubt=d) - fake).std((1, 2, 3)) * 255 for d in (3.0, torch.tensor(12.0))]
+    assert added[0].max() < 3.5 and added[0].min() < 1
+    assert 10 < added[1].max() < 13.5
+
+
 def test_rounding_lets_the_gradient_straight_through():
     x = torch.rand(2, 3, 4, 4, requires_grad=True)
     round_to_8_bits(x).mul(torch.arange(4.0)).sum().backward()

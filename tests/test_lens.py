@@ -7,12 +7,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 from torch import Tensor
 
+from unpairaug.build import build_trainer
+from unpairaug.errors import UserError
 from unpairaug.lens import BANDS, MIDDLES, Lens, kernel_of, noise_level
 from unpairaug.networks import low_pass
+from unpairaug.recipe import load_recipe
 from unpairaug.registry import translators
 from unpairaug.rng import sample_rng
 from unpairaug.run import complete
@@ -120,6 +124,12 @@ def test_a_measured_translator_shows_the_camera_before_it_has_learnt_and_is_load
     with torch.no_grad():
         again = Translator.from_pretrained(tmp_path).eval().degrade(scenes[1][:8], sample_rng(0, range(8)))
     assert torch.equal(fake, again)
+
+
+def test_noise_that_nobody_measures_is_refused_with_what_to_give_instead():
+    recipe = load_recipe("cyclesr_sr", ["translator=bicubic"]).resolve(steps_per_epoch=1)
+    with pytest.raises(UserError, match=r"bridge.perturbation: measured needs .* 'bicubic'.*perturbation=\[0,8\]"):
+        build_trainer(recipe, Accelerator(cpu=True))
 
 
 def test_a_run_measures_its_camera_once_and_keeps_what_it_found(tmp_path):
