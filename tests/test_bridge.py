@@ -1,5 +1,7 @@
 """Laws of the door between translator and head."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -10,6 +12,11 @@ from unpairaug.rng import sample_rng
 def images(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     g = torch.Generator().manual_seed(seed)
     return torch.rand(4, 3, 8, 8, generator=g), torch.rand(4, 3, 8, 8, generator=g)
+
+
+def measured(doubt=0.0, trust=1.0, filed=lambda seen: seen) -> SimpleNamespace:
+    """What the bridge asks of a translator."""
+    return SimpleNamespace(doubt=doubt, trust=trust, filed=filed)
 
 
 def test_an_identity_translator_changes_nothing():
@@ -45,9 +52,28 @@ def test_measured_perturbation_is_up_to_the_translators_doubt_and_none_where_the
     source, fake, real = 0.5 * torch.ones(3, 64, 3, 16, 16)
     bridge = Bridge(perturbation="measured", round=False)
     assert torch.equal(bridge(source, fake, real), fake)
-    added = [(bridge(source, fake, real, doubt=d) - fake).std((1, 2, 3)) * 255 for d in (3.0, torch.tensor(12.0))]
+    added = [
+        (bridge(source, fake, real, camera=measured(doubt=d)) - fake).std((1, 2, 3)) * 255
+        for d in (3.0, torch.tensor(12.0))
+    ]
     assert added[0].max() < 3.5 and added[0].min() < 1
     assert 10 < added[1].max() < 13.5
+
+
+def test_measured_strength_lies_between_the_translators_trust_and_1():
+    source, fake = torch.zeros(64, 3, 2, 2), torch.ones(64, 3, 2, 2)
+    bridge = Bridge(strength="measured", round=False)
+    assert torch.equal(bridge(source, fake, fake), fake)
+    shares = bridge(source, fake, fake, camera=measured(trust=torch.tensor(0.7)))[:, 0, 0, 0]
+    assert shares.min() >= 0.7 and shares.max() <= 1 and shares.max() - shares.min() > 0.2
+
+
+def test_what_is_fed_went_through_the_cameras_file_after_the_noise_of_the_bridge():
+    source, fake, real = 0.5 * torch.ones(3, 2, 3, 16, 16)
+    coarse = measured(filed=lambda seen: (seen * 8).round() / 8)
+    fed = Bridge(perturbation=20.0)(source, fake, real, camera=coarse)
+    assert len((fed * 255).round().unique()) <= 5 and fed.std() > 0
+    assert torch.equal(Bridge(round=False)(source, fake, real, camera=coarse), fake), "no file, no rounding"
 
 
 def test_rounding_lets_the_gradient_straight_through():

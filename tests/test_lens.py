@@ -14,8 +14,8 @@ from torch import Tensor
 
 from unpairaug.build import build_trainer
 from unpairaug.errors import UserError
-from unpairaug.lens import BANDS, MIDDLES, Lens, kernel_of, noise_level
-from unpairaug.networks import low_pass
+from unpairaug.lens import BANDS, MIDDLES, Lens, MeasuredNoise, kernel_of
+from unpairaug.networks import SignalDependentNoise, low_pass
 from unpairaug.recipe import load_recipe
 from unpairaug.registry import translators
 from unpairaug.rng import sample_rng
@@ -70,43 +70,79 @@ def test_a_flat_gain_keeps_every_pixel_where_it_is(level: float):
 def test_the_blur_of_other_scenes_is_measured_with_noise_and_without(scenes: tuple[Tensor, Tensor], steps: float):
     sigma = 1.0
     true = np.exp(-2 * (np.pi * sigma * np.array(MIDDLES)) ** 2)
-    found = Lens().measure(scenes[0], noisy(low_pass(scenes[1], sigma), steps), SCENES)
+    found, _ = Lens().measure(scenes[0], noisy(low_pass(scenes[1], sigma), steps), SCENES)
     assert found[:SEEN].numpy() == pytest.approx(true[:SEEN], abs=0.1)
 
 
 def test_a_camera_that_sharpens_is_measured(scenes: tuple[Tensor, Tensor]):
     sharp = scenes[1] + 0.5 * (scenes[1] - low_pass(scenes[1], 2.0))
-    found = Lens().measure(scenes[0], sharp, SCENES)
+    found, _ = Lens().measure(scenes[0], sharp, SCENES)
     assert found[3] / found[0] > 1.15
 
 
 def test_scenes_alone_are_no_camera(scenes: tuple[Tensor, Tensor]):
-    found = Lens().measure(scenes[0], scenes[1], SCENES)
+    found, _ = Lens().measure(scenes[0], scenes[1], SCENES)
     assert found.numpy() == pytest.approx(np.ones(BANDS + 1), abs=0.15)
 
 
 def test_few_scenes_are_no_reason_to_find_a_lift(scenes: tuple[Tensor, Tensor]):
     """Another heap has other scenes; the fewer they are, the less a lens is believed that no optics have."""
     sharp = scenes[1] + 0.5 * (scenes[1] - low_pass(scenes[1], 2.0))
-    many, few = (Lens().measure(scenes[0], sharp, count).max() for count in (96, 3))
+    many, few = (Lens().measure(scenes[0], sharp, count)[0].max() for count in (96, 3))
     assert few < many and few < 1.1
 
 
 def test_flat_images_tell_nothing_and_break_nothing():
     flat = torch.full((8, 3, 32, 32), 0.5)
-    assert Lens().measure(flat, flat, SCENES).numpy() == pytest.approx(np.ones(BANDS + 1), abs=1e-3)
-    assert noise_level(flat) == pytest.approx(0, abs=1e-6)
+    gain, noise = Lens().measure(flat, flat, SCENES)
+    assert gain.numpy() == pytest.approx(np.ones(BANDS + 1), abs=1e-3)
+    assert noise.level == pytest.approx(0, abs=1e-3)
+
+
+def test_the_noise_of_bright_places_is_measured_where_the_calm_ones_are_dark(scenes: tuple[Tensor, Tensor]):
+    """Light has noise of its own, so what black windows have is the least."""
+    source, blurred = scenes[0], low_pass(scenes[1], 1.0)
+    blurred[:16, :, :, :] = 0.02 * blurred[:16]
+    real = blurred + 8 / 255 * blurred.sqrt() * torch.randn(blurred.shape, generator=torch.Generator().manual_seed(0))
+    dark = float((real - blurred)[:16].std()) * 255
+    assert Lens().measure(source, real.clamp(0, 1), SCENES)[1].level > 2 * dark
 
 
 def test_the_order_of_the_crops_changes_nothing(scenes: tuple[Tensor, Tensor]):
     source, real = scenes[0], low_pass(scenes[1], 1.0)
-    other = Lens().measure(source.flip(0), real[torch.randperm(len(real))], SCENES)
-    assert torch.equal(Lens().measure(source, real, SCENES), other)
+    other, _ = Lens().measure(source.flip(0), real[torch.randperm(len(real))], SCENES)
+    assert torch.equal(Lens().measure(source, real, SCENES)[0], other)
 
 
 @pytest.mark.parametrize("steps", [2.0, 8.0])
-def test_noise_is_measured_on_textured_images(scenes: tuple[Tensor, Tensor], steps: float):
-    assert noise_level(noisy(low_pass(scenes[0], 0.8), steps)) == pytest.approx(steps, abs=1)
+def test_the_noise_of_other_scenes_is_measured_and_found_white(scenes: tuple[Tensor, Tensor], steps: float):
+    noise = measured_noise(scenes, noisy(torch.zeros_like(scenes[1]), steps))
+    assert noise.level == pytest.approx(steps, rel=0.5)
+    assert noise.shared < 0.25
+    assert noise.energy[-1] > 0.2
+
+
+def measured_noise(scenes: tuple[Tensor, Tensor], noise: Tensor) -> MeasuredNoise:
+    return Lens().measure(scenes[0], (low_pass(scenes[1], 0.8) + noise).clamp(0, 1), SCENES)[1]
+
+
+def test_grain_that_neighbours_and_channels_share_is_measured_and_made(scenes: tuple[Tensor, Tensor]):
+    grain = low_pass(noisy(torch.zeros_like(scenes[1]), 30.0), 0.8)
+    grain = grain + 2 * grain.mean(1, keepdim=True)
+    steps = float(grain.std()) * 255
+    noise = measured_noise(scenes, grain)
+    assert noise.level == pytest.approx(steps, rel=0.4)
+    assert noise.shared > 0.5 and noise.energy[-1] < 0.2 < 2 < noise.energy[0]
+    made = SignalDependentNoise(grain=7)
+    made.start_with(noise.energy, noise.shared)
+    made.start_at(noise.level / 255)
+    with torch.no_grad():
+        drawn = made(torch.full_like(grain, 0.5), sample_rng(0, range(len(grain))))
+    assert drawn.std() * 255 == pytest.approx(noise.level, rel=0.1)
+    neighbours = [float((one[..., 1:] * one[..., :-1]).mean() / one.square().mean()) for one in (grain, drawn)]
+    assert neighbours[1] == pytest.approx(neighbours[0], abs=0.15)
+    channels = [float((one[:, 0] * one[:, 1]).mean() / one.square().mean()) for one in (grain, drawn)]
+    assert channels[1] == pytest.approx(channels[0], abs=0.2)
 
 
 def test_a_measured_translator_shows_the_camera_before_it_has_learnt_and_is_loaded_as_saved(
@@ -126,9 +162,13 @@ def test_a_measured_translator_shows_the_camera_before_it_has_learnt_and_is_load
     assert torch.equal(fake, again)
 
 
-def test_noise_that_nobody_measures_is_refused_with_what_to_give_instead():
-    recipe = load_recipe("cyclesr_sr", ["translator=bicubic"]).resolve(steps_per_epoch=1)
-    with pytest.raises(UserError, match=r"bridge.perturbation: measured needs .* 'bicubic'.*perturbation=\[0,8\]"):
+@pytest.mark.parametrize(
+    ("key", "instead"), [("strength", r"strength=\[0.5,1\]"), ("perturbation", r"perturbation=\[0,8\]")]
+)
+def test_what_nobody_measures_is_refused_with_what_to_give_instead(key: str, instead: str):
+    recipe = load_recipe("cyclesr_sr", ["translator=bicubic", "bridge={}", f"bridge.{key}=measured"])
+    recipe = recipe.resolve(steps_per_epoch=1)
+    with pytest.raises(UserError, match=rf"bridge.{key}: measured needs .* 'bicubic'.*{instead}"):
         build_trainer(recipe, Accelerator(cpu=True))
 
 

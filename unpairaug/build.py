@@ -198,12 +198,14 @@ def _refuse_what_the_translator_cannot(recipe: Recipe, translator: Translator) -
 
 
 def _refuse_what_nobody_measured(recipe: Recipe, translator: Translator) -> None:
-    if recipe.bridge.perturbation == "measured" and not translator.measures:
-        raise UserError(
-            f"bridge.perturbation: measured needs a translator that measures, and {recipe.translator['type']!r}, as it "
-            f"is given, does not; set translator.lens=measured where it has that key, or give 8-bit steps, such as "
-            f"bridge.perturbation=[0,8]"
-        )
+    others = {"strength": "a share, such as bridge.strength=[0.5,1]"}
+    others["perturbation"] = "8-bit steps, such as bridge.perturbation=[0,8]"
+    for key, other in others.items():
+        if getattr(recipe.bridge, key) == "measured" and not translator.measures:
+            raise UserError(
+                f"bridge.{key}: measured needs a translator that measures, and {recipe.translator['type']!r}, as it is "
+                f"given, does not; set translator.lens=measured where it has that key, or give {other}"
+            )
 
 
 def _digest(images: ImageSet) -> str:

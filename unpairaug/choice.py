@@ -94,7 +94,8 @@ class Choice:
 
     def degraded(self, image: Tensor, index: Tensor) -> Tensor:
         """The image (B, 3, H, W) in [0, 1] through the translator, at the mean strength of the recipe."""
-        translator, strength = self.trainer.ema_translator, sum(self.trainer.bridge.strength) / 2
+        translator = self.trainer.ema_translator
+        strength = sum(self.trainer.bridge.strengths(translator)) / 2
         source = self.trainer.task.source(image)
         fake = translator.degrade(translator.given(image, source), sample_rng(self.seed, index.tolist(), image.device))
         return (source + strength * (fake - source)).clamp(0, 1)

@@ -262,7 +262,7 @@ class Guards:
         bridge, (clean, real, _) = self.trainer.bridge, self.shown
         if bridge.feed in ("real", "source"):
             return None, None
-        fed = bridge(source, fake, real, 0.0, self.rng(2), translator.restore, translator.doubt)
+        fed = bridge(source, fake, real, 0.0, self.rng(2), translator)
         changed = round_to_8_bits((fed + normal(fed.shape, fed, self.rng(3)) / 255).clamp(0, 1))
         off, off_after = (self.trainer.task(image) - clean for image in (fed, changed))
         return (off, off_after), changed - fed

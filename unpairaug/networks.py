@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unpairaug.lens import Lens
+from unpairaug.jpeg import JpegFile
+from unpairaug.lens import Lens, kernel_of
 from unpairaug.rng import Rng, normal
 
 Norm = Literal["batch", "instance", "none"]
@@ -149,21 +150,28 @@ class PlainGenerator(nn.Module):
 class NoisyGenerator(nn.Module):
     """A residual generator whose result carries noise that depends on the image: (B, C, H, W) in [0, 1] -> the same.
 
-    With `lens`, both see the image through a `Lens`, which changes nothing until it is measured; `doubt` is then kept
-    beside it, see `Translator.doubt`.
+    With `lens`, both see the image through a `Lens`, which changes nothing until it is measured. What else was measured
+    is then kept beside it: `doubt` and `trust`, see `Translator`, and the `file` that the camera writes.
     """
 
     def __init__(self, width: int = 16, depth: int = 5, grain: int = 3, channels: int = 3, lens: bool = False) -> None:
         super().__init__()
         self.lens = Lens() if lens else nn.Identity()
         self.doubt: Tensor
-        self.register_buffer("doubt", torch.zeros(()), persistent=lens)
+        self.trust: Tensor
+        for name, value in {"doubt": 0.0, "trust": 1.0}.items():
+            self.register_buffer(name, torch.tensor(value), persistent=lens)
+        self.file = JpegFile() if lens else nn.Identity()
         self.content = ResidualGenerator(width, depth, channels)
         self.noise = SignalDependentNoise(grain, channels)
 
     def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
         seen = self.lens(image)
         return self.content(seen) + self.noise(seen, rng)
+
+
+LARGE = 15
+"""Side of a filter that has any course of gains over the frequencies."""
 
 
 class SignalDependentNoise(nn.Module):
@@ -189,6 +197,16 @@ class SignalDependentNoise(nn.Module):
         """Make noise of this standard deviation, whatever the brightness, before anything is learnt."""
         last = cast("nn.Conv2d", self.strength[2])
         nn.init.constant_(cast("Tensor", last.bias), log(expm1(deviation)))  # the inverse of softplus
+
+    def start_with(self, energy: Tensor, shared: float) -> None:
+        """Make noise of that energy in each ring of frequencies, see `kernel_of`, and that correlation of channels."""
+        channels, side = len(self.grain.weight), self.grain.weight.shape[-1]
+        kernel = F.pad(kernel_of(energy.sqrt(), LARGE), (side // 2 - LARGE // 2,) * 4)  # its middle
+        mixed = shared * torch.ones(channels, channels) + (1 - shared) * torch.eye(channels)
+        values, vectors = torch.linalg.eigh(mixed)
+        root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+        with torch.no_grad():
+            self.grain.weight.copy_(root[:, :, None, None] * (kernel / kernel.norm()))
 
     def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
         return self.strength(image - 0.5) * self.grain(normal(image.shape, image, rng))

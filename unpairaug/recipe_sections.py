@@ -38,7 +38,9 @@ def _range(value: Any) -> float | tuple[float, float]:
     return (float(ends[0]), float(ends[1])) if isinstance(value, (list, tuple)) else float(value)
 
 
-def _strength(value: Any) -> float | tuple[float, float]:
+def _strength(value: Any) -> Any:
+    if value == "measured":
+        return value
     strength = _range(value)
     if max(strength if isinstance(strength, tuple) else (strength,)) > 1:
         raise ValueError(f"given {shown(value)}, should be within [0, 1]")
@@ -77,7 +79,7 @@ def is_longer(parts: Iterable[int | str], whole: int | str) -> bool:
 
 
 def _perturbation(value: Any) -> Any:
-    return value if isinstance(value, str) and value == "measured" else _range(value)
+    return value if value == "measured" else _range(value)
 
 
 def _whole_run(length: int | str) -> int | str:
@@ -94,7 +96,7 @@ Length = Annotated[int | str, LENGTH]
 """Steps, passes over the clean images, or a share of the run: 1200, "200 epochs", "30%"."""
 Range = Annotated[float | tuple[float, float], BeforeValidator(_range)]
 Perturbation = Annotated[float | tuple[float, float] | Literal["measured"], BeforeValidator(_perturbation)]
-Strength = Annotated[float | tuple[float, float], BeforeValidator(_strength)]
+Strength = Annotated[float | tuple[float, float] | Literal["measured"], BeforeValidator(_strength)]
 Count = Annotated[Whole, Field(ge=1)]
 Source = Annotated[Text, Field(min_length=1)]
 Sources = Annotated[Source | dict[Text, Number], BeforeValidator(_sources)]

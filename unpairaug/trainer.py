@@ -110,8 +110,7 @@ class JointTrainer:
             restored = restored_real = None
             feedback = self.schedule.feedback_at(step)
             if phase != "translator_warmup":
-                translator = self.translator_in(phase)
-                fed = self.bridge(source, fake, real, feedback, rng, translator.restore, translator.doubt)
+                fed = self.bridge(source, fake, real, feedback, rng, self.translator_in(phase))
                 restored = self.task(fed)
                 losses_g = {**losses_g, **self.task_losses(self.weighed(restored, clean, fed), clean)}
             if phase in REAL_PATH_LEARNS and self.real_path:

@@ -52,6 +52,19 @@ class Translator(HubPart, nn.Module):
         """
         return 0.0
 
+    @property
+    def trust(self) -> float | Tensor:
+        """The least share of its translation that the head is fed with `bridge.strength: measured`, at most 1."""
+        return 1.0
+
+    def filed(self, seen: Tensor) -> Tensor:
+        """What the camera's files keep of images (B, C, h, w) in [0, 1]; the gradient passes straight through.
+
+        `degrade` ends in it, but not in training: a discriminator's gradient would pass the file with what the file
+        takes away, and so raise it without end. There it is the bridge that ends in it.
+        """
+        return seen
+
     def measure(self, source: Tensor, real: Tensor, scenes: int) -> dict[str, float]:
         """Take from unpaired crops (N, C, h, w) in [0, 1] what needs no training, and say what was found.
 

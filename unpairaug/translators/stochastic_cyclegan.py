@@ -11,7 +11,8 @@ from torch import Tensor
 
 from unpairaug.adversarial import GameName
 from unpairaug.cycle_translator import CycleTranslator
-from unpairaug.lens import MIDDLES, Lens, noise_level
+from unpairaug.jpeg import JpegFile, quality_of
+from unpairaug.lens import MIDDLES, Lens
 from unpairaug.losses import Losses, cycle_loss
 from unpairaug.networks import NoisyGenerator, ResidualGenerator, low_pass, radius_of
 from unpairaug.noise import Grain
@@ -33,10 +34,13 @@ class StochasticCycleGAN(CycleTranslator):
 
     With `lens: measured`, what the camera's optics do to each frequency is read off the images before training, and the
     generator learns only what is left: the ties then hold to what the lens shows, and noise starts at the real images'.
+    Where they were cut from JPEG files, their quality is read, too, and `degrade` ends in such a file.
     """
 
-    DOUBT_OF_NOISE, DOUBT_OF_LIFT = 1.5, 60.0
+    DOUBT_OF_NOISE, DOUBT_OF_LIFT = 0.5, 60.0
     """`doubt` in multiples of the measured noise, and in 8-bit steps for a gain of 1 above 1; the larger counts."""
+    MISTRUST_OF_LIFT, LEAST_TRUST = 5.0, 0.5
+    """What a gain of 1 above 1 takes from `trust`, which is no less than this."""
     NOISE_START = 0.5, 25.0
     """Least and greatest standard deviation, in 8-bit steps, that noise starts at: enough to be noticed."""
 
@@ -76,26 +80,42 @@ class StochasticCycleGAN(CycleTranslator):
     def doubt(self) -> Tensor:
         return self.degrading.doubt
 
+    @property
+    def trust(self) -> Tensor:
+        return self.degrading.trust
+
     def measure(self, source: Tensor, real: Tensor, scenes: int) -> dict[str, float]:
         """The lens becomes the one that makes sources as sharp as real images, and noise starts at theirs.
 
-        No optics lift a frequency: a camera that does has sharpened, which is not linear, and noise stands for the rest
-        of that. Returns the gain of the lens by frequency in cycles per pixel, and the standard deviations of the noise
-        and of the `doubt` in 8-bit steps.
+        No optics lift a frequency: a camera that does has sharpened, which is not linear, and noise and a weaker
+        translation stand for the rest of that. Returns the gain of the lens by frequency in cycles per pixel, the
+        standard deviations of the noise and of the `doubt` in 8-bit steps, the `trust`, and the quality of the files.
         """
-        gain = cast("Lens", self.degrading.lens).measure(source, real, scenes)
-        noise, (low, high) = noise_level(real), self.NOISE_START
-        doubt = max(self.DOUBT_OF_NOISE * noise, self.DOUBT_OF_LIFT * (float(gain.max()) - 1), 0.0)
-        self.degrading.doubt.fill_(doubt)
-        self.degrading.noise.start_at(min(max(noise, doubt / 2, low), high) / 255)
+        degrading = self.degrading
+        gain, noise = cast("Lens", degrading.lens).measure(source, real, scenes)
+        (low, high), lift = self.NOISE_START, max(float(gain.max()) - 1, 0.0)
+        doubt = max(self.DOUBT_OF_NOISE * noise.level, self.DOUBT_OF_LIFT * lift)
+        trust = max(self.LEAST_TRUST, 1 - self.MISTRUST_OF_LIFT * lift)
+        degrading.doubt.fill_(doubt)
+        degrading.trust.fill_(trust)
+        cast("JpegFile", degrading.file).set(quality := quality_of(real) or 0)
+        start = min(max(noise.level, doubt / 2, low), high)
+        seen = min(1.0, noise.level / start) ** 2  # the rest stands for what is not known, and is white
+        degrading.noise.start_at(start / 255)
+        degrading.noise.start_with(seen * noise.energy + 1 - seen, seen * noise.shared)
         gains = {f"gain_{frequency:.3f}": float(g) for frequency, g in zip(MIDDLES, gain, strict=True)}
-        return {**gains, "noise": noise, "doubt": doubt}
+        files = {"jpeg": float(quality)} if quality else {}
+        return {**gains, "noise": noise.level, "doubt": doubt, "trust": trust, **files}
 
     def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
         seen = self.degrading.lens(source)
         content = self.degrading.content(seen)
         self.parts = (seen, content) if self.training else None
-        return content + self.degrading.noise(seen, self.rng if rng is None else rng)
+        fake = content + self.degrading.noise(seen, self.rng if rng is None else rng)
+        return fake if self.training else self.filed(fake)
+
+    def filed(self, seen: Tensor) -> Tensor:
+        return self.degrading.file(seen)
 
     @property
     def degrading(self) -> NoisyGenerator:
