@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from small_parts import built_in, small
 from torch import Tensor, nn
 
+from unpairaug.jpeg import as_file
 from unpairaug.registry import heads, tasks, translators
 from unpairaug.rng import normal
 from unpairaug.task import Task
@@ -182,6 +184,19 @@ class Noise(Translator):
 
 def test_a_good_translator_passes_as_an_instance():
     check_translator(Noise(), stochastic=True)
+
+
+@pytest.mark.parametrize(("share", "kept"), [(2e-4, True), (0.01, False)])
+def test_rounding_may_tip_a_value_or_two_of_a_file_but_no_more(share: float, kept: bool):
+    def degrade(self: Noise, source: Tensor, rng: Any = None) -> Tensor:
+        fake = as_file(Noise.degrade(self, source, rng).sigmoid())
+        apart = torch.zeros_like(fake[0]).flatten()
+        apart[: max(1, round(share * apart.numel()))] = (len(source) - 1) / 255
+        return fake + apart.view_as(fake[0])
+
+    held = nullcontext() if kept else pytest.raises(ContractBroken, match="in a batch as it is alone")
+    with held:
+        check_translator(fork_of(Noise, degrade=degrade))
 
 
 def test_whether_a_translator_draws_noise_can_be_asked():

@@ -15,6 +15,9 @@ from unpairaug.rng import sample_rng
 from unpairaug.testing.laws import SIDE, SIZES, apart, gradient, images, not_finite, twin_of
 from unpairaug.translator import Translator
 
+TIPPED = 1e-3
+"""Share of a file's values below which such a difference of one level is rounding."""
+
 
 def is_a_translator(translator: Translator) -> str | None:
     """It is an `unpairaug.Translator`."""
@@ -59,8 +62,9 @@ def own_generator_is_used(translator: Translator) -> str | None:
 def batch_is_singles(translator: Translator) -> str | None:
     """In evaluation mode an image is degraded in a batch as it is alone, from its own sample's generator."""
     source = images(SIDE, SIDE)
-    alone = [_degraded(translator, source[i : i + 1], samples=(i,)) for i in (0, 1)]
-    return apart(_degraded(translator, source), torch.cat(alone))
+    together = _degraded(translator, source)
+    alone = torch.cat([_degraded(translator, source[i : i + 1], samples=(i,)) for i in (0, 1)])
+    return apart(together, alone) and apart(_on_one_side(together, alone), alone)
 
 
 def filed_generators_degrade(translator: Translator) -> str | None:
@@ -167,6 +171,13 @@ def draws_nothing(translator: Translator) -> str | None:
     """It is deterministic: two seeds make one image."""
     first, second = (_degraded(translator, images(SIDE, SIDE), seed) for seed in (0, 1))
     return apart(first, second, 0)
+
+
+def _on_one_side(fake: Tensor, other: Tensor) -> Tensor:
+    """The fake; in a file, where rounding may tip a value or two to the next level, with the other in their place."""
+    levels, tipped = fake * 255, ((fake - other).abs() * 255).round() == 1
+    is_file = (levels - levels.round()).abs().max() < 1e-3
+    return torch.where(tipped, other, fake) if is_file and tipped.float().mean() < TIPPED else fake
 
 
 def _degraded(translator: Translator, source: Tensor, seed: int = 0, samples: tuple[int, ...] = (0, 1)) -> Tensor:
