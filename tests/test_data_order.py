@@ -24,7 +24,7 @@ def images(count: int, shards: list[int] | None = None) -> ImageSet:
 
 
 @given(sizes=SIZES, lanes=st.integers(1, 20), seed=st.integers(0, 2**40))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_walk_shows_every_image_exactly_once_in_every_epoch(sizes: list[int], lanes: int, seed: int):
     walk, count = ShardWalk(seed, 0, np.array(sizes), lanes), sum(sizes)
     for epoch in range(3):
@@ -68,7 +68,7 @@ def test_a_lane_leaves_the_order_inside_a_shard_too():
 
 
 @given(k=st.integers(0, 2**50))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_any_sample_is_found_without_the_ones_before_it(k: int):
     sets = [images(7), images(20, [10, 10])]
     for make in (
@@ -87,7 +87,7 @@ def test_any_sample_is_found_without_the_ones_before_it(k: int):
     lanes=st.sampled_from([1, 3]),
     seed=st.integers(0, 99),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_proportions_are_exact_in_the_long_run(weights: list[float], lanes: int, seed: int):
     order.WHOLE, whole = (0, order.WHOLE)
     try:

@@ -166,7 +166,7 @@ def test_workers_and_processes_change_no_byte_of_the_sequence(dataset: UnpairedC
 
 
 @given(k=st.integers(0, 40))
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 def test_stopped_after_any_step_and_restored_the_rest_is_the_same(home_of_all, k: int):
     whole, fresh = home_of_all
     rest = list(loader(pickle.loads(fresh), StepBatches(k, k + 2, 4, accumulation=2)))

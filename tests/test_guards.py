@@ -229,12 +229,26 @@ def test_a_head_that_has_learnt_to_read_hidden_detail_leaks():
     assert values["leak_gain"] > 6 and values["leak_worse"] > 1.5, "far above the bounds"
 
 
-def test_through_the_bridge_of_the_default_recipe_nothing_leaks(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Faint, "doubt", 7.8)  # what the recipe finds on its own photographs, rounded
-    section = load_recipe("cyclesr_sr").bridge
-    values, said = trained_on_faint_fakes(Bridge(**section.model_dump()), feedback=1.0)
+def through_the_default_bridge(
+    monkeypatch: pytest.MonkeyPatch, doubt: float, trust: float
+) -> tuple[dict[str, float], list[str]]:
+    monkeypatch.setattr(Faint, "doubt", doubt)
+    monkeypatch.setattr(Faint, "trust", trust)
+    return trained_on_faint_fakes(Bridge(**load_recipe("cyclesr_sr").bridge.model_dump()), feedback=1.0)
+
+
+def test_through_the_bridge_of_the_default_recipe_nothing_leaks_where_its_camera_sharpens(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    values, said = through_the_default_bridge(monkeypatch, doubt=9.6, trust=0.5)  # as City100's gives them
     assert "leak" not in said
-    assert values["leak_gain"] < 6 and values["leak_worse"] < 1.2, "below the bounds"
+    assert values["leak_gain"] < 2.5 and values["leak_worse"] < 1.04, "well below the bounds"
+
+
+def test_at_full_strength_and_with_little_noise_this_translator_leaks_and_is_told_of(monkeypatch: pytest.MonkeyPatch):
+    """What the recipe finds on its own photographs; a translator that hides all it can is seen there."""
+    _, said = through_the_default_bridge(monkeypatch, doubt=0.0, trust=1.0)
+    assert "leak" in said
 
 
 def test_the_default_recipe_at_toy_size_makes_no_guard_speak():

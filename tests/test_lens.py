@@ -14,12 +14,13 @@ from torch import Tensor
 
 from unpairaug.build import build_trainer
 from unpairaug.errors import UserError
-from unpairaug.lens import BANDS, MIDDLES, Lens, MeasuredNoise, kernel_of
+from unpairaug.lens import Lens, MeasuredNoise
 from unpairaug.networks import SignalDependentNoise, low_pass
 from unpairaug.recipe import load_recipe
 from unpairaug.registry import translators
 from unpairaug.rng import sample_rng
 from unpairaug.run import complete
+from unpairaug.spectra import BANDS, MIDDLES, kernel_of
 from unpairaug.translator import Translator
 
 SCENES = 96
@@ -122,6 +123,21 @@ def test_the_noise_of_other_scenes_is_measured_and_found_white(scenes: tuple[Ten
     assert noise.energy[-1] > 0.2
 
 
+@pytest.mark.parametrize(("black", "white"), [(6.0, 6.0), (2.0, 12.0)])
+def test_how_noise_grows_with_the_light_is_measured_and_made(scenes: tuple[Tensor, Tensor], black: float, white: float):
+    def true(light: Tensor) -> Tensor:
+        return (black**2 + (white**2 - black**2) * light).sqrt()
+
+    light = low_pass(scenes[1], 0.8).clamp(0, 1)
+    noise = measured_noise(scenes, noisy(torch.zeros_like(light), 1.0) * true(light))
+    made = SignalDependentNoise()
+    made.start_at(noise.variance(0.0) ** 0.5 / 255, noise.variance(1.0) ** 0.5 / 255)
+    for place in (0.2, 0.5, 0.8):
+        with torch.no_grad():
+            drawn = made(torch.full((1, 3, 128, 128), place), sample_rng(0, [0]))
+        assert drawn.std() * 255 == pytest.approx(float(true(torch.tensor(place))), rel=0.25)
+
+
 def measured_noise(scenes: tuple[Tensor, Tensor], noise: Tensor) -> MeasuredNoise:
     return Lens().measure(scenes[0], (low_pass(scenes[1], 0.8) + noise).clamp(0, 1), SCENES)[1]
 
@@ -135,7 +151,7 @@ def test_grain_that_neighbours_and_channels_share_is_measured_and_made(scenes: t
     assert noise.shared > 0.5 and noise.energy[-1] < 0.2 < 2 < noise.energy[0]
     made = SignalDependentNoise(grain=7)
     made.start_with(noise.energy, noise.shared)
-    made.start_at(noise.level / 255)
+    made.start_at(noise.level / 255, noise.level / 255)
     with torch.no_grad():
         drawn = made(torch.full_like(grain, 0.5), sample_rng(0, range(len(grain))))
     assert drawn.std() * 255 == pytest.approx(noise.level, rel=0.1)

@@ -255,7 +255,7 @@ def test_another_type_keeps_the_learning_rate_and_its_schedule():
     overrides = ["optimizer.head.lr=3e-3", "optimizer.head.lr_schedule=cosine", "optimizer.generator=sgd"]
     how = load_recipe("cyclesr_sr", [*overrides, "optimizer.head=lion"]).optimizer
     assert (how.head.type, how.head.betas, how.head.lr, how.head.lr_schedule.type) == ("lion", None, 3e-3, "cosine")
-    assert (how.generator.type, how.generator.betas, how.generator.lr) == ("sgd", None, 5e-4)
+    assert (how.generator.type, how.generator.betas, how.generator.lr) == ("sgd", None, 1e-4)
 
 
 @pytest.mark.parametrize(

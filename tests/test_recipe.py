@@ -404,7 +404,7 @@ lengths = st.integers(50, 99) | st.integers(1, 99).map(lambda n: f"{n} epochs")
 rates = st.floats(1e-12, 1e6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     clean=texts,
     title=texts,
@@ -431,7 +431,7 @@ def test_a_recipe_written_as_yaml_loads_to_an_equal_one(
     assert load_recipe(str(path)) == recipe
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text())
 def test_every_plain_value_survives_writing_and_reading(value: Any):
     read = parse(dump({"key": value}), "r.yaml").values["key"]

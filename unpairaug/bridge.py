@@ -64,8 +64,8 @@ class Bridge:
     ) -> Tensor:
         """What the head is fed, (B, C, h, w) in [0, 1], from source, fake and real of that shape.
 
-        `feedback` scales the gradient that flows back into `fake`; 0 detaches it. `restore`, `doubt` and
-        `trust` are the translator's.
+        `feedback` scales the gradient that flows back into `fake`; 0 detaches it. `camera` is the
+        translator; without one nothing is doubted, and no file follows.
         """
         if self.feed in ("real", "source"):
             return real if self.feed == "real" else source

@@ -20,6 +20,8 @@ QUALITIES = range(30, 97)
 """Those that are looked for; a finer file leaves too little behind."""
 ROUNDING = 1 / 12
 """What rounding to 8 bits changes, in squared steps: where a quality changes less, it shows nothing."""
+SMALLEST = 15
+"""Side of the smallest images in which it is looked for: wherever the grid lies, they hold a block."""
 MOST_TEXTURED = 64
 """Images in which a quality is looked for."""
 CLEAR = 0.5
@@ -69,7 +71,7 @@ def _through_jpeg(image: Tensor, quality: int) -> Tensor:
 
 
 def quality_of(images: Tensor) -> int | None:
-    """The quality of the JPEG files that images (N, 3, h, w), h and w at least 15, were cut from; None without any.
+    """The quality of the JPEG files that images (N, 3, h, w), `SMALLEST` or larger, were cut from; None without.
 
     What a file has rounded, the same quality rounds no more: recompressed on the same grid of blocks, its pixels hardly
     change (Farid, "Exposing Digital Forgeries from JPEG Ghosts", 2009). A cut's grid may lie anywhere, so all 64 places

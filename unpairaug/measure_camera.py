@@ -11,11 +11,12 @@ from unpairaug.run_folder import RunFolder
 from unpairaug.trainer import JointTrainer
 from unpairaug.translator_section import START
 
-PIXELS = 2**21
+PIXELS = 2**23
 """Pixels of all degraded crops together: from here on, more of them change little."""
-MOST, LEAST = 2048, 256
-"""Crops, however small or large they are."""
-
+OF_EACH = 400
+"""Crops of each image of the side that has fewer: more show the same again."""
+MOST, LEAST = 8192, 256
+"""Crops, however small or many the images are, and however large or few."""
 
 log = logging.getLogger("unpairaug")
 
@@ -28,9 +29,9 @@ def measure_camera(recipe: Recipe, data: TrainingData, trainer: JointTrainer, ru
     """
     if not trainer.translator.measures or START in recipe.translator:
         return
-    side = recipe.data.crop // trainer.task.scale
-    crops = data.shown(max(LEAST, min(PIXELS // side**2, MOST)))
+    side, scenes = recipe.data.crop // trainer.task.scale, min(len(data.crops.clean), len(data.crops.degraded))
+    crops = data.shown(max(LEAST, min(PIXELS // side**2, OF_EACH * scenes, MOST)))
     clean, real, _ = to_device(crops, trainer.accelerator)
-    found = trainer.measure(clean, real, scenes=min(len(data.crops.clean), len(data.crops.degraded)))
+    found = trainer.measure(clean, real, scenes)
     run.metrics(0, "camera", found)
     log.info("camera  " + "  ".join(f"{name} {value:.2f}" for name, value in found.items()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from math import ceil, expm1, log
+from math import ceil
 from typing import Literal, cast
 
 import torch
@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unpairaug.jpeg import JpegFile
-from unpairaug.lens import Lens, kernel_of
+from unpairaug.lens import Lens
 from unpairaug.rng import Rng, normal
+from unpairaug.spectra import kernel_of
 
 Norm = Literal["batch", "instance", "none"]
 UpMode = Literal["transpose", "resize", "pixelshuffle"]
@@ -183,20 +184,31 @@ class SignalDependentNoise(nn.Module):
 
     START = 0.02
     """Standard deviation before training, 5 of 255 steps: enough for a discriminator to notice."""
+    FAINTEST = 1e-4
+    """Least standard deviation to start at; a softplus has no 0."""
 
     def __init__(self, grain: int = 3, channels: int = 3, width: int = 16) -> None:
         super().__init__()
         last = nn.Conv2d(width, channels, 1)
         _zero(last)
-        self.strength = nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2), last, nn.Softplus())
-        self.start_at(self.START)
+        self.strength = nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2), last)
+        self.start: Tensor
+        self.register_buffer("start", torch.full((2,), self.START))
         self.grain = nn.Conv2d(channels, channels, grain, padding=grain // 2, bias=False)
         nn.init.dirac_(self.grain.weight)
 
-    def start_at(self, deviation: float) -> None:
-        """Make noise of this standard deviation, whatever the brightness, before anything is learnt."""
-        last = cast("nn.Conv2d", self.strength[2])
-        nn.init.constant_(cast("Tensor", last.bias), log(expm1(deviation)))  # the inverse of softplus
+    def start_at(self, black: float, white: float) -> None:
+        """Make noise of these standard deviations in black and in white, before anything is learnt.
+
+        Between them its variance grows linearly with a channel's light, as that of a sensor does.
+        """
+        self.start.copy_(torch.tensor([black, white]))
+
+    def deviation(self, image: Tensor) -> Tensor:
+        """Standard deviation of the noise at each pixel and channel of the image."""
+        black, white = self.start.square()
+        start = torch.lerp(black, white, image.float().clamp(0, 1)).clamp(min=self.FAINTEST**2).sqrt()
+        return F.softplus(self.strength(image - 0.5) + start.expm1().log())  # the inverse of softplus
 
     def start_with(self, energy: Tensor, shared: float) -> None:
         """Make noise of that energy in each ring of frequencies, see `kernel_of`, and that correlation of channels."""
@@ -209,7 +221,7 @@ class SignalDependentNoise(nn.Module):
             self.grain.weight.copy_(root[:, :, None, None] * (kernel / kernel.norm()))
 
     def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
-        return self.strength(image - 0.5) * self.grain(normal(image.shape, image, rng))
+        return self.deviation(image) * self.grain(normal(image.shape, image, rng))
 
 
 def radius_of(sigma: float) -> int:

@@ -114,7 +114,8 @@ class BridgeSection(Section):
     """What the head is trained on: translated images; those after the translator's way back (pseudo-supervision); plain
     sources; or (the ceiling) real ones, which needs `data.ceiling_clean`."""
     strength: Strength = 1.0
-    """Share of the translation in what the head sees: 0 is the source; [low, high] draws it for each sample."""
+    """Share of the translation in what the head sees: 0 is the source; [low, high] draws it for each sample, `measured`
+    from the translator's trust to 1."""
     round: TrueOrFalse = True
     """Round to 8 bits, as a file would, with a straight-through gradient."""
     perturbation: Perturbation = 0.0

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from unpairaug.adversarial import GameName
 from unpairaug.cycle_translator import CycleTranslator
-from unpairaug.jpeg import JpegFile, quality_of
-from unpairaug.lens import MIDDLES, Lens
+from unpairaug.jpeg import SMALLEST, JpegFile, quality_of
+from unpairaug.lens import LIFT_OF_SCENES, Lens, MeasuredNoise
 from unpairaug.losses import Losses, cycle_loss
 from unpairaug.networks import NoisyGenerator, ResidualGenerator, low_pass, radius_of
 from unpairaug.noise import Grain
 from unpairaug.registry import DiscriminatorSpec, register_translator
 from unpairaug.rng import Rng
+from unpairaug.spectra import MIDDLES
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -37,10 +38,10 @@ class StochasticCycleGAN(CycleTranslator):
     Where they were cut from JPEG files, their quality is read, too, and `degrade` ends in such a file.
     """
 
-    DOUBT_OF_NOISE, DOUBT_OF_LIFT = 0.5, 60.0
-    """`doubt` in multiples of the measured noise, and in 8-bit steps for a gain of 1 above 1; the larger counts."""
-    MISTRUST_OF_LIFT, LEAST_TRUST = 5.0, 0.5
-    """What a gain of 1 above 1 takes from `trust`, which is no less than this."""
+    DOUBT_OF_LIFT = 120.0
+    """`doubt` in 8-bit steps for a gain that is 1 more than what other scenes explain."""
+    MISTRUST_OF_LIFT, LEAST_TRUST = 6.0, 0.5
+    """What such a gain takes from `trust`, which is no less than this."""
     NOISE_START = 0.5, 25.0
     """Least and greatest standard deviation, in 8-bit steps, that noise starts at: enough to be noticed."""
 
@@ -69,7 +70,7 @@ class StochasticCycleGAN(CycleTranslator):
             r1,
             pool_size,
         )
-        self.smallest_side = max(self.smallest_side, radius_of(sigma) + 1)
+        self.smallest_side = max(self.smallest_side, radius_of(sigma) + 1, SMALLEST if self.measures else 1)
         self.sigma = sigma
         """Width in pixels of the Gaussian whose low frequencies are tied."""
         self.lambda_cycle, self.lambda_low = lambda_cycle, lambda_low
@@ -89,23 +90,29 @@ class StochasticCycleGAN(CycleTranslator):
 
         No optics lift a frequency: a camera that does has sharpened, which is not linear, and noise and a weaker
         translation stand for the rest of that. Returns the gain of the lens by frequency in cycles per pixel, the
-        standard deviations of the noise and of the `doubt` in 8-bit steps, the `trust`, and the quality of the files.
+        standard deviation of the noise in 8-bit steps and the share of its variance that grows with the light, the
+        `doubt` and the `trust`, and the quality of the files.
         """
         degrading = self.degrading
         gain, noise = cast("Lens", degrading.lens).measure(source, real, scenes)
-        (low, high), lift = self.NOISE_START, max(float(gain.max()) - 1, 0.0)
-        doubt = max(self.DOUBT_OF_NOISE * noise.level, self.DOUBT_OF_LIFT * lift)
-        trust = max(self.LEAST_TRUST, 1 - self.MISTRUST_OF_LIFT * lift)
+        lift = max(float(gain.max()) - 1 - LIFT_OF_SCENES, 0.0)
+        doubt, trust = self.DOUBT_OF_LIFT * lift, max(self.LEAST_TRUST, 1 - self.MISTRUST_OF_LIFT * lift)
         degrading.doubt.fill_(doubt)
         degrading.trust.fill_(trust)
         cast("JpegFile", degrading.file).set(quality := quality_of(real) or 0)
-        start = min(max(noise.level, doubt / 2, low), high)
-        seen = min(1.0, noise.level / start) ** 2  # the rest stands for what is not known, and is white
-        degrading.noise.start_at(start / 255)
-        degrading.noise.start_with(seen * noise.energy + 1 - seen, seen * noise.shared)
+        self._start_noise(noise, least=doubt / 2)
         gains = {f"gain_{frequency:.3f}": float(g) for frequency, g in zip(MIDDLES, gain, strict=True)}
         files = {"jpeg": float(quality)} if quality else {}
-        return {**gains, "noise": noise.level, "doubt": doubt, "trust": trust, **files}
+        return {**gains, "noise": noise.level, "noise_growth": noise.growth, "doubt": doubt, "trust": trust, **files}
+
+    def _start_noise(self, noise: MeasuredNoise, least: float) -> None:
+        """Start at the measured noise, or at `least` 8-bit steps: what is not measured stands for the unknown."""
+        low, high = self.NOISE_START
+        unknown = max(max(least, low) ** 2 - noise.level**2, 0.0)
+        black, white = (min((noise.variance(light) + unknown) ** 0.5, high) / 255 for light in (0.0, 1.0))
+        seen = noise.level**2 / (noise.level**2 + unknown)
+        self.degrading.noise.start_at(black, white)
+        self.degrading.noise.start_with(seen * noise.energy + 1 - seen, seen * noise.shared)  # the rest is white
 
     def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
         seen = self.degrading.lens(source)
