@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from base64 import b64decode
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin
+from safetensors.torch import load_file, save_file
 
 from unpairaug.errors import UserError
 from unpairaug.pretrained import FOLDER
@@ -130,6 +132,17 @@ def test_folders_of_earlier_versions_load(make: Any, tmp_path: Path):
     (tmp_path / "README.md").unlink()
     again = type(part).from_pretrained(tmp_path)
     assert again.trained == {} and torch.equal(restored(again), restored(part))
+
+
+@each_part
+def test_weights_of_another_version_are_one_clear_message(make: Any, tmp_path: Path):
+    part = make()
+    part.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    gone = next(iter(weights))
+    save_file({key: tensor for key, tensor in weights.items() if key != gone}, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=rf"(?s)its weights do not fit the .* that unpairaug .*{re.escape(gone)}"):
+        type(part).from_pretrained(tmp_path)
 
 
 def test_a_repository_that_is_not_here_is_one_clear_message_without_network():

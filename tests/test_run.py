@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 PATCH = "{type: patch, ndf: 4, n_layers: 1, norm: none}"
 CYCLEGAN = f"translator={{type: cyclegan, ngf: 4, n_blocks: 1, norm: none, pool_size: 8, discriminator: {PATCH}}}"
@@ -84,6 +84,17 @@ def test_killed_and_started_again_ends_where_the_uninterrupted_run_does(tmp_path
     assert all(torch.equal(a[name], b[name]) for name in a)
     steps = [line["step"] for line in metrics(killed, "train")]
     assert steps == list(range(2, 31, 2)), "each step is reported once"
+
+
+def test_a_checkpoint_of_another_version_is_one_clear_message(tmp_path):
+    options = ["smoke", "train.steps=4", "train.checkpoint_every=4"]
+    assert run(*options, cwd=tmp_path).returncode == 0
+    file = tmp_path / "runs" / "smoke" / "checkpoints" / "step_4" / "translator.safetensors"
+    held = load_file(file)
+    save_file({f"{name}_once": tensor for name, tensor in held.items()}, file)
+    again = run(*options, cwd=tmp_path)
+    assert again.returncode == 2 and "Traceback" not in again.stderr
+    assert "step_4 does not fit the networks of unpairaug" in again.stderr
 
 
 def test_asked_to_stop_a_run_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path):

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, TypeVar
 from huggingface_hub import ModelCard, ModelHubMixin
 from torch import Tensor, nn
 
+from unpairaug import __version__
+from unpairaug.errors import UserError
 from unpairaug.model_card import card_data, card_text
 from unpairaug.pretrained import Part, Pretrained, load_part, save_part
 from unpairaug.registry import Spec
@@ -70,10 +72,17 @@ class HubPart(ModelHubMixin, library_name="unpairaug"):
                 `local_files_only` and others.
 
         Raises:
-            UserError: there is no such folder or hub repository, or it holds something else.
+            UserError: there is no such folder or hub repository, it holds something else, or its weights are of
+                another version of the part.
         """
         contents = load_part(pretrained_model_name_or_path, cls.part, **download)
-        part: Any = cls.loaded(contents)
+        try:
+            part: Any = cls.loaded(contents)
+        except RuntimeError as error:
+            raise UserError(
+                f"{pretrained_model_name_or_path}: its weights do not fit the {cls.part} that unpairaug {__version__} "
+                f"builds; load them with the version that config.json names: {error}"
+            ) from error
         part.trained = contents.trained
         assert isinstance(part, nn.Module)
         return part.eval()  # type: ignore[return-value]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from unpairaug import __version__
 from unpairaug.errors import UserError, exit_kindly
 from unpairaug.recipe import Recipe, differences_of_values, load_recipe
 
@@ -144,9 +145,15 @@ def resume(
         raise UserError(
             f"{path} is of another run, so it cannot be continued: {'; '.join(told)}; give another output_dir"
         )
-    trainer.load_state(files, state)
-    if choice is not None:
-        choice.load_state(files.get("best", {}), state.get("best"))
+    try:
+        trainer.load_state(files, state)
+        if choice is not None:
+            choice.load_state(files.get("best", {}), state.get("best"))
+    except (RuntimeError, KeyError) as error:
+        raise UserError(
+            f"{path} does not fit the networks of unpairaug {__version__}; continue with the version that saved it, or "
+            f"give another output_dir: {error}"
+        ) from error
     log.info(f"goes on from {path}" + (f", with {'; '.join(told)}" if told else ""))
     return state["step"]
 
