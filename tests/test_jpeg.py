@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from unpairaug.data.sample import sample_images
-from unpairaug.jpeg import quality_of
+from unpairaug.jpeg import as_file, quality_of
 from unpairaug.registry import translators
 from unpairaug.translator import Translator
 
@@ -56,3 +56,30 @@ def test_a_translator_that_has_seen_files_makes_such_files_and_is_loaded_as_save
     assert quality_of(Translator.from_pretrained(tmp_path).eval().degrade(source).detach()) == 60
     assert "jpeg" not in translator.measure(cuts(None), cuts(None), scenes=5)
     assert quality_of(translator.degrade(source).detach()) is None
+
+
+def test_a_files_gradient_is_that_of_what_the_file_keeps():
+    """What is rounded to nothing has none: it would be raised without end, and nobody would see it."""
+    down, right = torch.meshgrid(torch.arange(18), torch.arange(20), indexing="ij")
+    coarse, fine = right / 40 + 0.2, ((down + right) % 2 - 0.5) / 255
+    image = (coarse + fine).expand(1, 3, 18, 20).clone().requires_grad_()
+    seen = as_file(image, torch.tensor([60.0]))
+    for shown, passes in ((coarse - coarse.mean(), True), (fine, False)):
+        (gradient,) = torch.autograd.grad((seen[:, :, :16, :16] * shown[:16, :16]).sum(), image, retain_graph=True)
+        kept = (gradient.sum(1)[0, :16, :16] * shown[:16, :16]).sum() / shown[:16, :16].square().sum()
+        assert kept == pytest.approx(3.0 if passes else 0.0, abs=0.05)
+
+
+def test_discriminators_see_files_where_the_real_images_come_from_files():
+    translator: Translator = translators.build(
+        {"type": "stochastic_cyclegan", "width": 4, "lens": "measured", "discriminator": {"type": "texture", "ndf": 4}}
+    )
+    assert translator.measure(cuts(None), cuts(60), scenes=5)["jpeg"] == 60
+    shown = []
+    translator.discriminators["degraded"].register_forward_pre_hook(lambda _, args: shown.append(args[0].detach()))
+    source, real = cuts(None, count=8), cuts(60, count=8)
+    fake = translator.train().degrade(source)
+    translator.losses_g(source, real, fake)
+    translator.losses_d(source, real, fake.detach())
+    assert len(shown) >= 2 and all(quality_of(images) == 60 for images in shown)
+    assert quality_of(fake.detach()) is None, "the bridge writes the file, after all that it does"

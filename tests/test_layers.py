@@ -10,7 +10,9 @@ import pytest
 ROWS = [
     {"errors", "rng", "options", "memory", "noise_statistics", "tiles", "pixel_transforms", "spectra", "jpeg"}
     | {"two_sample", "data/cameras", "data/recent", "data/bad"},
-    {"terms", "plugins", "lens", "data/cache", "data/drawn_camera", "scores"},
+    {"terms", "plugins", "sharpness", "data/cache", "data/drawn_camera", "scores"},
+    {"camera_noise"},
+    {"lens"},
     {
         "registry",
         "backbone",

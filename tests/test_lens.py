@@ -13,8 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unpairaug.build import build_trainer
+from unpairaug.camera_noise import MeasuredNoise, noise_before
 from unpairaug.errors import UserError
-from unpairaug.lens import Lens, MeasuredNoise
+from unpairaug.jpeg import JpegFile
+from unpairaug.lens import Lens
 from unpairaug.networks import SignalDependentNoise, low_pass
 from unpairaug.recipe import load_recipe
 from unpairaug.registry import translators
@@ -159,6 +161,20 @@ def test_grain_that_neighbours_and_channels_share_is_measured_and_made(scenes: t
     assert neighbours[1] == pytest.approx(neighbours[0], abs=0.15)
     channels = [float((one[:, 0] * one[:, 1]).mean() / one.square().mean()) for one in (grain, drawn)]
     assert channels[1] == pytest.approx(channels[0], abs=0.2)
+
+
+@pytest.mark.parametrize(("black", "white"), [(0.0, 0.0), (3.0, 8.0), (6.0, 6.0)])
+def test_noise_in_front_of_a_file_is_found_by_trying(scenes: tuple[Tensor, Tensor], black: float, white: float):
+    source, other = (low_pass(images, 0.8) for images in scenes)
+    rng = torch.Generator().manual_seed(1)
+    deviation = torch.lerp(torch.tensor(black**2), torch.tensor(white**2), other).sqrt() / 255
+    file = JpegFile()
+    file.set(70)
+    real = file((other + deviation * torch.randn(other.shape, generator=rng)).clamp(0, 1))
+    found = noise_before(file, source, real)
+    for light in (0.2, 0.7):
+        true = (black**2 + (white**2 - black**2) * light) ** 0.5
+        assert found.variance(light) ** 0.5 == pytest.approx(true, rel=0.25, abs=1.5 if white else 2.5)
 
 
 def test_a_measured_translator_shows_the_camera_before_it_has_learnt_and_is_loaded_as_saved(

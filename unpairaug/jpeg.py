@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -31,12 +31,41 @@ CLEAR = 0.5
 def as_file(image: Tensor, quality: Tensor | None = None) -> Tensor:
     """The image (B, 3, H, W), within [0, 1] and on the 256 levels of a file; the gradient passes straight through.
 
-    With a `quality` (B,) for each image, from 1 to 100, it is what a JPEG of that quality gives back.
+    With a `quality` (B,) for each image, from 1 to 100, it is what a JPEG of that quality gives back. Of the gradient,
+    too, only that passes which the file keeps: the waves of luma in each block that were not rounded to nothing. All of
+    it would raise without end what the file takes away again.
     """
     seen = (image.detach().float().clamp(0, 1) * 255).round()
     if quality is not None:
         seen = torch.stack([_through_jpeg(one, round(q)) for one, q in zip(seen, quality.tolist(), strict=True)])
+        image = cast("Tensor", _KeptGradient.apply(image, seen, quality))
     return image + (seen.to(image.dtype) / 255 - image.detach())
+
+
+class _KeptGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, seen: Tensor, quality: Tensor) -> Tensor:
+        steps = torch.stack([_steps(round(q)) for q in quality.tolist()]).to(seen)
+        ctx.kept = _blocks(_luma(seen)).abs() > steps[:, :, None] / 2  # 0 is not quite 0 in 8 bits
+        return image.view_as(image)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = grad_outputs
+        height, width = gradient.shape[-2:]
+        of_luma = gradient.float().sum(1, keepdim=True)  # luma is in every channel
+        waves = _blocks(of_luma) * ctx.kept
+        back = F.fold(_basis(waves.device).T @ waves, _whole(of_luma).shape[-2:], 8, stride=8)[..., :height, :width]
+        return (back * torch.tensor(LUMA, device=back.device)[:, None, None]).to(gradient), None, None
+
+
+def _blocks(luma: Tensor) -> Tensor:
+    """Cosine transform of the 8 x 8 blocks of images (N, 1, H, W), which end in part of one: (N, 64, blocks)."""
+    return _basis(luma.device) @ F.unfold(_whole(luma), 8, stride=8)
+
+
+def _whole(luma: Tensor) -> Tensor:
+    return F.pad(luma, (0, -luma.shape[-1] % 8, 0, -luma.shape[-2] % 8), mode="replicate")
 
 
 class JpegFile(nn.Module):
@@ -77,7 +106,7 @@ def quality_of(images: Tensor) -> int | None:
     change (Farid, "Exposing Digital Forgeries from JPEG Ghosts", 2009). A cut's grid may lie anywhere, so all 64 places
     are tried, and the best is compared with the one in the middle of their order. Knows libjpeg's scale of qualities.
     """
-    luma = (255 * images.float() * torch.tensor(LUMA, device=images.device)[:, None, None]).sum(1, keepdim=True) - 128
+    luma = _luma(255 * images.float())
     textured = luma.var((1, 2, 3)).argsort(descending=True)[:MOST_TEXTURED]
     waves = torch.stack([_waves(luma[textured], *place) for place in np.ndindex(8, 8)])
     clearest, quality = min((_change(waves, _steps(quality)), quality) for quality in QUALITIES)
@@ -87,11 +116,20 @@ def quality_of(images: Tensor) -> int | None:
 def _waves(luma: Tensor, top: int, left: int) -> Tensor:
     """Cosine transform of the 8 x 8 blocks from that pixel on, the same number for each: (N, 64, blocks)."""
     rows, columns = ((side - 7) // 8 * 8 for side in luma.shape[-2:])
-    blocks = F.unfold(luma[..., top : top + rows, left : left + columns], 8, stride=8)
-    order = torch.arange(8, device=luma.device)
+    return _blocks(luma[..., top : top + rows, left : left + columns])
+
+
+def _luma(images: Tensor) -> Tensor:
+    """Of images (N, 3, H, W) in [0, 255], as JPEG has it: (N, 1, H, W), from -128 to 127."""
+    return (images * torch.tensor(LUMA, device=images.device)[:, None, None]).sum(1, keepdim=True) - 128
+
+
+def _basis(device: torch.device) -> Tensor:
+    """The orthonormal cosine transform of 8 x 8 pixels: (64, 64)."""
+    order = torch.arange(8, device=device)
     basis = torch.cos((2 * order + 1) * order[:, None] * torch.pi / 16) / 2
     basis[0] /= 2**0.5
-    return torch.kron(basis, basis) @ blocks
+    return torch.kron(basis, basis)
 
 
 def _steps(quality: int) -> Tensor:

@@ -8,35 +8,27 @@ a camera is the one that gives the clean crops, filtered by it, the same quantil
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unpairaug.camera_noise import MeasuredNoise, shared_by_channels
+from unpairaug.sharpness import (
+    DULL,
+    FAINTEST,
+    ROUNDING,
+    SHARP,
+    STEEPEST,
+    calm_energy,
+    contrast_above,
+    contrasted,
+    light_ends,
+    sharpness,
+)
 from unpairaug.spectra import BANDS, COARSE, Windows, kernel_of, level, windows_of
 
-SHARP = (0.8, 0.9, 0.95, 0.98, 0.99)
-"""Quantiles, over the windows, of a ring's energy beside the coarse ones', in which the optics show."""
-DULL = (0.02, 0.05, 0.1, 0.2)
-"""Those in which noise does, over the windows of each class of `LIGHTS`."""
-LIGHTS = 4
-"""Classes of windows from dark to bright, as many in each: noise grows with the light."""
-CONTRAST = 300.0
-"""Coarse energy, in squared 8-bit steps, from which on a window tells of the optics,"""
-ABOVE_NOISE = 40.0
-"""and in multiples of the noise in the middle rings: noise has coarse energy, too."""
-MOST_CONTRAST = 0.05
-"""Share of the windows, those with the most coarse energy, that tell in any case."""
-CALM = 0.05
-"""Share of the windows, those with the least coarse energy, whose fine energy is taken for noise."""
-STEEPEST = 4.0
-"""Times that noise may grow from a ring to the next lower one, as grain does; what grows faster is content."""
-FAINTEST = 0.01
-"""Least energy of noise, below that of rounding: what is black or white has none, and tells nothing."""
-ROUNDING = 1 / 12
-"""Energy that rounding to 8 bits adds at each frequency."""
 DULL_WEIGHT = 2.0
 """What the dull windows count beside the sharp ones, with `SCENES` of them; less with fewer."""
 KEPT, SMOOTH, LIFT, CALMNESS, EVEN = 10.0, 50.0, 5.0, 0.5, 0.2
@@ -53,26 +45,6 @@ LIFT_OF_SCENES = 0.1
 """What a gain may seem above 1 because the two sides have other scenes, and no more than some thirty of them."""
 STEPS, RATE = 200, 0.05
 TRIALS = 3
-
-
-@dataclass(frozen=True)
-class MeasuredNoise:
-    """The noise of a camera where there is contrast."""
-
-    level: float
-    """Standard deviation in each channel at the mean light, in 8-bit steps."""
-    growth: float
-    """Share of its variance there that grows with the light, from 0 to 1; the rest is alike in dark and bright."""
-    light: float
-    """That mean, in [0, 1]."""
-    energy: Tensor
-    """That of each ring, (BANDS + 1,), beside that of white noise of the same level, which has 1 in all."""
-    shared: float
-    """Correlation between channels, from 0 to 1."""
-
-    def variance(self, light: float) -> float:
-        """In squared 8-bit steps, where a channel has that light, in [0, 1]."""
-        return self.level**2 * (1 + self.growth * (light / self.light - 1))
 
 
 class Lens(nn.Module):
@@ -101,12 +73,12 @@ class Lens(nn.Module):
             The gain of each ring, (BANDS + 1,), and the noise of the real images.
         """
         shown = windows_of(real)
-        fit = Fit(torch.ones(BANDS + 1), _calm(shown), 0.5, float(shown.light.mean()))
+        fit = Fit(torch.ones(BANDS + 1), calm_energy(shown), 0.5, float(shown.light.mean()))
         for trial in range(TRIALS if shown.energy.max() > ROUNDING else 0):
             is_lifted = trial < TRIALS - 1 or fit.gain.max() > 1 + LIFT_OF_SCENES
             fit = fitted(windows_of(self(source)), shown, fit, scenes, math.inf if is_lifted else 1.0)
             self.kernel.copy_(kernel_of(fit.gain, len(self.kernel)))
-        shared = _shared(real, shown)
+        shared = shared_by_channels(real, shown)
         # The lowest rings tell least of it: there lies the content.
         energy = torch.cat([fit.noise[COARSE].expand(COARSE), fit.noise[COARSE:]]).clamp(min=FAINTEST)
         energy = (energy / level(energy) ** 2).float()
@@ -141,10 +113,10 @@ def fitted(seen: Windows, real: Windows, known: Fit, scenes: int, highest: float
         highest: gain that there can be.
     """
     seen, real = seen.precise(), real.precise()
-    before, calm, scenes = known.gain.double().log(), _calm(real).clamp(min=FAINTEST).log(), min(scenes, SCENES)
-    contrast = max(CONTRAST, ABOVE_NOISE * float(calm[BANDS // 2 - 1 : BANDS // 2 + 1].exp().mean()))
-    real = _contrasted(real, contrast)
-    light, wanted = float(real.light.mean()), Wanted.of(real, _contrasted(seen, contrast))
+    before, calm, scenes = known.gain.double().log(), calm_energy(real).clamp(min=FAINTEST).log(), min(scenes, SCENES)
+    contrast = contrast_above(calm.exp())
+    real = contrasted(real, contrast)
+    light, wanted = float(real.light.mean()), Wanted.of(real, contrasted(seen, contrast))
     gain, noise = before.clamp(max=math.log(highest)).requires_grad_(), calm.clone().requires_grad_()
     growth = before.new_tensor(known.growth).requires_grad_()
     optimizer = torch.optim.Adam([gain, noise, growth], lr=RATE)
@@ -154,7 +126,7 @@ def fitted(seen: Windows, real: Windows, known: Fit, scenes: int, highest: float
             optimizer.zero_grad()
             grown = (1 + growth * (seen.light / light - 1)).clamp(min=0)
             made = seen._replace(energy=seen.energy * torch.exp(2 * (gain - before)) + grown[:, None] * noise.exp())
-            sharp, dull = wanted.missed(_contrasted(made, contrast), noise.detach().exp())
+            sharp, dull = wanted.missed(contrasted(made, contrast), noise.detach().exp())
             loss = sharp + DULL_WEIGHT * scenes / SCENES * dull
             (loss + _unlikely_gain(gain, scenes) + _unlikely_noise(noise, growth, calm, scenes)).backward()
             optimizer.step()
@@ -168,7 +140,7 @@ class Wanted(NamedTuple):
     """The sharpness of the real images, and where it can be told from their noise."""
 
     sharp: Tensor
-    """See `_sharpness`."""
+    """See `sharpness.sharpness`."""
     dull: Tensor
     bright: Tensor
     """Energy of each ring, (BANDS + 1,), in sharp windows,"""
@@ -180,13 +152,13 @@ class Wanted(NamedTuple):
     @classmethod
     def of(cls, real: Windows, seen: Windows) -> Wanted:
         """Of real images, in classes of light that both these and the sources are in."""
-        ends = torch.cat([real.light, seen.light]).quantile(_parts(LIGHTS))
+        ends = light_ends(real, seen)
         bright, dim = real.energy.quantile(SHARP[2], dim=0), real.energy.quantile(DULL[2], dim=0) + FAINTEST
-        return cls(*_sharpness(real, ends), bright, dim, ends)
+        return cls(*sharpness(real, ends), bright, dim, ends)
 
     def missed(self, made: Windows, noise: Tensor) -> tuple[Tensor, Tensor]:
         """By how much other windows miss it in sharp and in dull ones; what noise of that energy hides counts less."""
-        sharp, dull = _sharpness(made, self.ends)
+        sharp, dull = sharpness(made, self.ends)
         told, hidden = (1 - noise / self.bright).clamp(min=0.05), (noise / self.dim).clamp(min=0.2, max=1)
         return (told * (sharp - self.sharp).abs()).mean(), (hidden * (dull - self.dull).abs()).mean()
 
@@ -207,49 +179,3 @@ def _unlikely_noise(noise: Tensor, growth: Tensor, calm: Tensor, scenes: int) ->
 
 def _bend(values: Tensor) -> Tensor:
     return values.diff(n=2).square().mean()
-
-
-def _sharpness(windows: Windows, ends: Tensor) -> tuple[Tensor, Tensor]:
-    """Quantiles of each ring's energy beside the coarse ones', in nats: those of `SHARP`, and by light those of `DULL`.
-
-    `ends` part the light into its classes; the shapes are (len(SHARP), BANDS + 1) and (LIGHTS, len(DULL), BANDS + 1).
-    """
-    ratio = torch.log((windows.energy + ROUNDING) / (windows.coarse[:, None] + ROUNDING))
-    classes = torch.bucketize(windows.light, ends)
-    parts = [ratio[classes == light] for light in range(LIGHTS)]
-    sharp, dull = (torch.tensor(quantiles, dtype=ratio.dtype) for quantiles in (SHARP, DULL))
-    by_light = [(part if len(part) else ratio).quantile(dull, dim=0) for part in parts]
-    return ratio.quantile(sharp, dim=0), torch.stack(by_light)
-
-
-def _parts(count: int) -> Tensor:
-    """The quantiles that part values into as many classes."""
-    return torch.arange(1, count, dtype=torch.float64) / count
-
-
-def _contrasted(windows: Windows, contrast: float) -> Windows:
-    coarse = windows.coarse.detach()
-    return windows.at(coarse >= coarse.quantile(1 - MOST_CONTRAST).clamp(max=contrast))
-
-
-def _is_calm(windows: Windows) -> Tensor:
-    return windows.coarse <= windows.coarse.quantile(CALM)
-
-
-def _calm(windows: Windows) -> Tensor:
-    """Energy of the noise in each ring, as far as calm windows tell: content lies in low frequencies, noise in all."""
-    noise = windows.energy[_is_calm(windows)].median(0).values
-    for ring in reversed(range(BANDS)):
-        noise[ring] = torch.minimum(noise[ring], STEEPEST * noise[ring + 1])
-    return noise
-
-
-def _shared(images: Tensor, grey: Windows) -> float:
-    """Correlation of the noise between the channels of images (B, C, H, W), in the windows where `grey` is calm.
-
-    `grey` is `windows_of(images)`; the variance of the channels' mean says how much of theirs they share.
-    """
-    calm, count = _is_calm(grey), images.shape[1]
-    channels = torch.stack([windows_of(channel).energy[calm] for channel in images.split(1, dim=1)]).mean(0)
-    ratio = float((grey.energy[calm][:, COARSE:] / channels[:, COARSE:].clamp(min=FAINTEST)).median())
-    return min(max((count * ratio - 1) / max(count - 1, 1), 0.0), 1.0)

@@ -10,9 +10,10 @@ from pydantic import Field
 from torch import Tensor
 
 from unpairaug.adversarial import GameName
+from unpairaug.camera_noise import MeasuredNoise, noise_before
 from unpairaug.cycle_translator import CycleTranslator
 from unpairaug.jpeg import SMALLEST, JpegFile, quality_of
-from unpairaug.lens import LIFT_OF_SCENES, Lens, MeasuredNoise
+from unpairaug.lens import LIFT_OF_SCENES, Lens
 from unpairaug.losses import Losses, cycle_loss
 from unpairaug.networks import NoisyGenerator, ResidualGenerator, low_pass, radius_of
 from unpairaug.noise import Grain
@@ -100,6 +101,8 @@ class StochasticCycleGAN(CycleTranslator):
         degrading.doubt.fill_(doubt)
         degrading.trust.fill_(trust)
         cast("JpegFile", degrading.file).set(quality := quality_of(real) or 0)
+        if quality:
+            noise = noise_before(degrading.file, degrading.lens(source), real)
         self._start_noise(noise, least=doubt / 2)
         gains = {f"gain_{frequency:.3f}": float(g) for frequency, g in zip(MIDDLES, gain, strict=True)}
         files = {"jpeg": float(quality)} if quality else {}
@@ -137,9 +140,13 @@ class StochasticCycleGAN(CycleTranslator):
         restored, reconstructed_source = self.together(self.restore, real, given_noise)
         restored_seen = self.degrading.lens(restored)
         return {
-            **self.adversarial(source, real, fake, restored),
+            **self.adversarial(source, real, self.filed(fake), restored),
             "cycle_clean": self.lambda_cycle * cycle_loss(reconstructed_source, source),
             "cycle_degraded": self.lambda_cycle * cycle_loss(low(self.degrading.content(restored_seen)), low(real)),
             "low_degrade": self.lambda_low * F.l1_loss(low(fake), low(seen)),
             "low_restore": self.lambda_low * F.l1_loss(low(restored_seen), low(real)),
         }
+
+    def losses_d(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
+        """As in CycleGAN; the discriminators see files where the real images come from files."""
+        return super().losses_d(source, real, self.filed(fake))
