@@ -47,6 +47,7 @@ class _KeptGradient(torch.autograd.Function):
     def forward(ctx: Any, image: Tensor, seen: Tensor, quality: Tensor) -> Tensor:
         steps = torch.stack([_steps(round(q)) for q in quality.tolist()]).to(seen)
         ctx.kept = _blocks(_luma(seen)).abs() > steps[:, :, None] / 2  # 0 is not quite 0 in 8 bits
+        ctx.kept[:, 0] = True  # a block of middle grey has brightness, too
         return image.view_as(image)
 
     @staticmethod
