@@ -225,7 +225,7 @@ class Figures:
 
 def seen_by(set_: str) -> str:
     """What the camera of a set does, where it was drawn at random."""
-    if not (drawn := DRAWN.fullmatch(set_)):
+    if not (drawn := DRAWN.search(set_)):
         return ""
     camera = draw_camera(int(drawn[1]))
     parts = []
