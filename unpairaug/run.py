@@ -145,6 +145,15 @@ def resume(
         raise UserError(
             f"{path} is of another run, so it cannot be continued: {'; '.join(told)}; give another output_dir"
         )
+    _take_back(path, files, state, trainer, choice)
+    log.info(f"goes on from {path}" + (f", with {'; '.join(told)}" if told else ""))
+    return state["step"]
+
+
+def _take_back(
+    path: Path, files: dict[str, Any], state: dict[str, Any], trainer: JointTrainer, choice: Choice | None
+) -> None:
+    """Give trainer and choice what the checkpoint holds; told kindly where it is of another version."""
     try:
         trainer.load_state(files, state)
         if choice is not None:
@@ -154,8 +163,6 @@ def resume(
             f"{path} does not fit the networks of unpairaug {__version__}; continue with the version that saved it, or "
             f"give another output_dir: {error}"
         ) from error
-    log.info(f"goes on from {path}" + (f", with {'; '.join(told)}" if told else ""))
-    return state["step"]
 
 
 def _values_of(checkpoint: Path, old: dict[str, Any], new: Recipe) -> dict[str, Any]:
