@@ -77,6 +77,14 @@ def test_the_blur_of_other_scenes_is_measured_with_noise_and_without(scenes: tup
     assert found[:SEEN].numpy() == pytest.approx(true[:SEEN], abs=0.1)
 
 
+def test_optics_that_both_sides_share_stay_and_only_noise_is_measured(scenes: tuple[Tensor, Tensor]):
+    """What a denoiser is to take off is the noise alone, however blurred other scenes seem."""
+    lens, image, steps = Lens(), torch.rand(2, 3, 32, 32), 5.0
+    gain, noise = lens.measure(scenes[0], noisy(low_pass(scenes[1], 0.6), steps), SCENES, is_same=True)
+    assert torch.equal(gain, torch.ones(BANDS + 1)) and torch.equal(lens(image), image)
+    assert noise.level == pytest.approx(steps, rel=0.5)
+
+
 def test_a_camera_that_sharpens_is_measured(scenes: tuple[Tensor, Tensor]):
     sharp = scenes[1] + 0.5 * (scenes[1] - low_pass(scenes[1], 2.0))
     found, _ = Lens().measure(scenes[0], sharp, SCENES)
@@ -192,6 +200,15 @@ def test_a_measured_translator_shows_the_camera_before_it_has_learnt_and_is_load
     with torch.no_grad():
         again = Translator.from_pretrained(tmp_path).eval().degrade(scenes[1][:8], sample_rng(0, range(8)))
     assert torch.equal(fake, again)
+
+
+def test_a_translator_of_the_same_lens_believes_itself_and_names_no_gains(scenes: tuple[Tensor, Tensor]):
+    translator: Translator = translators.build({"type": "stochastic_cyclegan", "width": 4, "lens": "same"}).eval()
+    found = translator.measure(scenes[0], noisy(scenes[1], 4.0), SCENES)
+    assert found.keys() == {"noise", "noise_growth"} and (translator.doubt, translator.trust) == (0, 1)
+    with torch.no_grad():
+        added = translator.degrade(scenes[1][:8], sample_rng(0, range(8))) - scenes[1][:8]
+    assert added.std() * 255 == pytest.approx(found["noise"], rel=0.2)
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,12 @@ def test_an_override_of_a_system_takes_the_place_of_the_common_one_of_its_key():
     ]
 
 
+def test_a_set_may_have_a_recipe_of_its_own():
+    plan = {**TOY, "recipes": {"toy": "denoise"}, "runs": [{"sets": ["toy"], "systems": ["floor"], "seeds": [0]}]}
+    (run,) = make.runs_of(plan).values()
+    assert run.recipe == "denoise" and run.overrides[0] == TOY["common"][0]
+
+
 def one_run(psnr: float, head: str = "vdsr", choice: dict | None = None) -> dict:
     metrics = {"psnr_rgb": psnr, "ssim_rgb": 0.5, "psnr_rgb_shift10": psnr}
     by_step = {"1": psnr - 1, "2": psnr + 1, "3": psnr}
@@ -254,6 +260,12 @@ def test_an_override_may_name_its_set():
     plan = {**TOY, "systems": {"x": {"label": "", "recipe": "smoke", "overrides": ["data.degraded=seen/$SET"]}}}
     (run,) = make.runs_of({**plan, "runs": [{"sets": ["toy"], "systems": ["x"], "seeds": [3]}]}).values()
     assert "data.degraded=seen/toy" in run.overrides
+
+
+def test_the_row_of_nothing_learnt_is_called_what_it_is(figures: Figures):
+    assert figures.systems("one").splitlines()[2].startswith("| no processing |")
+    figures._records["one/floor_0"]["resolved"]["task"]["scale"] = 2
+    assert figures.systems("one").splitlines()[2].startswith("| bicubic enlargement |")
 
 
 def test_a_set_without_a_gap_says_so_in_a_table_and_is_refused_in_words(figures: Figures):

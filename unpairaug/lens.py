@@ -45,6 +45,8 @@ LIFT_OF_SCENES = 0.1
 """What a gain may seem above 1 because the two sides have other scenes, and no more than some thirty of them."""
 STEPS, RATE = 200, 0.05
 TRIALS = 3
+ANY, NO_LIFT, SAME = (0.0, math.inf), (0.0, 1.0), (1.0, 1.0)
+"""Least and greatest gain: of anything, of optics, and where both sides have the same."""
 
 
 class Lens(nn.Module):
@@ -62,12 +64,13 @@ class Lens(nn.Module):
         kernel = self.kernel.to(image.dtype).expand(channels, 1, side, side)
         return F.conv2d(F.pad(image, (side // 2,) * 4, mode="replicate"), kernel, groups=channels)
 
-    def measure(self, source: Tensor, real: Tensor, scenes: int) -> tuple[Tensor, MeasuredNoise]:
+    def measure(self, source: Tensor, real: Tensor, scenes: int, is_same: bool = False) -> tuple[Tensor, MeasuredNoise]:
         """Become what makes sources as sharp as real images; both (N, C, H, W).
 
         A window's spectrum is blurred, and steep within a ring, so what a gain does to it is first guessed, then tried.
         Optics lift no frequency; a lift so small that other scenes explain it is taken for theirs, in the last trial.
-        `scenes` is the number of images that the crops are from, of the side that has fewer.
+        `scenes` is the number of images that the crops are from, of the side that has fewer. Where `is_same` says that
+        both sides were seen by the same optics, it goes on changing nothing, and all that is found is the noise.
 
         Returns:
             The gain of each ring, (BANDS + 1,), and the noise of the real images.
@@ -76,8 +79,10 @@ class Lens(nn.Module):
         fit = Fit(torch.ones(BANDS + 1), calm_energy(shown), 0.5, float(shown.light.mean()))
         for trial in range(TRIALS if shown.energy.max() > ROUNDING else 0):
             is_lifted = trial < TRIALS - 1 or fit.gain.max() > 1 + LIFT_OF_SCENES
-            fit = fitted(windows_of(self(source)), shown, fit, scenes, math.inf if is_lifted else 1.0)
-            self.kernel.copy_(kernel_of(fit.gain, len(self.kernel)))
+            bounds = SAME if is_same else ANY if is_lifted else NO_LIFT
+            fit = fitted(windows_of(self(source)), shown, fit, scenes, bounds)
+            if not is_same:
+                self.kernel.copy_(kernel_of(fit.gain, len(self.kernel)))
         shared = shared_by_channels(real, shown)
         # The lowest rings tell least of it: there lies the content.
         energy = torch.cat([fit.noise[COARSE].expand(COARSE), fit.noise[COARSE:]]).clamp(min=FAINTEST)
@@ -99,7 +104,7 @@ class Fit(NamedTuple):
     """That mean."""
 
 
-def fitted(seen: Windows, real: Windows, known: Fit, scenes: int, highest: float = math.inf) -> Fit:
+def fitted(seen: Windows, real: Windows, known: Fit, scenes: int, bounds: tuple[float, float] = ANY) -> Fit:
     """The gain and the noise that give sources the sharpness of real images.
 
     The sharpest windows tell of the optics and the dullest of the noise, among those with contrast: noise may grow with
@@ -110,14 +115,15 @@ def fitted(seen: Windows, real: Windows, known: Fit, scenes: int, highest: float
         real: the real images.
         known: that lens, and the growth of the noise that is known so far.
         scenes: how many images of each side the windows are from.
-        highest: gain that there can be.
+        bounds: least and greatest gain that there can be.
     """
     seen, real = seen.precise(), real.precise()
     before, calm, scenes = known.gain.double().log(), calm_energy(real).clamp(min=FAINTEST).log(), min(scenes, SCENES)
     contrast = contrast_above(calm.exp())
     real = contrasted(real, contrast)
     light, wanted = float(real.light.mean()), Wanted.of(real, contrasted(seen, contrast))
-    gain, noise = before.clamp(max=math.log(highest)).requires_grad_(), calm.clone().requires_grad_()
+    lowest, highest = before.new_tensor(bounds).log()
+    gain, noise = before.clamp(lowest, highest).requires_grad_(), calm.clone().requires_grad_()
     growth = before.new_tensor(known.growth).requires_grad_()
     optimizer = torch.optim.Adam([gain, noise, growth], lr=RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, STEPS)
@@ -132,7 +138,7 @@ def fitted(seen: Windows, real: Windows, known: Fit, scenes: int, highest: float
             optimizer.step()
             schedule.step()
             growth.data.clamp_(0, 1)
-            gain.data.clamp_(max=math.log(highest))
+            gain.data.clamp_(lowest, highest)
     return Fit(gain.detach().exp().float(), noise.detach().exp(), float(growth.detach()), light)
 
 

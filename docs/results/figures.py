@@ -57,7 +57,9 @@ class Figures:
 
     def systems(self, set_: str) -> str:
         """Every system of a set: its first seed, and the share of the gap and PSNR of each."""
-        rows = [["bicubic enlargement", *_cells(self._bicubic(set_), METRICS), "", ""]]
+        scale = self._one_of(set_)["resolved"]["task"].get("scale", 1)
+        unlearnt = "bicubic enlargement" if scale > 1 else "no processing"
+        rows = [[unlearnt, *_cells(self._bicubic(set_), METRICS), "", ""]]
         for system in self._rows:
             if seeds := self._by_seed.get(name := f"{set_}/{system}"):
                 by_seed = ", ".join(cell(SHARED, one[SHARED]) for one in seeds.values()) if len(seeds) > 1 else ""

@@ -71,7 +71,8 @@ def _run(plan: Plan, set_: str, system: str, seed: int) -> Run:
     own = [override.replace("$SET", set_) for override in options.get("overrides", ())]
     overrides = [*plan["common"], *plan["sets"][set_], *own, f"train.seed={seed}"]
     by_key = {override.partition("=")[0]: override for override in overrides}
-    return Run(set_, system, seed, options.get("recipe", system), list(by_key.values()))
+    recipe = plan.get("recipes", {}).get(set_, options.get("recipe", system))
+    return Run(set_, system, seed, recipe, list(by_key.values()))
 
 
 def finished(folder: Path) -> Record | None:

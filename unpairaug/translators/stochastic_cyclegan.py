@@ -36,7 +36,8 @@ class StochasticCycleGAN(CycleTranslator):
 
     With `lens: measured`, what the camera's optics do to each frequency is read off the images before training, and the
     generator learns only what is left: the ties then hold to what the lens shows, and noise starts at the real images'.
-    Where they were cut from JPEG files, their quality is read, too, and `degrade` ends in such a file.
+    Where they were cut from JPEG files, their quality is read, too, and `degrade` ends in such a file. With
+    `lens: same`, clean images were seen by the same optics, as those of a denoiser are: all but the optics is measured.
     """
 
     DOUBT_OF_LIFT = 120.0
@@ -58,9 +59,9 @@ class StochasticCycleGAN(CycleTranslator):
         lambda_cycle: float = 1.0,
         lambda_low: float = 10.0,
         pool_size: int = 50,
-        lens: Literal["none", "measured"] = "none",
+        lens: Literal["none", "same", "measured"] = "none",
     ) -> None:
-        self.measures = lens == "measured"
+        self.measures, self.has_own_lens = lens != "none", lens == "measured"
         super().__init__(
             {
                 "degrade": NoisyGenerator(width, depth, grain, lens=self.measures),
@@ -87,7 +88,7 @@ class StochasticCycleGAN(CycleTranslator):
         return self.degrading.trust
 
     def measure(self, source: Tensor, real: Tensor, scenes: int) -> dict[str, float]:
-        """The lens becomes the one that makes sources as sharp as real images, and noise starts at theirs.
+        """The lens, unless both sides have the same, makes sources as sharp as real images, and noise starts at theirs.
 
         No optics lift a frequency: a camera that does has sharpened, which is not linear, and noise and a weaker
         translation stand for the rest of that. Returns the gain of the lens by frequency in cycles per pixel, the
@@ -95,7 +96,7 @@ class StochasticCycleGAN(CycleTranslator):
         `doubt` and the `trust`, and the quality of the files.
         """
         degrading = self.degrading
-        gain, noise = cast("Lens", degrading.lens).measure(source, real, scenes)
+        gain, noise = cast("Lens", degrading.lens).measure(source, real, scenes, is_same=not self.has_own_lens)
         lift = max(float(gain.max()) - 1 - LIFT_OF_SCENES, 0.0)
         doubt, trust = self.DOUBT_OF_LIFT * lift, max(self.LEAST_TRUST, 1 - self.MISTRUST_OF_LIFT * lift)
         degrading.doubt.fill_(doubt)
@@ -104,9 +105,10 @@ class StochasticCycleGAN(CycleTranslator):
         if quality:
             noise = noise_before(degrading.file, degrading.lens(source), real)
         self._start_noise(noise, least=doubt / 2)
-        gains = {f"gain_{frequency:.3f}": float(g) for frequency, g in zip(MIDDLES, gain, strict=True)}
+        found = {f"gain_{frequency:.3f}": float(g) for frequency, g in zip(MIDDLES, gain, strict=True)}
+        optics = {**found, "doubt": doubt, "trust": trust} if self.has_own_lens else {}
         files = {"jpeg": float(quality)} if quality else {}
-        return {**gains, "noise": noise.level, "noise_growth": noise.growth, "doubt": doubt, "trust": trust, **files}
+        return {**optics, "noise": noise.level, "noise_growth": noise.growth, **files}
 
     def _start_noise(self, noise: MeasuredNoise, least: float) -> None:
         """Start at the measured noise, or at `least` 8-bit steps: what is not measured stands for the unknown."""
