@@ -217,7 +217,6 @@ def figures() -> Figures:
         "one/new_1": one_run(19, choice={"1": 5.0, "2": 8.0, "3": 7.0}),
         "one/other_0": one_run(23, head="edsr"),
         "one/late_2": one_run(21),
-        "one/camera_0": one_run(21),
         "one/ceiling_0": one_run(22),
         "one/ceiling_1": one_run(22),
         "two/floor_0": one_run(30),
@@ -227,7 +226,7 @@ def figures() -> Figures:
         "flat/new_0": one_run(30),
         "flat/ceiling_0": one_run(30),
     }
-    labels = {name: {"label": name} for name in ("floor", "new", "other", "late", "camera", "ceiling")}
+    labels = {name: {"label": name} for name in ("floor", "new", "other", "late", "ceiling")}
     return Figures(labels, records, {}, {})
 
 
@@ -239,14 +238,6 @@ def test_shares_are_those_of_the_gap_on_the_same_seed_and_of_the_same_head(figur
     assert figures.gaps("new", "t*").splitlines()[2:] == ["| `two` | 30.00 | 30.00 | 33.00 | 32.00 | 150 % |"]
 
 
-def test_another_system_may_stand_in_the_ceiling_s_place(figures: Figures):
-    rows = figures.gaps("new", "*", top="camera").splitlines()
-    assert rows[0].split(" | ")[4] == "camera" and len(rows) == 3
-    assert figures.closed("one/new_0", top="camera") == "100 %"
-    with pytest.raises(UserError, match="the page names two: no set has floor, camera and 'new'"):
-        figures.gaps("new", "one", "two", top="camera")
-
-
 def test_a_floor_may_be_measured_by_a_program_alone():
     records = {"drawn-1/new_0": one_run(21), "drawn-1/ceiling_0": one_run(22)}
     floor = {"elsewhere": {"program": "", "figures": {"drawn-1/floor_0": one_run(20)["metrics"]}}}
@@ -256,16 +247,12 @@ def test_a_floor_may_be_measured_by_a_program_alone():
     assert cells == ["20.00", "21.00", "22.00", "50 % |"]
 
 
-def test_an_override_may_name_its_set():
-    plan = {**TOY, "systems": {"x": {"label": "", "recipe": "smoke", "overrides": ["data.degraded=seen/$SET"]}}}
-    (run,) = make.runs_of({**plan, "runs": [{"sets": ["toy"], "systems": ["x"], "seeds": [3]}]}).values()
-    assert "data.degraded=seen/toy" in run.overrides
-
-
-def test_the_row_of_nothing_learnt_is_called_what_it_is(figures: Figures):
-    assert figures.systems("one").splitlines()[2].startswith("| no processing |")
-    figures._records["one/floor_0"]["resolved"]["task"]["scale"] = 2
-    assert figures.systems("one").splitlines()[2].startswith("| bicubic enlargement |")
+@pytest.mark.parametrize(("task", "called"), [({}, "no processing"), ({"scale": 2}, "bicubic enlargement")])
+def test_the_row_of_nothing_learnt_is_called_what_it_is(task: dict, called: str):
+    record = one_run(20)
+    record["resolved"]["task"] |= task
+    rows = Figures({"floor": {"label": "floor"}}, {"one/floor_0": record}, {}, {}).systems("one").splitlines()
+    assert rows[2].startswith(f"| {called} |")
 
 
 def test_a_set_without_a_gap_says_so_in_a_table_and_is_refused_in_words(figures: Figures):

@@ -17,6 +17,7 @@ from unpairaug.errors import UserError, exit_kindly
 from unpairaug.recipe import Recipe, differences_of_values, load_recipe
 
 if TYPE_CHECKING:
+    from unpairaug.checkpoint import Tensors
     from unpairaug.choice import Choice
     from unpairaug.run_folder import RunFolder
     from unpairaug.trainer import JointTrainer
@@ -151,9 +152,13 @@ def resume(
 
 
 def _take_back(
-    path: Path, files: dict[str, Any], state: dict[str, Any], trainer: JointTrainer, choice: Choice | None
+    path: Path, files: dict[str, Tensors], state: dict[str, Any], trainer: JointTrainer, choice: Choice | None
 ) -> None:
-    """Give trainer and choice what the checkpoint holds; told kindly where it is of another version."""
+    """Give trainer and choice what the checkpoint holds.
+
+    Raises:
+        UserError: it does not fit, as one of another version may not.
+    """
     try:
         trainer.load_state(files, state)
         if choice is not None:

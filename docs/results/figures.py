@@ -68,16 +68,16 @@ class Figures:
                 rows.append([self._rows[system]["label"], *cells, _listed(shares), by_seed])
         return _table(["", *METRICS, "share of the gap", f"{SHARED} by seed"], rows)
 
-    def gaps(self, system: str, *sets: str, top: str = "ceiling") -> str:
-        """Floor, system and top on each set, as means over the seeds that all three have; sets with * and ?."""
+    def gaps(self, system: str, *sets: str) -> str:
+        """Floor, system and ceiling on each set, as means over the seeds that all three have; sets with * and ?."""
         rows = []
-        for set_ in self._sets(system, sets, top):
-            arms = [self._by_seed[f"{set_}/{arm}"] for arm in ("floor", system, top)]
+        for set_ in self._sets(system, sets):
+            arms = [self._by_seed[f"{set_}/{arm}"] for arm in ("floor", system, "ceiling")]
             common = [seed for seed in arms[1] if seed in arms[0] and seed in arms[2]]
             means = [cell(SHARED, mean(arm[seed][SHARED] for seed in common)) for arm in arms]
             plain = cell(SHARED, self._bicubic(set_)[SHARED])
-            rows.append([f"`{set_}`{seen_by(set_)}", plain, *means, _listed(self._shares(f"{set_}/{system}", top))])
-        columns = ["", "bicubic", "floor", f"`{system}`", self._rows[top]["label"], "share of the gap, by seed"]
+            rows.append([f"`{set_}`{seen_by(set_)}", plain, *means, _listed(self._shares(f"{set_}/{system}"))])
+        columns = ["", "bicubic", "floor", f"`{system}`", self._rows["ceiling"]["label"], "share of the gap, by seed"]
         return _table(columns, rows)
 
     def changes(self, set_: str, *systems: str) -> str:
@@ -144,9 +144,9 @@ class Figures:
         """The colour drift that the guard measured at the last step, in 8-bit steps."""
         return f"{self._known(name, self._records)['guards']['colour_drift']:.0f}"
 
-    def closed(self, name: str, top: str = "ceiling") -> str:
+    def closed(self, name: str) -> str:
         """The share of the gap: of one seed, or from the least to the most."""
-        return _from_to([100 * one for one in self._closed(name, top)], ".0f") + " %"
+        return _from_to([100 * one for one in self._closed(name)], ".0f") + " %"
 
     def of_means(self, name: str) -> str:
         """The share that the mean over seeds closes of the gap between the means."""
@@ -154,9 +154,9 @@ class Figures:
         found = share(*(mean(one[SHARED] for one in arm.values()) for arm in arms))
         return _signed(percent(found))
 
-    def median_closed(self, system: str, *sets: str, top: str = "ceiling") -> str:
+    def median_closed(self, system: str, *sets: str) -> str:
         """The median over sets of the share, itself a mean over seeds, and the least and the most."""
-        shares = [mean(self._closed(f"{set_}/{system}", top)) for set_ in self._sets(system, sets, top)]
+        shares = [mean(self._closed(f"{set_}/{system}")) for set_ in self._sets(system, sets)]
         return _signed(f"{percent(median(shares))} (from {percent(min(shares))} to {percent(max(shares))})")
 
     def above(self, name: str, other: str, metric: str = SHARED) -> str:
@@ -182,26 +182,26 @@ class Figures:
             return {int(name.rpartition("_")[2]): self._metrics[name]}
         return self._known(name, {**self._metrics, **self._by_seed})
 
-    def _shares(self, name: str, top: str = "ceiling") -> list[float | None]:
-        """Of each seed of what is named that floor and top of its set have, too."""
-        floor, ceiling = (self._by_seed.get(f"{_set(name)}/{arm}", {}) for arm in ("floor", top))
+    def _shares(self, name: str) -> list[float | None]:
+        """Of each seed of what is named that floor and ceiling of its set have, too."""
+        floor, ceiling = (self._by_seed.get(f"{_set(name)}/{arm}", {}) for arm in ("floor", "ceiling"))
         common = {seed: one for seed, one in self._named(name).items() if seed in floor and seed in ceiling}
         return [share(floor[seed][SHARED], one[SHARED], ceiling[seed][SHARED]) for seed, one in common.items()]
 
-    def _closed(self, name: str, top: str = "ceiling") -> list[float]:
+    def _closed(self, name: str) -> list[float]:
         """The shares, every one of which is known."""
-        shares = self._shares(name, top)
+        shares = self._shares(name)
         known = [one for one in shares if one is not None]
         if not known or len(known) < len(shares):
             raise UserError(f"the page names the share of {name}, but on some seed or all there is no gap to close")
         return known
 
-    def _sets(self, system: str, patterns: Sequence[str], top: str) -> list[str]:
+    def _sets(self, system: str, patterns: Sequence[str]) -> list[str]:
         """The sets that have a share of the system, and whose names fit a pattern; in the order of runs.yaml."""
         held = dict.fromkeys(map(_set, self._records))
-        has = [set_ for set_ in held if f"{set_}/{system}" in self._by_seed and self._shares(f"{set_}/{system}", top)]
+        has = [set_ for set_ in held if f"{set_}/{system}" in self._by_seed and self._shares(f"{set_}/{system}")]
         if lacking := [pattern for pattern in patterns if not any(fnmatch(set_, pattern) for set_ in has)]:
-            raise UserError(f"the page names {' '.join(lacking)}: no set has floor, {top} and {system!r} on one seed")
+            raise UserError(f"the page names {' '.join(lacking)}: no set has floor, ceiling and {system!r} on one seed")
         return [set_ for set_ in has if any(fnmatch(set_, pattern) for pattern in patterns)]
 
     def _bicubic(self, set_: str) -> dict[str, float]:

@@ -68,8 +68,7 @@ def runs_of(plan: Plan) -> dict[str, Run]:
 def _run(plan: Plan, set_: str, system: str, seed: int) -> Run:
     """The run with all its overrides, of which a later one takes the place of an earlier one with the same key."""
     options = plan["systems"][system]
-    own = [override.replace("$SET", set_) for override in options.get("overrides", ())]
-    overrides = [*plan["common"], *plan["sets"][set_], *own, f"train.seed={seed}"]
+    overrides = [*plan["common"], *plan["sets"][set_], *options.get("overrides", ()), f"train.seed={seed}"]
     by_key = {override.partition("=")[0]: override for override in overrides}
     recipe = plan.get("recipes", {}).get(set_, options.get("recipe", system))
     return Run(set_, system, seed, recipe, list(by_key.values()))

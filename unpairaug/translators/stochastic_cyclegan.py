@@ -91,9 +91,9 @@ class StochasticCycleGAN(CycleTranslator):
         """The lens, unless both sides have the same, makes sources as sharp as real images, and noise starts at theirs.
 
         No optics lift a frequency: a camera that does has sharpened, which is not linear, and noise and a weaker
-        translation stand for the rest of that. Returns the gain of the lens by frequency in cycles per pixel, the
-        standard deviation of the noise in 8-bit steps and the share of its variance that grows with the light, the
-        `doubt` and the `trust`, and the quality of the files.
+        translation stand for the rest of that. Returns the standard deviation of the noise in 8-bit steps and the share
+        of its variance that grows with the light; with a lens of its own, its gain by frequency in cycles per pixel,
+        the `doubt` and the `trust`; and the quality of the files, where there are any.
         """
         degrading = self.degrading
         gain, noise = cast("Lens", degrading.lens).measure(source, real, scenes, is_same=not self.has_own_lens)
@@ -105,8 +105,8 @@ class StochasticCycleGAN(CycleTranslator):
         if quality:
             noise = noise_before(degrading.file, degrading.lens(source), real)
         self._start_noise(noise, least=doubt / 2)
-        found = {f"gain_{frequency:.3f}": float(g) for frequency, g in zip(MIDDLES, gain, strict=True)}
-        optics = {**found, "doubt": doubt, "trust": trust} if self.has_own_lens else {}
+        gains = {f"gain_{frequency:.3f}": float(g) for frequency, g in zip(MIDDLES, gain, strict=True)}
+        optics = {**gains, "doubt": doubt, "trust": trust} if self.has_own_lens else {}
         files = {"jpeg": float(quality)} if quality else {}
         return {**optics, "noise": noise.level, "noise_growth": noise.growth, **files}
 
