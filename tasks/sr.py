@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import Tensor
 
 from unpairaug.bridge import round_to_8_bits
-from unpairaug.networks import shrink
-from unpairaug.registry import HeadSpec, LossSpec, register_task
+from unpairaug.networks.generators import shrink
+from unpairaug.registry.registry import HeadSpec, LossSpec, register_task
 from unpairaug.task import Task
 
 

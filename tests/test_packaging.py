@@ -14,7 +14,7 @@ from shutil import copy, copytree, ignore_patterns
 
 import pytest
 
-from unpairaug.new import WRITTEN
+from unpairaug.registry.new import WRITTEN
 
 HEAVY = ("torch", "albumentations", "skimage", "tensorboard", "accelerate", "pydantic")
 

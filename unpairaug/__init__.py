@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unpairaug.augment import TranslatorAugment
-    from unpairaug.registry import (
+    from unpairaug.registry.registry import (
         register_discriminator,
         register_head,
         register_loss,

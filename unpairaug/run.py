@@ -14,13 +14,13 @@ from pydantic import ValidationError
 
 from unpairaug import __version__
 from unpairaug.errors import UserError, exit_kindly
-from unpairaug.recipe import Recipe, differences_of_values, load_recipe
+from unpairaug.recipe.recipe import Recipe, differences_of_values, load_recipe
 
 if TYPE_CHECKING:
-    from unpairaug.checkpoint import Tensors
-    from unpairaug.choice import Choice
-    from unpairaug.run_folder import RunFolder
-    from unpairaug.trainer import JointTrainer
+    from unpairaug.training.checkpoint import Tensors
+    from unpairaug.training.choice import Choice
+    from unpairaug.training.run_folder import RunFolder
+    from unpairaug.training.trainer import JointTrainer
 
 USAGE = "usage: accelerate launch -m unpairaug.run RECIPE [dotted.key=value …]"
 
@@ -59,12 +59,12 @@ def complete(recipe_name: str, overrides: Sequence[str] = (), may_change: Collec
     """
     recipe = load_recipe(recipe_name, overrides)
     # Heavy imports come after the cheap checks: a mistake in a recipe is told in a second.
-    from unpairaug.build import build_trainer, in_steps, make_accelerator, open_data
-    from unpairaug.choice import Choice, samples
     from unpairaug.data import StepBatches, loader
-    from unpairaug.loop import TrainingLoop, to_device
-    from unpairaug.measure_camera import measure_camera
-    from unpairaug.run_folder import RunFolder
+    from unpairaug.training.build import build_trainer, in_steps, make_accelerator, open_data
+    from unpairaug.training.choice import Choice, samples
+    from unpairaug.training.loop import TrainingLoop, to_device
+    from unpairaug.training.measure_camera import measure_camera
+    from unpairaug.training.run_folder import RunFolder
 
     accelerator = make_accelerator(recipe, log_with="tensorboard", project_dir=recipe.output_dir)
     processes = accelerator.num_processes
@@ -130,7 +130,7 @@ def resume(
         raise UserError(
             f"{run.path} holds a run already ({path.name}): train.resume=auto goes on, another output_dir starts anew"
         )
-    from unpairaug.checkpoint import load_checkpoint
+    from unpairaug.training.checkpoint import load_checkpoint
 
     files, state = load_checkpoint(path)
     changed = differences_of_values(_values_of(path, state["recipe"], recipe), recipe.model_dump(mode="json"))

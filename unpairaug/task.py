@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unpairaug.criterion import Criterion
 from unpairaug.errors import UserError
-from unpairaug.hub import HubPart
 from unpairaug.losses import Losses
-from unpairaug.pretrained import Pretrained
-from unpairaug.registry import Component, HeadSpec, LossSpec, Spec, heads, tasks, translators
-from unpairaug.terms import Terms
+from unpairaug.losses.criterion import Criterion
+from unpairaug.registry.registry import Component, HeadSpec, LossSpec, Spec, heads, tasks, translators
+from unpairaug.registry.terms import Terms
+from unpairaug.sharing.hub import HubPart
+from unpairaug.sharing.pretrained import Pretrained
 from unpairaug.translator import Translator
 
 COLOURS = 3

@@ -6,12 +6,12 @@ import copy
 
 from torch import Tensor, nn
 
-from unpairaug.hub import HubPart
 from unpairaug.losses import Losses
-from unpairaug.pretrained import Pretrained
-from unpairaug.registry import Spec, translators
+from unpairaug.registry.registry import Spec, translators
 from unpairaug.rng import Rng
-from unpairaug.schedule import Phase
+from unpairaug.sharing.hub import HubPart
+from unpairaug.sharing.pretrained import Pretrained
+from unpairaug.training.schedule import Phase
 
 
 class Translator(HubPart, nn.Module):

@@ -12,10 +12,10 @@ from statistics import mean, median
 from textwrap import wrap
 from typing import Any
 
+from unpairaug.comparison.gap import SHARED, cell, percent, share
 from unpairaug.data.drawn_camera import DRAWN, draw_camera
 from unpairaug.errors import UserError
-from unpairaug.gap import SHARED, cell, percent, share
-from unpairaug.options import nearest
+from unpairaug.registry.options import nearest
 
 METRICS = (SHARED, "ssim_rgb", f"{SHARED}_shift10")
 Seeds = dict[int, dict[str, float]]

@@ -17,7 +17,7 @@ from unpairaug.benchmarks.sidd import SIDD
 from unpairaug.data.images import read_image, write_image
 from unpairaug.data.pairs import contradiction
 from unpairaug.errors import UserError, shown
-from unpairaug.options import nearest
+from unpairaug.registry.options import nearest
 
 BENCHMARKS: dict[str, Benchmark] = {
     "ntire2017_track2": NTIRE_2017,

@@ -18,8 +18,8 @@ def step(
 
     For recipes whose translator is `cyclegan`, such as cyclesr_sr_paper data.batch_size=1 data.crop=128.
     """
-    from unpairaug.bench import compare_steps
-    from unpairaug.recipe import load_recipe
+    from unpairaug.bench.step import compare_steps
+    from unpairaug.recipe.recipe import load_recipe
 
     result = compare_steps(load_recipe(recipe, overrides or []).resolve(steps_per_epoch=1), steps)
     print(f"joint step      {result.ours:.4f} s  peak memory {result.our_memory / 2**20:.0f} MiB")
@@ -42,8 +42,8 @@ def data(
     All read the same files of the recipe in one process, laid out in a temporary folder; nothing decoded is kept.
     Seconds are those of one core.
     """
-    from unpairaug.bench_data import compare_readers, memory_over
-    from unpairaug.recipe import load_recipe
+    from unpairaug.bench.data import compare_readers, memory_over
+    from unpairaug.recipe.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
     for speed in compare_readers(loaded, batches, files):
@@ -62,7 +62,7 @@ def augment(
 
     On the same random images, in batches of 1 and 32; albumentations takes the images of a batch one by one.
     """
-    from unpairaug.bench_augment import compare_augments
+    from unpairaug.bench.augment import compare_augments
 
     for speed in compare_augments(model, size, rounds, threads):
         rate = f"{speed.megapixels_per_second:8.2f} megapixels/s  {speed.ratio:6.2f} × the classic one's"

@@ -7,10 +7,10 @@ from unpairaug.commands.train import Overrides, RecipeName
 
 def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Check a recipe and its data, take two dry steps, estimate time and memory. Trains nothing, writes nothing."""
-    from unpairaug.build import build_trainer, in_steps, make_accelerator, open_data
-    from unpairaug.dry_run import dry_run
-    from unpairaug.progress import duration
-    from unpairaug.recipe import load_recipe
+    from unpairaug.bench.dry_run import dry_run
+    from unpairaug.recipe.recipe import load_recipe
+    from unpairaug.terminal.progress import duration
+    from unpairaug.training.build import build_trainer, in_steps, make_accelerator, open_data
 
     checked = load_recipe(recipe, overrides or [])
     accelerator = make_accelerator(checked)

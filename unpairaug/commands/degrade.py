@@ -58,13 +58,13 @@ def degrade(
     processes `accelerate launch` gives it. A manifest says how each image was made. What cannot be read is named at the
     end; the rest is done.
     """
-    from unpairaug.degrade import Degradation
-    from unpairaug.degrade_job import Job
-    from unpairaug.degrade_work import degrade as do
+    from unpairaug.degrading.degrade import Degradation
+    from unpairaug.degrading.job import Job
+    from unpairaug.degrading.work import degrade as do
 
     team = None
     if ray is not None:
-        from unpairaug.degrade_ray import ray_team
+        from unpairaug.degrading.ray_actors import ray_team
 
         team = ray_team(ray)
     how = Degradation(model, seed, _range(strength), scale, tile)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from unpairaug.plugins import Entry
-    from unpairaug.registry import Registry
+    from unpairaug.registry.plugins import Entry
+    from unpairaug.registry.registry import Registry
 
 
 class Kind(str, Enum):
@@ -46,7 +46,7 @@ Line = tuple[str, str, str, list[str]]
 
 
 def _components(kind: str, options: bool) -> Iterator[Line]:
-    from unpairaug import registry
+    from unpairaug.registry import registry
 
     known: Registry[Any] = getattr(registry, kind)
     for entry in known.entries():
@@ -76,8 +76,8 @@ def _options(known: Registry[Any], entry: Entry) -> list[str]:
 
 
 def _recipes() -> Iterator[Line]:
-    from unpairaug.plugins import package_of, plugins
-    from unpairaug.recipe import bundled_recipes, plugin_recipes
+    from unpairaug.recipe.recipe import bundled_recipes, plugin_recipes
+    from unpairaug.registry.plugins import package_of, plugins
 
     bundled, found = bundled_recipes(), plugin_recipes()
     for name, path in bundled.items():

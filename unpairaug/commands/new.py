@@ -29,7 +29,7 @@ def new(
     It works as it is: a class, a recipe that trains on the sample photographs in seconds, a test. Nothing that exists
     is overwritten.
     """
-    from unpairaug.new import write_package
+    from unpairaug.registry.new import write_package
 
     package = write_package(kind.value, name, folder)
     for file in sorted(path for path in package.rglob("*") if path.is_file()):

@@ -65,7 +65,7 @@ def prepare(
 
     from unpairaug.prepare.cut import Cut
     from unpairaug.prepare.run import Preparation
-    from unpairaug.progress import followed
+    from unpairaug.terminal.progress import followed
 
     cut = Cut.of(size, stride, scale, min_detail)
     bound = shard_size * 2**20 if shards else None

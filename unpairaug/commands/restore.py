@@ -31,9 +31,9 @@ def restore(
     A folder keeps its tree; results are PNG files, as deep as the images (8 or 16 bits), with their alpha, colour
     profile and EXIF. What cannot be read is named at the end; the rest is restored.
     """
-    from unpairaug.progress import followed
-    from unpairaug.restore import load_model
-    from unpairaug.restore_files import outputs_of, restore_files
+    from unpairaug.restoring.files import outputs_of, restore_files
+    from unpairaug.restoring.restore import load_model
+    from unpairaug.terminal.progress import followed
 
     outputs = outputs_of(source, target)
     for _ in followed(restore_files(load_model(model, scale), outputs, tile, self_ensemble), len(outputs)):

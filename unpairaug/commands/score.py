@@ -36,9 +36,9 @@ def score(
     No pairs are needed. Prints each score beside that of plain reduction, and that of one half of the real images
     against the other: scenes alone make so much of a difference.
     """
-    from unpairaug.evaluate import write_json
-    from unpairaug.score_model import backbone_features, score_model, table
-    from unpairaug.two_sample import local_spectra
+    from unpairaug.evaluation.evaluate import write_json
+    from unpairaug.scoring.score_model import backbone_features, score_model, table
+    from unpairaug.scoring.two_sample import local_spectra
 
     features = backbone_features(backbone, weights) if backbone else local_spectra
     found = score_model(model, clean, degraded, scale, seed, images, features)

@@ -11,7 +11,7 @@ from unpairaug.data.mixture import MixedImages
 from unpairaug.data.sample import Part, sample_images
 from unpairaug.data.shards import open_shards
 from unpairaug.errors import UserError
-from unpairaug.options import nearest
+from unpairaug.registry.options import nearest
 
 SAMPLE = "sample"
 """The word for the photographs that come with scikit-image; a folder of that name is written `./sample`.

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from unpairaug.data.cache import cache_folder
 from unpairaug.errors import UserError, shown
-from unpairaug.options import nearest
+from unpairaug.registry.options import nearest
 
 COMMANDS = ("pipe", "cmd", "exec", "shell", "gopen")
 """What other programs take for a command in place of an address."""

@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 
-from unpairaug.networks import Norm, haar, init_gan_weights, low_pass, make_norm, radius_of
-from unpairaug.registry import register_discriminator
+from unpairaug.networks.generators import Norm, haar, init_gan_weights, low_pass, make_norm, radius_of
+from unpairaug.registry.registry import register_discriminator
 
 View = Literal["image", "high_pass", "haar"]
 Positive = Annotated[int, Field(ge=1)]

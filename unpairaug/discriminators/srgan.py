@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from unpairaug.networks import Norm, make_norm
-from unpairaug.registry import register_discriminator
+from unpairaug.networks.generators import Norm, make_norm
+from unpairaug.registry.registry import register_discriminator
 
 
 @register_discriminator("srgan")

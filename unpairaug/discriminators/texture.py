@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from unpairaug.networks import low_pass, radius_of
-from unpairaug.registry import register_discriminator
+from unpairaug.networks.generators import low_pass, radius_of
+from unpairaug.registry.registry import register_discriminator
 
 Positive = Annotated[int, Field(ge=1)]
 

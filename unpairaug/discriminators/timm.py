@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from unpairaug.backbone import HUB, RANDOM, Backbone
-from unpairaug.networks import init_gan_weights
-from unpairaug.registry import register_discriminator
+from unpairaug.networks.backbone import HUB, RANDOM, Backbone
+from unpairaug.networks.generators import init_gan_weights
+from unpairaug.registry.registry import register_discriminator
 
 Layer = Annotated[int, Field(ge=0)]
 WHO = "discriminator timm"

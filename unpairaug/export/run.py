@@ -14,8 +14,8 @@ from unpairaug.errors import RunStopped, UserError
 from unpairaug.export import for_spandrel, ncnn_file, onnx_file, plain
 from unpairaug.export.card import card
 from unpairaug.export.format import Format, Loaded, network_name
-from unpairaug.networks import enlarge
-from unpairaug.options import nearest
+from unpairaug.networks.generators import enlarge
+from unpairaug.registry.options import nearest
 from unpairaug.task import Task
 
 FORMATS: dict[str, Format] = {

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from unpairaug.networks import make_norm
-from unpairaug.registry import register_head
-from unpairaug.spandrel_layout import dncnn_state
+from unpairaug.heads.spandrel_layout import dncnn_state
+from unpairaug.networks.generators import make_norm
+from unpairaug.registry.registry import register_head
 
 Positive = Annotated[int, Field(ge=1)]
 Depth = Annotated[int, Field(ge=3)]

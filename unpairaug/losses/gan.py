@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from unpairaug.adversarial import GAMES, GameName
-from unpairaug.registry import DiscriminatorSpec, discriminators, register_loss
+from unpairaug.losses.adversarial import GAMES, GameName
+from unpairaug.registry.registry import DiscriminatorSpec, discriminators, register_loss
 
 
 @register_loss("gan")

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from unpairaug.backbone import HUB, Backbone
 from unpairaug.errors import UserError
-from unpairaug.registry import register_loss
+from unpairaug.networks.backbone import HUB, Backbone
+from unpairaug.registry.registry import register_loss
 
 Layer = Annotated[int, Field(ge=0)]
 

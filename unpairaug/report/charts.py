@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from unpairaug.guards import Collapse, ColourDrift, Guard, Leak, Saturation
 from unpairaug.report.record import Logged, Record
+from unpairaug.training.guards import Collapse, ColourDrift, Guard, Leak, Saturation
 
 MOST_POINTS = 600
 """Points of a curve: a screen shows no more, and a long run's page would grow with its log."""

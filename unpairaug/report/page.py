@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from unpairaug.data.images import write_file
 from unpairaug.errors import UserError, shown
-from unpairaug.metrics import METRICS
+from unpairaug.evaluation.metrics import METRICS
 from unpairaug.report.charts import Curve, Group, groups_of, verdicts_of
 from unpairaug.report.pictures import comparisons_of, sheets_of
 from unpairaug.report.record import Record, read_record

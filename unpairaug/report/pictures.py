@@ -15,7 +15,7 @@ from unpairaug.data.images import ImageSet
 from unpairaug.data.sources import open_images
 from unpairaug.errors import UserError
 from unpairaug.report.record import Record
-from unpairaug.restore import Bicubic, Restorer, load_model, restore_image
+from unpairaug.restoring.restore import Bicubic, Restorer, load_model, restore_image
 
 MOST_SHEETS = 16
 SHEET_WIDTH = 1400

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unpairaug.errors import UserError, shown
-from unpairaug.recipe_yaml import parse
+from unpairaug.recipe.yaml_file import parse
 
 FILES = ("recipe.yaml", "metrics.jsonl", "log.txt", "environment.json")
 """A folder that holds none of them is no run."""

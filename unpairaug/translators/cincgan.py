@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from unpairaug.adversarial import GAMES, GameName
 from unpairaug.losses import Losses, identity_loss
-from unpairaug.networks import PlainGenerator
-from unpairaug.pool import ImagePool
-from unpairaug.registry import DiscriminatorSpec, discriminators, losses, register_translator
+from unpairaug.losses.adversarial import GAMES, GameName
+from unpairaug.networks.generators import PlainGenerator
+from unpairaug.registry.registry import DiscriminatorSpec, discriminators, losses, register_translator
 from unpairaug.rng import Rng
 from unpairaug.translator import Translator
+from unpairaug.translators.base.pool import ImagePool
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]

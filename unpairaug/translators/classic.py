@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, ValidationError
 from torch import Tensor
 
-from unpairaug.options import UNKNOWN_KEY, Mistake, mistakes, nearest, refusal, shown
-from unpairaug.registry import register_translator
+from unpairaug.registry.options import UNKNOWN_KEY, Mistake, mistakes, nearest, refusal, shown
+from unpairaug.registry.registry import register_translator
 from unpairaug.rng import Rng, uniform
 from unpairaug.translator import Translator
 
@@ -91,7 +91,7 @@ def _faults_when_tried(transform: type[Any], options: dict[str, Any]) -> Iterato
 
 
 def _transforms() -> dict[str, type[Any]]:
-    from unpairaug.pixel_transforms import TRANSFORMS  # takes seconds to import
+    from unpairaug.translators.pixel_transforms import TRANSFORMS  # takes seconds to import
 
     return TRANSFORMS
 

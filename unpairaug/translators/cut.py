@@ -11,11 +11,11 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor, nn
 
-from unpairaug.adversarial import GAMES, GameName
 from unpairaug.losses import Losses
-from unpairaug.networks import Norm, ResnetGenerator, UpMode
-from unpairaug.options import Mistake
-from unpairaug.registry import DiscriminatorSpec, discriminators, register_translator
+from unpairaug.losses.adversarial import GAMES, GameName
+from unpairaug.networks.generators import Norm, ResnetGenerator, UpMode
+from unpairaug.registry.options import Mistake
+from unpairaug.registry.registry import DiscriminatorSpec, discriminators, register_translator
 from unpairaug.rng import Rng, uniform
 from unpairaug.translator import Translator
 

@@ -7,11 +7,11 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from unpairaug.adversarial import GameName
-from unpairaug.cycle_translator import CycleTranslator
 from unpairaug.losses import Losses, cycle_loss, identity_loss
-from unpairaug.networks import Norm, ResnetGenerator, UpMode
-from unpairaug.registry import DiscriminatorSpec, register_translator
+from unpairaug.losses.adversarial import GameName
+from unpairaug.networks.generators import Norm, ResnetGenerator, UpMode
+from unpairaug.registry.registry import DiscriminatorSpec, register_translator
+from unpairaug.translators.base.cycle_translator import CycleTranslator
 
 NotNegative = Annotated[float, Field(ge=0)]
 

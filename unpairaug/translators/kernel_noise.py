@@ -7,14 +7,14 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from unpairaug.adversarial import GameName
-from unpairaug.blur import RandomBlur
+from unpairaug.camera.jpeg import as_file
 from unpairaug.errors import UserError
-from unpairaug.jpeg import as_file
-from unpairaug.noise import Grain, SensorNoise
-from unpairaug.one_sided_translator import OneSidedTranslator
-from unpairaug.registry import DiscriminatorSpec, register_translator
+from unpairaug.losses.adversarial import GameName
+from unpairaug.networks.blur import RandomBlur
+from unpairaug.networks.noise import Grain, SensorNoise
+from unpairaug.registry.registry import DiscriminatorSpec, register_translator
 from unpairaug.rng import Rng, uniform
+from unpairaug.translators.base.one_sided_translator import OneSidedTranslator
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from unpairaug.adversarial import GameName
-from unpairaug.networks import ResidualGenerator
-from unpairaug.noise import Grain, SensorNoise
-from unpairaug.one_sided_translator import OneSidedTranslator
-from unpairaug.registry import DiscriminatorSpec, register_translator
+from unpairaug.losses.adversarial import GameName
+from unpairaug.networks.generators import ResidualGenerator
+from unpairaug.networks.noise import Grain, SensorNoise
+from unpairaug.registry.registry import DiscriminatorSpec, register_translator
+from unpairaug.translators.base.one_sided_translator import OneSidedTranslator
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]

@@ -9,17 +9,17 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from unpairaug.adversarial import GameName
-from unpairaug.camera_noise import MeasuredNoise, noise_before
-from unpairaug.cycle_translator import CycleTranslator
-from unpairaug.jpeg import SMALLEST, JpegFile, quality_of
-from unpairaug.lens import LIFT_OF_SCENES, Lens
+from unpairaug.camera.jpeg import SMALLEST, JpegFile, quality_of
+from unpairaug.camera.noise import MeasuredNoise, noise_before
+from unpairaug.camera.optics import LIFT_OF_SCENES, Lens
+from unpairaug.camera.spectra import MIDDLES
 from unpairaug.losses import Losses, cycle_loss
-from unpairaug.networks import NoisyGenerator, ResidualGenerator, low_pass, radius_of
-from unpairaug.noise import Grain
-from unpairaug.registry import DiscriminatorSpec, register_translator
+from unpairaug.losses.adversarial import GameName
+from unpairaug.networks.generators import NoisyGenerator, ResidualGenerator, low_pass, radius_of
+from unpairaug.networks.noise import Grain
+from unpairaug.registry.registry import DiscriminatorSpec, register_translator
 from unpairaug.rng import Rng
-from unpairaug.spectra import MIDDLES
+from unpairaug.translators.base.cycle_translator import CycleTranslator
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]

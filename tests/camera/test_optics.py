@@ -1,0 +1,242 @@
+"""What is read off unpaired images before training: the gain of a lens at each frequency, and the noise."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from PIL import Image, ImageDraw
+from safetensors.torch import load_file
+from torch import Tensor
+
+from unpairaug.camera.jpeg import JpegFile
+from unpairaug.camera.noise import MeasuredNoise, noise_before
+from unpairaug.camera.optics import Lens
+from unpairaug.camera.spectra import BANDS, MIDDLES, kernel_of
+from unpairaug.errors import UserError
+from unpairaug.networks.generators import SignalDependentNoise, low_pass
+from unpairaug.recipe.recipe import load_recipe
+from unpairaug.registry.registry import translators
+from unpairaug.rng import sample_rng
+from unpairaug.run import complete
+from unpairaug.training.build import build_trainer
+from unpairaug.translator import Translator
+
+SCENES = 96
+SEEN = 5
+"""Rings in which a blurred image still shows something above its noise."""
+
+
+def leaves(seed: int, count: int = SCENES, side: int = 64) -> Tensor:
+    """Discs that hide each other, as things in photographs do (Lee et al., 2001): (count, 3, side, side) in [0, 1]."""
+    random = np.random.default_rng(seed)
+    crops = []
+    for _ in range(count):
+        large = Image.new("RGB", (4 * side, 4 * side))
+        draw = ImageDraw.Draw(large)
+        for _ in range(400):
+            radius = min(8 / random.uniform(0.05, 1), 120)
+            x, y = random.uniform(-radius, 4 * side + radius, 2)
+            colour = tuple(int(random.uniform(30, 225)) for _ in range(3))
+            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
+        crops.append(np.asarray(large.resize((side, side), Image.Resampling.BICUBIC)))
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2) / 255
+
+
+@pytest.fixture(scope="module")
+def scenes() -> tuple[Tensor, Tensor]:
+    return leaves(0), leaves(1)
+
+
+def noisy(images: Tensor, steps: float) -> Tensor:
+    return images + steps / 255 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_lens_changes_nothing_before_it_is_measured():
+    image = torch.rand(2, 3, 9, 5)
+    assert torch.equal(Lens()(image), image)
+
+
+@pytest.mark.parametrize("level", [1.0, 0.5])
+def test_a_flat_gain_keeps_every_pixel_where_it_is(level: float):
+    kernel = kernel_of(torch.full((BANDS + 1,), 1.0), 15)
+    assert kernel[7, 7] == pytest.approx(1) and kernel.abs().sum() == pytest.approx(1, abs=1e-5)
+    halved = kernel_of(torch.full((BANDS + 1,), level), 15)
+    assert halved.sum() == pytest.approx(1)
+    assert torch.allclose(halved, halved.flip(0, 1)) and torch.allclose(halved, halved.T)
+
+
+@pytest.mark.parametrize("steps", [0.0, 5.0])
+def test_the_blur_of_other_scenes_is_measured_with_noise_and_without(scenes: tuple[Tensor, Tensor], steps: float):
+    sigma = 1.0
+    true = np.exp(-2 * (np.pi * sigma * np.array(MIDDLES)) ** 2)
+    found, _ = Lens().measure(scenes[0], noisy(low_pass(scenes[1], sigma), steps), SCENES)
+    assert found[:SEEN].numpy() == pytest.approx(true[:SEEN], abs=0.1)
+
+
+def test_optics_that_both_sides_share_stay_and_only_noise_is_measured(scenes: tuple[Tensor, Tensor]):
+    """What a denoiser is to take off is the noise alone, however blurred other scenes seem."""
+    lens, image, steps = Lens(), torch.rand(2, 3, 32, 32), 5.0
+    gain, noise = lens.measure(scenes[0], noisy(low_pass(scenes[1], 0.6), steps), SCENES, is_same=True)
+    assert torch.equal(gain, torch.ones(BANDS + 1)) and torch.equal(lens(image), image)
+    assert noise.level == pytest.approx(steps, rel=0.5)
+
+
+def test_a_camera_that_sharpens_is_measured(scenes: tuple[Tensor, Tensor]):
+    sharp = scenes[1] + 0.5 * (scenes[1] - low_pass(scenes[1], 2.0))
+    found, _ = Lens().measure(scenes[0], sharp, SCENES)
+    assert found[3] / found[0] > 1.15
+
+
+def test_scenes_alone_are_no_camera(scenes: tuple[Tensor, Tensor]):
+    found, _ = Lens().measure(scenes[0], scenes[1], SCENES)
+    assert found.numpy() == pytest.approx(np.ones(BANDS + 1), abs=0.15)
+
+
+def test_few_scenes_are_no_reason_to_find_a_lift(scenes: tuple[Tensor, Tensor]):
+    """Another heap has other scenes; the fewer they are, the less a lens is believed that no optics have."""
+    sharp = scenes[1] + 0.5 * (scenes[1] - low_pass(scenes[1], 2.0))
+    many, few = (Lens().measure(scenes[0], sharp, count)[0].max() for count in (96, 3))
+    assert few < many and few < 1.1
+
+
+def test_flat_images_tell_nothing_and_break_nothing():
+    flat = torch.full((8, 3, 32, 32), 0.5)
+    gain, noise = Lens().measure(flat, flat, SCENES)
+    assert gain.numpy() == pytest.approx(np.ones(BANDS + 1), abs=1e-3)
+    assert noise.level == pytest.approx(0, abs=1e-3)
+
+
+def test_the_noise_of_bright_places_is_measured_where_the_calm_ones_are_dark(scenes: tuple[Tensor, Tensor]):
+    """Light has noise of its own, so what black windows have is the least."""
+    source, blurred = scenes[0], low_pass(scenes[1], 1.0)
+    blurred[:16, :, :, :] = 0.02 * blurred[:16]
+    real = blurred + 8 / 255 * blurred.sqrt() * torch.randn(blurred.shape, generator=torch.Generator().manual_seed(0))
+    dark = float((real - blurred)[:16].std()) * 255
+    assert Lens().measure(source, real.clamp(0, 1), SCENES)[1].level > 2 * dark
+
+
+def test_the_order_of_the_crops_changes_nothing(scenes: tuple[Tensor, Tensor]):
+    source, real = scenes[0], low_pass(scenes[1], 1.0)
+    other, _ = Lens().measure(source.flip(0), real[torch.randperm(len(real))], SCENES)
+    assert torch.equal(Lens().measure(source, real, SCENES)[0], other)
+
+
+@pytest.mark.parametrize("steps", [2.0, 8.0])
+def test_the_noise_of_other_scenes_is_measured_and_found_white(scenes: tuple[Tensor, Tensor], steps: float):
+    noise = measured_noise(scenes, noisy(torch.zeros_like(scenes[1]), steps))
+    assert noise.level == pytest.approx(steps, rel=0.5)
+    assert noise.shared < 0.25
+    assert noise.energy[-1] > 0.2
+
+
+@pytest.mark.parametrize(("black", "white"), [(6.0, 6.0), (2.0, 12.0)])
+def test_how_noise_grows_with_the_light_is_measured_and_made(scenes: tuple[Tensor, Tensor], black: float, white: float):
+    def true(light: Tensor) -> Tensor:
+        return (black**2 + (white**2 - black**2) * light).sqrt()
+
+    light = low_pass(scenes[1], 0.8).clamp(0, 1)
+    noise = measured_noise(scenes, noisy(torch.zeros_like(light), 1.0) * true(light))
+    made = SignalDependentNoise()
+    made.start_at(noise.variance(0.0) ** 0.5 / 255, noise.variance(1.0) ** 0.5 / 255)
+    for place in (0.2, 0.5, 0.8):
+        with torch.no_grad():
+            drawn = made(torch.full((1, 3, 128, 128), place), sample_rng(0, [0]))
+        assert drawn.std() * 255 == pytest.approx(float(true(torch.tensor(place))), rel=0.25)
+
+
+def measured_noise(scenes: tuple[Tensor, Tensor], noise: Tensor) -> MeasuredNoise:
+    return Lens().measure(scenes[0], (low_pass(scenes[1], 0.8) + noise).clamp(0, 1), SCENES)[1]
+
+
+def test_grain_that_neighbours_and_channels_share_is_measured_and_made(scenes: tuple[Tensor, Tensor]):
+    grain = low_pass(noisy(torch.zeros_like(scenes[1]), 30.0), 0.8)
+    grain = grain + 2 * grain.mean(1, keepdim=True)
+    steps = float(grain.std()) * 255
+    noise = measured_noise(scenes, grain)
+    assert noise.level == pytest.approx(steps, rel=0.4)
+    assert noise.shared > 0.5 and noise.energy[-1] < 0.2 < 2 < noise.energy[0]
+    made = SignalDependentNoise(grain=7)
+    made.start_with(noise.energy, noise.shared)
+    made.start_at(noise.level / 255, noise.level / 255)
+    with torch.no_grad():
+        drawn = made(torch.full_like(grain, 0.5), sample_rng(0, range(len(grain))))
+    assert drawn.std() * 255 == pytest.approx(noise.level, rel=0.1)
+    neighbours = [float((one[..., 1:] * one[..., :-1]).mean() / one.square().mean()) for one in (grain, drawn)]
+    assert neighbours[1] == pytest.approx(neighbours[0], abs=0.15)
+    channels = [float((one[:, 0] * one[:, 1]).mean() / one.square().mean()) for one in (grain, drawn)]
+    assert channels[1] == pytest.approx(channels[0], abs=0.2)
+
+
+@pytest.mark.parametrize(("black", "white"), [(0.0, 0.0), (3.0, 8.0), (6.0, 6.0)])
+def test_noise_in_front_of_a_file_is_found_by_trying(scenes: tuple[Tensor, Tensor], black: float, white: float):
+    source, other = (low_pass(images, 0.8) for images in scenes)
+    rng = torch.Generator().manual_seed(1)
+    deviation = torch.lerp(torch.tensor(black**2), torch.tensor(white**2), other).sqrt() / 255
+    file = JpegFile()
+    file.set(70)
+    real = file((other + deviation * torch.randn(other.shape, generator=rng)).clamp(0, 1))
+    found = noise_before(file, source, real)
+    for light in (0.2, 0.7):
+        true = (black**2 + (white**2 - black**2) * light) ** 0.5
+        assert found.variance(light) ** 0.5 == pytest.approx(true, rel=0.25, abs=1.5 if white else 2.5)
+
+
+def test_a_measured_translator_shows_the_camera_before_it_has_learnt_and_is_loaded_as_saved(
+    tmp_path, scenes: tuple[Tensor, Tensor]
+):
+    translator: Translator = translators.build({"type": "stochastic_cyclegan", "width": 4, "lens": "measured"}).eval()
+    blurred = low_pass(scenes[1], 1.0)
+    found = translator.measure(scenes[0], noisy(blurred, 4.0), SCENES)
+    with torch.no_grad():
+        fake = translator.degrade(scenes[1][:8], sample_rng(0, range(8)))
+    away = fake - blurred[:8]
+    assert away.std() * 255 == pytest.approx(found["noise"], rel=0.2)
+    assert low_pass(away, 1.0).abs().mean() < 0.5 * low_pass(scenes[1][:8] - blurred[:8], 1.0).abs().mean()
+    translator.save_pretrained(tmp_path)
+    with torch.no_grad():
+        again = Translator.from_pretrained(tmp_path).eval().degrade(scenes[1][:8], sample_rng(0, range(8)))
+    assert torch.equal(fake, again)
+
+
+def test_a_translator_of_the_same_lens_believes_itself_and_names_no_gains(scenes: tuple[Tensor, Tensor]):
+    translator: Translator = translators.build({"type": "stochastic_cyclegan", "width": 4, "lens": "same"}).eval()
+    found = translator.measure(scenes[0], noisy(scenes[1], 4.0), SCENES)
+    assert found.keys() == {"noise", "noise_growth"} and (translator.doubt, translator.trust) == (0, 1)
+    with torch.no_grad():
+        added = translator.degrade(scenes[1][:8], sample_rng(0, range(8))) - scenes[1][:8]
+    assert added.std() * 255 == pytest.approx(found["noise"], rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"), [("strength", r"strength=\[0.5,1\]"), ("perturbation", r"perturbation=\[0,8\]")]
+)
+def test_what_nobody_measures_is_refused_with_what_to_give_instead(key: str, instead: str):
+    recipe = load_recipe("cyclesr_sr", ["translator=bicubic", "bridge={}", f"bridge.{key}=measured"])
+    recipe = recipe.resolve(steps_per_epoch=1)
+    with pytest.raises(UserError, match=rf"bridge.{key}: measured needs .* 'bicubic'.*{instead}"):
+        build_trainer(recipe, Accelerator(cpu=True))
+
+
+def test_a_run_measures_its_camera_once_and_keeps_what_it_found(tmp_path):
+    """Noise is not measured anew by the run that goes on, so its photographs need not be those of the start."""
+    tiny = [
+        "translator={type: stochastic_cyclegan, width: 4, depth: 3, lens: measured}",
+        "task.head={type: vdsr, depth: 3, width: 4}",
+        "data.val_clean=null",
+        "data.val_degraded=null",
+        "train.choose=false",
+        "data.batch_size=2",
+        f"output_dir={tmp_path}",
+    ]
+    kernels = []
+    for steps in (1, 2):
+        complete("cyclesr_sr", [*tiny, f"train.steps={steps}"])
+        kernels.append(load_file(tmp_path / "translator" / "model.safetensors")["degrade.lens.kernel"])
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    (camera,) = (line for line in lines if line["split"] == "camera")
+    assert torch.equal(*kernels) and kernels[0][7, 7] != 1
+    assert camera["noise"] > 1 and camera[f"gain_{MIDDLES[4]:.3f}"] < 0.8

@@ -1,0 +1,376 @@
+"""The page of a run, as a browser shows it: true to the log, whole without a network, inert whatever it holds."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import PROGRAM, Page, browser
+from PIL import Image
+
+from unpairaug.errors import UserError
+from unpairaug.report import write_report
+from unpairaug.report.charts import MOST_POINTS, WATCHES, curves_of, verdicts_of
+from unpairaug.report.pictures import MOST_SHEETS, spread
+from unpairaug.report.record import Logged, Record, read_record
+
+HOSTILE = "</script><script>window.harmed = 1</script>\"'><img src=x onerror=window.harmed=1>{{ 7 * 7 }}&amp;"
+in_a_browser = pytest.mark.skipif(PROGRAM is None, reason="no chromium or chrome is installed")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a few steps."""
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    command = [sys.executable, "-m", "unpairaug", "train", "smoke", f"output_dir={folder}", "train.sample_every=4"]
+    checkout = Path(__file__).resolve().parents[2]
+    done = subprocess.run([*command, "train.log_every=2"], cwd=checkout, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be spoiled."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def page(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(finished, tmp_path_factory.mktemp("pages") / "page.html")
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Page]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def see(tab: Page) -> Callable[..., Page]:
+    """Opens a page of its own and fails if it asks for anything but itself, or complains."""
+
+    def open_page(path: Path, width: int = 1200, scheme: str = "light") -> Page:
+        tab.requests.clear()
+        tab.complaints.clear()
+        tab.screen(width, scheme=scheme)
+        tab.open(path)
+        assert set(tab.requests) == {path.resolve().as_uri()}
+        assert not tab.complaints
+        return tab
+
+    return open_page
+
+
+def text_of(path: Path) -> str:
+    """What a reader of the page reads, without charts."""
+
+    class Reader(HTMLParser):
+        read = ""
+
+        def handle_data(self, data: str) -> None:
+            self.read += f" {data}" if self.cdata_elem is None else ""
+
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    return re.sub(r"\s+", " ", reader.read)
+
+
+def charts_of(path: Path) -> list[dict[str, Any]]:
+    block = re.search(r'<script type="application/json" id="charts">(.*?)</script>', path.read_text(encoding="utf-8"))
+    assert block
+    return json.loads(block[1])
+
+
+def logged(run: Path, split: str) -> dict[str, tuple[int, float]]:
+    """Step and value of the last line that has each number."""
+    last = {}
+    for text in (run / "metrics.jsonl").read_text().splitlines():
+        line = json.loads(text)
+        if line["split"] == split:
+            last |= {name: (line["step"], value) for name, value in line.items() if name not in ("step", "split")}
+    return last
+
+
+def test_every_number_of_the_log_is_a_curve_that_ends_as_the_log_does(page: Path, finished: Path):
+    curves = {curve["name"]: curve for chart in charts_of(page) for curve in chart["curves"]}
+    ends = {k: v for split in ("train", "val", "choice", "guards") for k, v in logged(finished, split).items()}
+    assert {name: (curve["steps"][-1], curve["values"][-1]) for name, curve in curves.items()} == ends
+    levels = {chart["title"]: chart["limits"]["bicubic"] for chart in charts_of(page) if "bicubic" in chart["limits"]}
+    assert levels == {name: value for name, (_, value) in logged(finished, "val_bicubic").items()}
+
+
+@in_a_browser
+def test_each_drawn_curve_ends_where_the_log_does(page: Path, finished: Path, see: Callable[..., Page]):
+    drawn = see(page).run(
+        "Object.fromEntries([...document.querySelectorAll('.chart')].flatMap(f => f.uplot.series.slice(1).map("
+        "(s, i) => [s.label, f.uplot.data[i + 1].findLast(v => v != null)])))"
+    )
+    ends = {k: v for split in ("train", "val", "choice", "guards") for k, v in logged(finished, split).items()}
+    assert {name: drawn[name] for name in ends} == {name: value for name, (_, value) in ends.items()}
+
+
+def test_the_figures_are_those_of_the_log(page: Path, finished: Path):
+    last, bicubic = logged(finished, "val")["psnr_rgb"][1], logged(finished, "val_bicubic")["psnr_rgb"][1]
+    read = text_of(page).replace("−", "-")
+    assert f"psnr_rgb {last:.2f}" in read and f"{bicubic:.2f}" in read
+    assert "Finished: all its 10 steps are taken." in read
+    warned = re.findall("warning: (.*)", (finished / "log.txt").read_text().replace("−", "-"))
+    assert all(warning in read for warning in warned) and (warned or "The log warns of nothing." in read)
+
+
+def test_the_page_is_small_and_names_no_address_to_fetch_from(page: Path):
+    source = page.read_text(encoding="utf-8")
+    assert len(source) < 5e6
+    assert all(address.startswith("data:image/webp;base64,") for address in re.findall(r'\ssrc="([^"]*)"', source))
+    assert not re.search(r"<link|@import|url\(", source)
+    assert "default-src 'none'" in unescape(source)
+
+
+@in_a_browser
+def test_what_is_hostile_in_a_run_is_shown_and_does_nothing(run: Path, see: Callable[..., Page]):
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(f"# {HOSTILE}\n" + recipe.replace("type: sr", f"type: {json.dumps(HOSTILE)}"))
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 10, "split": "train", HOSTILE: 1.0}) + "\n")
+    with (run / "log.txt").open("a") as file:
+        file.write(f"2026-01-01 00:00:00 warning: {HOSTILE}\n")
+    (run / "environment.json").write_text(json.dumps({HOSTILE: HOSTILE}))
+    hostile = run.rename(run.with_name("<img src=x onerror=window.harmed=1>"))
+    opened = see(write_report(hostile))
+    assert opened.run("window.harmed === undefined")
+    assert opened.run("document.scripts.length") == 4
+    shown = opened.run("document.body.textContent")
+    assert shown.count(HOSTILE) >= 5
+    assert opened.run("document.querySelector('h1').textContent") == hostile.name
+    titles = opened.run("[...document.querySelectorAll('.chart h4')].map(title => title.textContent)")
+    assert HOSTILE in titles
+
+
+@in_a_browser
+@pytest.mark.parametrize("width", [360, 768, 1400])
+def test_no_screen_scrolls_sideways(page: Path, see: Callable[..., Page], width: int):
+    opened = see(page, width)
+    assert opened.run("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert opened.run(
+        "[...document.querySelectorAll('.plot canvas')].every(c => c.getBoundingClientRect().width > 200)"
+    )
+
+
+@in_a_browser
+def test_dark_mode_is_dark_and_charts_follow(page: Path, see: Callable[..., Page]):
+    def brightness() -> tuple[float, float]:
+        opened.run("document.querySelector('.chart').scrollIntoView()")
+        opened.settle()
+        pixels = np.asarray(Image.open(io.BytesIO(opened.picture())).convert("L"), np.float32)
+        return float(np.median(pixels)), float(np.quantile(pixels, 0.999))
+
+    opened = see(page)
+    light = brightness()
+    opened.screen(1200, scheme="dark")  # while it is open
+    opened.settle()
+    dark = brightness()
+    assert light[0] > 240 and dark[0] < 40 and dark[1] > 150
+
+
+@in_a_browser
+def test_text_has_enough_contrast_in_both_schemes(page: Path, see: Callable[..., Page]):
+    script = """(() => {
+      const look = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+      const light = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255)
+        .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+      const ratio = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
+      const text = ["--ink", "--faint", "--link", "--warn"].flatMap((ink) =>
+        ["--paper", "--raised", "--warn-paper"].map((paper) => [ink, paper, ratio(look(ink), look(paper)), 4.5]));
+      const lines = ["--curve-0", "--curve-1", "--curve-2", "--curve-3", "--red", "--green", "--blue"].map((ink) =>
+        [ink, "--paper", ratio(look(ink), look("--paper")), 3]);
+      return [...text, ...lines].filter(([, , found, least]) => found < least);
+    })()"""
+    for scheme in ("light", "dark"):
+        assert see(page, scheme=scheme).run(script) == [], scheme
+
+
+@in_a_browser
+def test_keys_move_the_divider_and_the_sheets(page: Path, see: Callable[..., Page]):
+    opened = see(page)
+    opened.run("document.querySelector('img-comparison-slider').focus()")
+    opened.press("ArrowRight", seconds=0.2)
+    assert int(opened.run("document.querySelector('img-comparison-slider').ariaValueNow")) > 50
+    shown = "[...document.querySelectorAll('.sheet')].filter(sheet => !sheet.hidden).map(sheet => sheet.dataset.step)"
+    assert opened.run(shown) == ["10"]
+    opened.run("document.getElementById('step').focus()")
+    opened.press("Home")
+    assert opened.run(shown) == ["4"]
+    assert opened.run("document.getElementById('step').getAttribute('aria-valuetext')") == "after 4 steps"
+
+
+@in_a_browser
+def test_everything_one_can_use_or_see_has_a_name(page: Path, see: Callable[..., Page]):
+    opened = see(page)
+    opened.call("Accessibility.enable")
+    nodes = opened.call("Accessibility.getFullAXTree")["nodes"]
+    wanted = {"slider", "checkbox", "img", "image", "link", "region", "table"}
+    roles = [(node["role"]["value"], node.get("name", {}).get("value")) for node in nodes if not node["ignored"]]
+    assert {"slider", "checkbox", "link", "region"} <= {role for role, _ in roles}
+    assert not [role for role, name in roles if role in wanted and not name]
+
+
+@in_a_browser
+def test_what_is_folded_is_printed_too_and_folds_again(page: Path, see: Callable[..., Page]):
+    opened = see(page, scheme="dark")
+    opened.run("window.at_print = []; matchMedia('print').addEventListener('change', event => event.matches && "
+               "at_print.push(document.querySelector('details').open, "
+               "getComputedStyle(document.documentElement).getPropertyValue('--paper').trim()))")  # fmt: skip
+    assert opened.printed().startswith(b"%PDF")
+    opened.settle()
+    assert opened.run("at_print") == [True, "#ffffff"]
+    assert not opened.run("document.querySelector('details').open")
+
+
+def test_a_run_killed_halfway_is_told_with_what_it_has(run: Path):
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    halfway = [line for line in lines if json.loads(line)["step"] <= 6]
+    (run / "metrics.jsonl").write_text("".join(halfway) + '{"step": 8, "split": "tra')
+    kept = [line for line in (run / "log.txt").read_text().splitlines(keepends=True) if "done: " not in line]
+    (run / "log.txt").write_text("".join(kept))
+    shutil.rmtree(run / "head")
+    shutil.rmtree(run / "checkpoints")
+    read = text_of(write_report(run))
+    assert "Not finished: the log ends at step 6 of 10. There is no checkpoint." in read
+    assert f"line {len(halfway) + 1} (no whole JSON)" in read
+    assert "No image is restored here" in read and "head" in read
+
+
+def test_a_run_without_validation_pairs_says_so(run: Path):
+    (run / "recipe.yaml").write_text(
+        re.sub("val_(clean|degraded): sample", r"val_\1: null", (run / "recipe.yaml").read_text())
+    )
+    (run / "metrics.jsonl").write_text('{"step": 1, "split": "train", "task_l1": 0.5}\n')
+    read = text_of(write_report(run))
+    assert "Nothing was measured on validation pairs" in read
+    assert "of the training images: data.degraded" in read
+
+
+@in_a_browser
+@pytest.mark.parametrize("kept", ["recipe.yaml", "metrics.jsonl", "log.txt", "environment.json"])
+def test_any_one_file_of_a_run_makes_a_page_that_names_the_others(run: Path, kept: str, see: Callable[..., Page]):
+    lone = run.with_name("lone")
+    lone.mkdir()
+    shutil.copy(run / kept, lone)
+    page = write_report(lone)
+    see(page, 360)
+    read = text_of(page)
+    for name in {"recipe.yaml", "metrics.jsonl", "log.txt", "environment.json"} - {kept}:
+        assert f"There is no {name}" in read
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "metrics.jsonl", "log.txt", "environment.json"])
+@pytest.mark.parametrize("contents", [b"", b"\x00\xff\xfe{", b"[1, 2", b"[[1], {}]\n7\n", b"{" * 9999])
+def test_no_file_of_a_run_can_break_the_page(run: Path, name: str, contents: bytes):
+    shutil.rmtree(run / "head")  # the pictures have their own test
+    (run / name).write_bytes(contents)
+    assert write_report(run).stat().st_size > 0
+
+
+def test_numbers_that_are_none_leave_gaps_and_are_told(run: Path):
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 11, "split": "val", "psnr_rgb": Infinity, "ssim_rgb": NaN}\n')
+    page = write_report(run)
+    read = text_of(page)
+    assert "psnr_rgb ∞" in read and "ssim_rgb not a number" in read
+    curve = next(c for chart in charts_of(page) for c in chart["curves"] if c["name"] == "psnr_rgb")
+    assert curve["values"][-1] is None
+
+
+def test_a_broken_sheet_is_named(run: Path):
+    sheet = run / "samples" / "step_000004.png"
+    sheet.write_bytes(sheet.read_bytes()[:200])
+    assert "samples/step_000004.png is broken" in text_of(write_report(run))
+
+
+def test_pictures_that_cannot_be_found_any_more_are_told(run: Path):
+    recipe = (run / "recipe.yaml").read_text().replace("val_degraded: sample", "val_degraded: gone/away")
+    (run / "recipe.yaml").write_text(recipe)
+    assert "No image is restored here: gone/away: there is no such folder" in text_of(write_report(run))
+
+
+def test_warnings_of_guards_are_told_in_words(run: Path):
+    with (run / "log.txt").open("a") as file:
+        file.write("2026-01-01 00:00:00 warning: collapse: its noise has died; see docs/troubleshooting.md#collapse\n")
+    verdicts = {verdict.name: verdict for verdict in verdicts_of(read_record(run))}
+    assert verdicts["collapse"].state == "warned"
+    assert "its noise has died" in verdicts["collapse"].said
+    assert verdicts["leak"].state == "quiet"
+    assert "collapse: warned" in text_of(write_report(run))
+
+
+def test_each_guards_warning_begins_with_the_name_that_the_page_gives_it():
+    high, low = 1e9, -1e9
+    for watch in WATCHES:
+        guard = watch.guard()
+        if hasattr(guard, "largest"):
+            guard.largest = high  # type: ignore[attr-defined]
+        names = [name for shown, _ in watch.charts.values() for name in shown]
+        faults = [guard.fault(dict.fromkeys(names, value)) for value in (high, low)]
+        assert any(fault and fault.startswith(f"{watch.name}:") for fault in faults)
+
+
+def test_pauses_before_a_run_goes_on_are_no_time_of_it(run: Path):
+    (run / "log.txt").write_text(
+        "2026-01-01 10:00:00 smoke → runs/smoke, 1 × cpu\n"
+        "2026-01-01 10:05:00 step 5/10\n"
+        "2026-01-02 09:00:00 smoke → runs/smoke, 1 × cpu\n"
+        "2026-01-02 09:01:00 done: restores\n"
+    )
+    assert read_record(run).seconds == 360
+
+
+def test_a_long_runs_curve_keeps_its_first_stretch_and_its_last_value():
+    lines = [Logged(step, "train", {"task": step / 7}) for step in range(10 * MOST_POINTS + 3)]
+    (curve,) = curves_of(lines)
+    assert len(curve.steps) <= MOST_POINTS
+    assert curve.steps[-1] == lines[-1].step and curve.steps[0] < 10
+    assert curve.last == lines[-1].values["task"]
+    assert spread(100, MOST_SHEETS)[0] == 0 and spread(100, MOST_SHEETS)[-1] == 99
+    assert len(set(spread(100, MOST_SHEETS))) == MOST_SHEETS
+
+
+def test_what_is_no_run_is_refused_in_words(tmp_path: Path):
+    (tmp_path / "photo.png").touch()
+    with pytest.raises(UserError, match="is no run folder: it has none of recipe"):
+        write_report(tmp_path)
+    with pytest.raises(UserError, match="there is no such folder"):
+        write_report(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="this is a file"):
+        write_report(tmp_path / "photo.png")
+    (tmp_path / "recipe.yaml").write_text("train: {steps: 1}\n")
+    with pytest.raises(UserError, match="is a folder; give the name of a file"):
+        write_report(tmp_path, tmp_path)
+
+
+def test_the_command_writes_the_page_and_says_where(run: Path):
+    page = run.parent / "new" / "page.html"
+    command = [sys.executable, "-m", "unpairaug", "report", str(run), "--out", str(page)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=run.parent, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{page}: {page.stat().st_size / 1e6:.1f} MB\n"
+    assert not (run / "report.html").exists()
+
+
+def test_an_empty_record_has_neither_step_nor_time(tmp_path: Path):
+    record = Record(tmp_path)
+    assert record.last_step is None and record.seconds is None

@@ -1,0 +1,215 @@
+"""Speed and memory of the data streams, against the bare decoder and a plain PyTorch loader, on the same files."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import psutil
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from unpairaug.data import FolderImages, StepBatches, UnpairedCrops, loader, open_images
+from unpairaug.data.images import DECODED, ImageSet
+from unpairaug.data.shard_index import write_index
+from unpairaug.recipe.recipe import Recipe
+
+FILES = 200
+"""Images of each side that are laid out as a folder and as shards: the same bytes for every reader."""
+PER_SHARD = 50
+
+
+@dataclass(frozen=True)
+class ReaderSpeed:
+    """One way to read the files, in one process."""
+
+    name: str
+    crops_per_second: float
+    """Of both sides together, in a second of one core's time."""
+    ratio: float
+    """Median over batches of the bare decoder's time / this reader's, for the same files one after the other."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Both sides' files, as folders and as shards."""
+
+    clean: FolderImages
+    degraded: FolderImages
+    clean_shards: ImageSet
+    degraded_shards: ImageSet
+
+
+def compare_readers(recipe: Recipe, batches: int, files: int = FILES) -> list[ReaderSpeed]:
+    """Read the same batches with each reader in turn, so that what else the machine does hits all alike.
+
+    Nothing decoded is kept, the files are in the system's page cache, and every reader works in this one process.
+
+    Args:
+        recipe: whose images, crop, batch size, flips and turns are taken.
+        batches: timed batches of each reader; some more warm up.
+        files: images of each side, at most.
+    """
+    with _laid_out(recipe, files) as found, _nothing_kept(), _one_thread():
+        names: dict[str, Callable[[], Iterator[object]]] = {
+            "bare decoder": lambda: _bare(found, recipe, batches + 2),
+            "folder": lambda: _ours(found.clean, found.degraded, recipe, batches + 2),
+            "shards": lambda: _ours(found.clean_shards, found.degraded_shards, recipe, batches + 2),
+            "plain PyTorch loader": lambda: _plain(found, recipe, batches + 2),
+        }
+        readers = {name: make() for name, make in names.items()}
+        times: dict[str, list[float]] = {name: [] for name in names}
+        for turn in range(batches + 2):
+            order = list(readers)[turn % 4 :] + list(readers)[: turn % 4]  # nobody always follows the same one
+            for name in order:
+                times[name].append(_seconds(readers[name]))
+    bare = times["bare decoder"][2:]
+    return [
+        ReaderSpeed(
+            name,
+            2 * recipe.data.batch_size / statistics.median(taken[2:]),
+            statistics.median(b / t for b, t in zip(bare, taken[2:], strict=True)),
+        )
+        for name, taken in times.items()
+    ]
+
+
+def memory_over(recipe: Recipe, samples: int, readings: int = 10, files: int = FILES) -> Iterator[tuple[int, int]]:
+    """Samples read from shards so far, and bytes of this process's memory, at even intervals.
+
+    Decoded images are kept as in training: memory grows until they are all there, or fill `DECODED.limit`.
+    """
+    with _laid_out(recipe, files) as found, _one_thread():
+        size = recipe.data.batch_size
+        batches = -(-samples // size)
+        every = max(1, batches // readings)
+        for done, _ in enumerate(_ours(found.clean_shards, found.degraded_shards, recipe, batches), start=1):
+            if done == 1 or done % every == 0 or done == batches:
+                yield done * size, psutil.Process().memory_info().rss
+
+
+def _ours(clean: ImageSet, degraded: ImageSet, recipe: Recipe, batches: int) -> Iterator[object]:
+    return iter(loader(_crops(clean, degraded, recipe), StepBatches(0, batches, recipe.data.batch_size)))
+
+
+def _crops(clean: ImageSet, degraded: ImageSet, recipe: Recipe) -> UnpairedCrops:
+    data, scale = recipe.data, recipe.task.get("scale", 1)
+    options = {"flip": data.flip, "rotate": data.rotate, "lanes": data.batch_size}
+    return UnpairedCrops(clean, degraded, crop=data.crop, scale=scale, seed=recipe.train.seed, **options)
+
+
+def _bare(files: Files, recipe: Recipe, batches: int) -> Iterator[object]:
+    """Bytes and pixels of the files that the streams show, and nothing else."""
+    for batch in _shown(files, recipe, batches):
+        for path in (path for pair in batch for path in pair):
+            with Image.open(BytesIO(path.read_bytes())) as image:
+                np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # converting would copy it
+        yield batch
+
+
+def _plain(files: Files, recipe: Recipe, batches: int) -> Iterator[object]:
+    """What a tutorial writes for a folder: paths, PIL, a random crop, flips; a DataLoader for each side."""
+    shown = _shown(files, recipe, batches)
+    sides = [
+        _PlainCrops([pair[side] for batch in shown for pair in batch], crop, recipe.data.flip, recipe.data.rotate)
+        for side, crop in enumerate((recipe.data.crop, recipe.data.crop // recipe.task.get("scale", 1)))
+    ]
+    return zip(*(DataLoader(side, batch_size=recipe.data.batch_size) for side in sides), strict=True)
+
+
+class _PlainCrops(Dataset[Tensor]):
+    """Images of one side: a random crop, flips and quarter turns as in the recipe, in 8 bits as ours."""
+
+    def __init__(self, paths: list[Path], crop: int, flip: bool, rotate: bool) -> None:
+        self.paths, self.crop = paths, crop
+        flips = [Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM] if flip else []
+        self.turns = [*flips, Image.Transpose.ROTATE_90] if rotate else flips
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> Tensor:
+        with open(self.paths[i], "rb") as file:
+            image = Image.open(file).convert("RGB")
+        left, top = (random.randint(0, side - self.crop) for side in image.size)
+        image = image.crop((left, top, left + self.crop, top + self.crop))
+        for turn in self.turns:
+            image = image.transpose(turn) if random.random() < 0.5 else image
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def _shown(files: Files, recipe: Recipe, batches: int) -> list[list[tuple[Path, Path]]]:
+    """The files that the streams show, batch by batch."""
+    crops, size = _crops(files.clean, files.degraded, recipe), recipe.data.batch_size
+    pairs = [
+        (files.clean.root / files.clean.names[i], files.degraded.root / files.degraded.names[j])
+        for i, j in (crops.shown(k) for k in range(batches * size))
+    ]
+    return [pairs[at : at + size] for at in range(0, len(pairs), size)]
+
+
+def _seconds(reader: Iterator[object]) -> float:
+    """Of one core: what else the machine does meanwhile does not count."""
+    began = time.process_time()
+    next(reader)
+    return time.process_time() - began
+
+
+@contextmanager
+def _laid_out(recipe: Recipe, files: int) -> Iterator[Files]:
+    scale = recipe.task.get("scale", 1)
+    with TemporaryDirectory(prefix="unpairaug-bench-") as root:
+        found: list[ImageSet] = []
+        for part in ("clean", "degraded"):
+            images = open_images(getattr(recipe.data, part), part, scale)
+            _lay_out(images, min(files, len(images)), Path(root, part), Path(root, f"{part}_shards"))
+            found.append(FolderImages(Path(root, part)))
+            found.append(open_images(str(Path(root, f"{part}_shards")), part, scale))
+        clean, clean_shards, degraded, degraded_shards = found
+        assert isinstance(clean, FolderImages) and isinstance(degraded, FolderImages)
+        yield Files(clean, degraded, clean_shards, degraded_shards)
+
+
+def _lay_out(images: ImageSet, count: int, folder: Path, shards: Path) -> None:
+    folder.mkdir()
+    shards.mkdir()
+    for first in range(0, count, PER_SHARD):
+        shard = shards / f"shard-{first // PER_SHARD:04}.tar"
+        with tarfile.open(shard, "w") as tar:
+            for i in range(first, min(first + PER_SHARD, count)):
+                path = folder / f"{i:06}{PurePosixPath(images.names[i]).suffix}"
+                path.write_bytes(images.encoded(i))
+                tar.add(path, path.name)
+        write_index(str(shard))
+
+
+@contextmanager
+def _nothing_kept() -> Iterator[None]:
+    limit, DECODED.limit = DECODED.limit, 0
+    DECODED.clear()
+    try:
+        yield
+    finally:
+        DECODED.limit = limit
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """What a loader's worker has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

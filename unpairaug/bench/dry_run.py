@@ -1,0 +1,55 @@
+"""Two steps that leave nothing behind: does it run, how fast, how much memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch.utils.data import Dataset
+
+from unpairaug.bench.memory import PeakMemory, total_memory
+from unpairaug.data import StepBatches, UnpairedBatch, loader
+from unpairaug.errors import UserError
+from unpairaug.training.loop import to_device
+from unpairaug.training.trainer import JointTrainer
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What two dry steps showed."""
+
+    seconds_per_step: float
+    """Of the second joint step, data loading included."""
+    peak_memory: int
+    """Bytes: of the device, or of the process on a CPU."""
+    memory: int
+    """Bytes there are."""
+
+
+def dry_run(trainer: JointTrainer, crops: Dataset[UnpairedBatch], batch_size: int, accumulation: int) -> DryRun:
+    """Take two joint steps on the first batches of the data, in this process.
+
+    Raises:
+        UserError: a loss term is not finite, or the device's memory does not suffice.
+    """
+    batches = iter(loader(crops, StepBatches(0, 2, batch_size, accumulation)))
+    joint = trainer.schedule.translator_end - 1
+    with PeakMemory(trainer.accelerator.device) as memory:
+        times = [_timed_step(trainer, islice(batches, accumulation), joint) for _ in range(2)]
+    return DryRun(times[-1], memory.peak, total_memory(trainer.accelerator.device))
+
+
+def _timed_step(trainer: JointTrainer, batches: Iterable[UnpairedBatch], step: int) -> float:
+    began = time.perf_counter()
+    try:
+        losses = trainer.train_step([to_device(batch, trainer.accelerator) for batch in batches], step)
+    except torch.OutOfMemoryError as error:
+        device = trainer.accelerator.device
+        raise UserError(f"{device} has too little memory; lower data.batch_size or data.crop") from error
+    broken = [name for name, loss in losses.items() if not torch.isfinite(loss)]  # waits for the device, too
+    if broken:
+        raise UserError(f"not finite at the first steps: {', '.join(broken)}; lower the learning rates or weights")
+    return time.perf_counter() - began

@@ -1,0 +1,197 @@
+"""Speed and memory of the joint step, against a plain step in the order of the seed system, on the same networks."""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from unpairaug.bench.memory import PeakMemory
+from unpairaug.data import UnpairedBatch
+from unpairaug.errors import UserError
+from unpairaug.losses import cycle_loss, gan_loss, identity_loss
+from unpairaug.recipe.optimizer_sections import NetworkOptimizer, OptimizerSection
+from unpairaug.recipe.recipe import Recipe
+from unpairaug.training.build import build_trainer
+from unpairaug.training.loop import to_device
+from unpairaug.training.trainer import JointTrainer
+
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class StepComparison:
+    """Medians over interleaved steps, and peaks of separate processes."""
+
+    ours: float
+    """Seconds a step."""
+    reference: float
+    """Seconds a step of the reference."""
+    ratio: float
+    """Median over pairs of neighbouring steps of reference time / our time: above 1 is faster."""
+    our_memory: int
+    """Bytes at the peak above what was held before the first step."""
+    reference_memory: int
+    """The same of the reference."""
+    operators: list[tuple[str, float]]
+    """What our step spends its time on: the operators of most own time, each with its share."""
+
+
+class ReferenceStep:
+    """CycleSR's step as its authors order it: six generator passes, two head passes, discriminators one by one.
+
+    Everything is computed forward once; each discriminator is updated, then both generators, with the head's loss; then
+    the head runs again, on the same fake, for its own update. Four optimisers, full precision, plain memory format.
+    """
+
+    def __init__(self, trainer: JointTrainer, optimizer: OptimizerSection) -> None:
+        translator: Any = trainer.translator
+        if not hasattr(translator, "lambda_identity"):
+            raise UserError(f"translator {translator.config['type']!r} is not CycleGAN, which the reference step is of")
+        if {spec.type for _, spec in optimizer} != {"adam"}:
+            raise UserError("the reference step is Adam's: measure with `type: adam` for every network in `optimizer`")
+        self.translator, self.task, self.train = translator, trainer.task, trainer.train
+        for network in trainer.networks.values():
+            network.to(memory_format=torch.contiguous_format)
+        self.opt_g = _adam(translator.generators, optimizer.generator)
+        self.opt_d = {name: _adam(d, optimizer.discriminator) for name, d in translator.discriminators.items()}
+        self.opt_head = _adam(self.task, optimizer.head)
+
+    def __call__(self, batch: UnpairedBatch) -> None:
+        clean, real, _ = batch
+        translator, task = self.translator, self.task
+        source = task.source(clean)
+        fake, restored = translator.degrade(source), translator.restore(real)
+        reconstructed_source, reconstructed_real = translator.restore(fake), translator.degrade(restored)
+        guess = task(fake)
+
+        translator.discriminators.requires_grad_(True)
+        for domain, shown, made in (("degraded", real, fake), ("clean", source, restored)):
+            judge, pooled = translator.discriminators[domain], translator.pools[domain].query(made.detach())
+            loss = (gan_loss(judge(shown), True) + gan_loss(judge(pooled), False)) / 2
+            self.update(self.opt_d[domain], loss, [judge])
+
+        translator.discriminators.requires_grad_(False)
+        task.requires_grad_(False)
+        cycle, identity = translator.lambda_cycle, translator.lambda_cycle * translator.lambda_identity
+        loss = (
+            gan_loss(translator.discriminators["degraded"](fake), True)
+            + gan_loss(translator.discriminators["clean"](restored), True)
+            + cycle * (cycle_loss(reconstructed_source, source) + cycle_loss(reconstructed_real, real))
+            + identity * identity_loss(translator.degrade(real), real)
+            + identity * identity_loss(translator.restore(source), source)
+            + self.train.lambda_task * task.loss(guess, clean)
+        )
+        self.update(self.opt_g, loss, list(translator.generators.values()))
+
+        task.requires_grad_(True)
+        self.update(self.opt_head, self.train.lambda_task * task.loss(task(fake.detach()), clean), [task])
+
+    def update(self, optimizer: torch.optim.Optimizer, loss: Tensor, networks: list[nn.Module]) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        if self.train.clip is not None:
+            for network in networks:
+                nn.utils.clip_grad_norm_(network.parameters(), self.train.clip)
+        optimizer.step()
+
+
+def compare_steps(recipe: Recipe, steps: int) -> StepComparison:
+    """Measure the memory of each step in a process of its own, then time both in turn, A B A B, in this one."""
+    memory = [_in_a_process(kind, recipe) for kind in STEPS]
+    ours, reference = (make(_trainer(recipe), recipe) for make in STEPS.values())
+    device = Accelerator().device
+    for step in (ours, reference):
+        step()  # the first step allocates what later ones reuse
+    pairs = [(seconds(ours, device), seconds(reference, device)) for _ in range(steps)]
+    return StepComparison(
+        ours=statistics.median(a for a, _ in pairs),
+        reference=statistics.median(b for _, b in pairs),
+        ratio=statistics.median(b / a for a, b in pairs),
+        our_memory=memory[0],
+        reference_memory=memory[1],
+        operators=operator_shares(ours, device),
+    )
+
+
+def our_step(trainer: JointTrainer, recipe: Recipe) -> Step:
+    """The joint step of this project on random images."""
+    batch = random_batch(trainer, recipe)
+    joint = trainer.schedule.translator_end - 1
+    return lambda: trainer.train_step([batch], joint)
+
+
+def reference_step(trainer: JointTrainer, recipe: Recipe) -> Step:
+    """The reference step on the same networks and images."""
+    batch = random_batch(trainer, recipe)
+    plain = UnpairedBatch(batch.clean.contiguous(), batch.degraded.contiguous(), batch.index)
+    step = ReferenceStep(trainer, recipe.optimizer)
+    return lambda: step(plain)
+
+
+STEPS = {"ours": our_step, "reference": reference_step}
+
+
+def random_batch(trainer: JointTrainer, recipe: Recipe) -> UnpairedBatch:
+    """A batch of random images, of the recipe's size."""
+    size, small, count = recipe.data.crop, recipe.data.crop // trainer.task.scale, recipe.data.batch_size
+    rng = torch.Generator().manual_seed(recipe.train.seed)
+    shapes = ((count, 3, side, side) for side in (size, small))
+    clean, degraded = (torch.randint(256, shape, generator=rng, dtype=torch.uint8) for shape in shapes)
+    return to_device(UnpairedBatch(clean, degraded, torch.arange(count)), trainer.accelerator)
+
+
+def seconds(step: Step, device: torch.device) -> float:
+    """How long one step takes, the device's work included."""
+    _wait(device)
+    began = time.perf_counter()
+    step()
+    _wait(device)
+    return time.perf_counter() - began
+
+
+def operator_shares(step: Step, device: torch.device, count: int = 6) -> list[tuple[str, float]]:
+    """The operators (on CUDA the kernels) with the most time of their own in one step, each with its share."""
+    activity = torch.profiler.ProfilerActivity.CUDA if device.type == "cuda" else torch.profiler.ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[activity]) as profile:
+        step()
+        _wait(device)
+    own = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    times = {event.key: getattr(event, own) for event in profile.key_averages()}
+    total = sum(times.values())
+    return [(name, times[name] / total) for name in sorted(times, key=times.__getitem__, reverse=True)[:count]]
+
+
+def peak_memory(kind: str, recipe: Recipe, steps: int = 3) -> int:
+    """Bytes at the peak of a few steps, above what was held before the first; best asked in a fresh process."""
+    trainer = _trainer(recipe)
+    step = STEPS[kind](trainer, recipe)
+    with PeakMemory(trainer.accelerator.device) as memory:
+        for _ in range(steps):
+            step()
+    return memory.peak - memory.before
+
+
+def _in_a_process(kind: str, recipe: Recipe) -> int:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(peak_memory, (kind, recipe))
+
+
+def _adam(network: nn.Module, spec: NetworkOptimizer) -> torch.optim.Adam:
+    return torch.optim.Adam(network.parameters(), lr=spec.lr, weight_decay=spec.weight_decay, **spec.options())
+
+
+def _trainer(recipe: Recipe) -> JointTrainer:
+    return build_trainer(recipe, Accelerator(mixed_precision="no"))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

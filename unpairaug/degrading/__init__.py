@@ -1,0 +1,1 @@
+"""A trained translator on files: whole images, tiles, folders, processes, Ray."""

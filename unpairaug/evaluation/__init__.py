@@ -1,0 +1,1 @@
+"""A head on pairs: metrics, tables, comparison sheets."""

@@ -1,0 +1,1 @@
+"""Generators and their parts: residual blocks, blur kernels, noise, filters, backbones."""

@@ -1,0 +1,322 @@
+"""Generators, and the parts that networks share. No losses, no optimisers, no files.
+
+Images enter and leave in [0, 1]; a network that thinks in [-1, 1] converts inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from math import ceil
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unpairaug.camera.jpeg import JpegFile
+from unpairaug.camera.optics import Lens
+from unpairaug.camera.spectra import kernel_of
+from unpairaug.rng import Rng, normal
+
+Norm = Literal["batch", "instance", "none"]
+UpMode = Literal["transpose", "resize", "pixelshuffle"]
+
+
+class ResnetGenerator(nn.Module):
+    """CycleGAN's generator (Zhu et al., 2017; after Johnson et al., 2016): (B, C, H, W) in [0, 1] -> the same.
+
+    Two stride-2 convolutions, `n_blocks` residual blocks, two up-samplings, tanh. Any H, W: the image is padded to a
+    multiple of 4 and cropped again. Residual blocks are zero-padded, as in CycleSR, where the original reflects.
+    """
+
+    def __init__(
+        self,
+        ngf: int = 64,
+        n_blocks: int = 9,
+        norm: Norm = "instance",
+        up_mode: UpMode = "transpose",
+        channels: int = 3,
+    ) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *_conv(channels, ngf, 7, norm, reflect=True),
+            *_conv(ngf, 2 * ngf, 3, norm, stride=2),
+            *_conv(2 * ngf, 4 * ngf, 3, norm, stride=2),
+            *(ResidualBlock(4 * ngf, norm) for _ in range(n_blocks)),
+            *_upsample(4 * ngf, 2 * ngf, norm, up_mode),
+            *_upsample(2 * ngf, ngf, norm, up_mode),
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(ngf, channels, 7),
+            nn.Tanh(),
+        )
+        self.apply(init_gan_weights)
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        padded = pad_to_multiple(image, 4)
+        return (self.body(2 * padded - 1) / 2 + 0.5)[..., :height, :width]
+
+    def features(self, image: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """What the image (B, C, H, W) has become at layers of the first half, as CUT compares it (Park et al., 2020).
+
+        Layer 0 is the image in [-1, 1], 1 and 2 are the results of the stride-2 convolutions before their norm, and
+        from 3 on those of the residual blocks.
+        """
+        steps = [0 if layer == 0 else 3 * min(layer, 3) + max(layer - 3, 0) + 1 for layer in layers]
+        results = [2 * pad_to_multiple(image, 4) - 1]
+        for part in self.body[: max(steps)]:
+            results.append(part(results[-1]))
+        return [results[step] for step in steps]
+
+    @property
+    def last(self) -> nn.Conv2d:
+        """The convolution whose result tanh makes an image of; with weights of 0 that is grey."""
+        return cast("nn.Conv2d", self.body[-2])
+
+    def width_of(self, layer: int) -> int:
+        """Features of a layer of `features`."""
+        first = cast("nn.Conv2d", self.body[0])
+        return first.out_channels * 2 ** min(layer, 2) if layer else first.in_channels
+
+
+class ResidualBlock(nn.Module):
+    """x + res_scale * conv-norm-activation-conv-norm(x), nothing after the sum (He et al., 2016)."""
+
+    def __init__(
+        self, width: int, norm: Norm, activation: Callable[[], nn.Module] = nn.ReLU, res_scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.res_scale = res_scale
+        first, second = _conv(width, width, 3, norm)[:-1], _conv(width, width, 3, norm)[:-1]
+        self.body = nn.Sequential(*first, activation(), *second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.add(x, self.body(x), alpha=self.res_scale)
+
+
+class ResidualGenerator(nn.Module):
+    """image + f(image): (B, C, H, W) in [0, 1] -> the same, not clamped.
+
+    f is `depth` 3x3 convolutions, zero at the start. There is no norm: it would wash out colour.
+    """
+
+    def __init__(self, width: int = 16, depth: int = 5, channels: int = 3) -> None:
+        super().__init__()
+        widths = [channels, *[width] * (depth - 1), channels]
+        convolutions = [nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths)]
+        _zero(convolutions[-1])
+        self.residual = nn.Sequential(*(part for c in convolutions for part in (c, nn.LeakyReLU(0.2))))[:-1]
+        self.receptive_margin = depth
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image + self.residual(image - 0.5)
+
+
+class PlainGenerator(nn.Module):
+    """CinCGAN's generators (Yuan et al., 2018): (B, 3, H, W) in [0, 1] -> (B, 3, H / scale, W / scale), not clamped.
+
+    Three convolutions, six residual blocks, three convolutions, of `width` features. One that shrinks (G3) does so in
+    the second and third convolution, at scale 4 by 2 and 2, else at once; G1 and G2 keep the size.
+
+    With `residual`, which is not CinCGAN's, it adds to the image and starts from nothing; at scale 1 only.
+    """
+
+    def __init__(
+        self, width: int = 64, scale: int = 1, n_blocks: int = 6, norm: Norm = "none", residual: bool = False
+    ) -> None:
+        super().__init__()
+        self.residual = residual
+        strides = (2, 2) if scale == 4 else (scale, 1)
+        head = [(3, 7, 1), (width, 3, strides[0]), (width, 3, strides[1])]
+        layers: list[nn.Module] = []
+        for before, size, stride in head:
+            layers += [nn.Conv2d(before, width, size, stride, size // 2), nn.LeakyReLU(0.2)]
+        layers += [ResidualBlock(width, norm, partial(nn.LeakyReLU, 0.2)) for _ in range(n_blocks)]
+        for _ in range(2):
+            layers += [nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2)]
+        last = nn.Conv2d(width, 3, 7, padding=3)
+        if residual:
+            _zero(last)
+        self.body = nn.Sequential(*layers, last)
+        if scale == 1:
+            self.receptive_margin = 10 + 2 * n_blocks
+
+    def forward(self, image: Tensor) -> Tensor:
+        made = self.body(2 * image - 1) / 2
+        return image + made if self.residual else made + 0.5
+
+
+class NoisyGenerator(nn.Module):
+    """A residual generator whose result carries noise that depends on the image: (B, C, H, W) in [0, 1] -> the same.
+
+    With `lens`, both see the image through a `Lens`, which changes nothing until it is measured. What else was measured
+    is then kept beside it: `doubt` and `trust`, see `Translator`, and the `file` that the camera writes.
+    """
+
+    def __init__(self, width: int = 16, depth: int = 5, grain: int = 3, channels: int = 3, lens: bool = False) -> None:
+        super().__init__()
+        self.lens = Lens() if lens else nn.Identity()
+        self.doubt: Tensor
+        self.trust: Tensor
+        for name, value in {"doubt": 0.0, "trust": 1.0}.items():
+            self.register_buffer(name, torch.tensor(value), persistent=lens)
+        self.file = JpegFile() if lens else nn.Identity()
+        self.content = ResidualGenerator(width, depth, channels)
+        self.noise = SignalDependentNoise(grain, channels)
+
+    def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
+        seen = self.lens(image)
+        return self.content(seen) + self.noise(seen, rng)
+
+
+LARGE = 15
+"""Side of a filter that has any course of gains over the frequencies."""
+
+
+class SignalDependentNoise(nn.Module):
+    """Noise for an image (B, C, H, W) in [0, 1], of the same shape and mean 0.
+
+    Standard normal numbers for every pixel and channel, mixed and correlated by one filter of `grain` x `grain` pixels,
+    `grain` odd; their strength depends on the image's own brightness, as a sensor's does.
+    """
+
+    START = 0.02
+    """Standard deviation before training, 5 of 255 steps: enough for a discriminator to notice."""
+    FAINTEST = 1e-4
+    """Least standard deviation to start at; a softplus has no 0."""
+
+    def __init__(self, grain: int = 3, channels: int = 3, width: int = 16) -> None:
+        super().__init__()
+        last = nn.Conv2d(width, channels, 1)
+        _zero(last)
+        self.strength = nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2), last)
+        self.start: Tensor
+        self.register_buffer("start", torch.full((2,), self.START))
+        self.grain = nn.Conv2d(channels, channels, grain, padding=grain // 2, bias=False)
+        nn.init.dirac_(self.grain.weight)
+
+    def start_at(self, black: float, white: float) -> None:
+        """Make noise of these standard deviations in black and in white, before anything is learnt.
+
+        Between them its variance grows linearly with a channel's light, as that of a sensor does.
+        """
+        self.start.copy_(torch.tensor([black, white]))
+
+    def deviation(self, image: Tensor) -> Tensor:
+        """Standard deviation of the noise at each pixel and channel of the image."""
+        black, white = self.start.square()
+        start = torch.lerp(black, white, image.float().clamp(0, 1)).clamp(min=self.FAINTEST**2).sqrt()
+        return F.softplus(self.strength(image - 0.5) + start.expm1().log())  # the inverse of softplus
+
+    def start_with(self, energy: Tensor, shared: float) -> None:
+        """Make noise of that energy in each ring of frequencies, see `kernel_of`, and that correlation of channels."""
+        channels, side = len(self.grain.weight), self.grain.weight.shape[-1]
+        kernel = F.pad(kernel_of(energy.sqrt(), LARGE), (side // 2 - LARGE // 2,) * 4)  # its middle
+        mixed = shared * torch.ones(channels, channels) + (1 - shared) * torch.eye(channels)
+        values, vectors = torch.linalg.eigh(mixed)
+        root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+        with torch.no_grad():
+            self.grain.weight.copy_(root[:, :, None, None] * (kernel / kernel.norm()))
+
+    def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
+        return self.deviation(image) * self.grain(normal(image.shape, image, rng))
+
+
+def radius_of(sigma: float) -> int:
+    """Pixels to each side that `low_pass` looks at; an image must be larger."""
+    return ceil(2.5 * sigma)
+
+
+def low_pass(image: Tensor, sigma: float) -> Tensor:
+    """The image (B, C, H, W) blurred by a Gaussian of `sigma` pixels, reflected at its edges."""
+    radius = radius_of(sigma)
+    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=image.device) / sigma) ** 2)
+    taps = (taps / taps.sum()).to(image.dtype)
+    channels = image.shape[1]
+    rows, columns = (taps.view(shape).expand(channels, 1, -1, -1) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
+    padded = F.pad(image, (radius,) * 4, mode="reflect")
+    return F.conv2d(F.conv2d(padded, rows, groups=channels), columns, groups=channels)
+
+
+def haar(image: Tensor) -> Tensor:
+    """One level of the orthonormal Haar transform: (B, C, H, W) -> (B, 4 * C, H / 2, W / 2).
+
+    First the averages of all channels, then differences of columns, of rows, and of both; an odd last row or column is
+    repeated.
+    """
+    even = pad_to_multiple(image, 2)
+    a, b, c, d = (even[..., y::2, x::2] for y in (0, 1) for x in (0, 1))
+    return torch.cat([a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d], dim=1) / 2
+
+
+def shuffle_up(width: int, scale: int, activation: Callable[[], nn.Module] = nn.Identity) -> list[nn.Module]:
+    """Layers from (B, width, h, w) to (B, width, scale * h, scale * w): sub-pixel convolution (Shi et al., 2016).
+
+    A scale of 4 is reached by 2 and 2, 3 at once, 1 by no layer; `activation` follows each.
+    """
+    layers: list[nn.Module] = []
+    while scale > 1:
+        factor = 2 if scale % 2 == 0 else scale
+        scale //= factor
+        layers += [nn.Conv2d(width, factor**2 * width, 3, padding=1), nn.PixelShuffle(factor), activation()]
+    return layers
+
+
+def enlarge(image: Tensor, scale: int) -> Tensor:
+    """The image (B, C, h, w) enlarged by bicubic interpolation on the grid of cell centres (Keys, 1981, a = -0.5)."""
+    # Without `antialias`, torch interpolates with a = -0.75, which is nobody's baseline.
+    return image if scale == 1 else F.interpolate(image, scale_factor=scale, mode="bicubic", antialias=True)
+
+
+def shrink(image: Tensor, scale: int) -> Tensor:
+    """The image (B, C, H, W) at 1/scale by antialiased bicubic interpolation, as MATLAB and Pillow make it."""
+    return image if scale == 1 else F.interpolate(image, scale_factor=1 / scale, mode="bicubic", antialias=True)
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """The image, its right and bottom edge repeated until H and W are multiples of `multiple`."""
+    height, width = image.shape[-2:]
+    return F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+
+
+def init_gan_weights(module: nn.Module) -> None:
+    """Convolution weights ~ N(0, 0.02), biases 0 (Radford et al., 2016), as CycleGAN and CycleSR start."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+def _zero(layer: nn.Conv2d) -> None:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
+def make_norm(norm: Norm, width: int) -> nn.Module:
+    kinds: dict[Norm, Callable[[int], nn.Module]] = {
+        "batch": nn.BatchNorm2d,
+        "instance": nn.InstanceNorm2d,
+        "none": lambda _: nn.Identity(),
+    }
+    return kinds[norm](width)
+
+
+def _conv(before: int, after: int, size: int, norm: Norm, stride: int = 1, reflect: bool = False) -> list[nn.Module]:
+    pad = size // 2
+    conv = nn.Conv2d(before, after, size, stride, pad, padding_mode="reflect" if reflect else "zeros")
+    return [conv, make_norm(norm, after), nn.ReLU()]
+
+
+def _upsample(before: int, after: int, norm: Norm, up_mode: UpMode) -> list[nn.Module]:
+    """Twice the size: transposed convolution, nearest resize and convolution (Odena et al., 2016), or pixel shuffle."""
+    if up_mode == "transpose":
+        up: list[nn.Module] = [nn.ConvTranspose2d(before, after, 3, 2, 1, output_padding=1)]
+    elif up_mode == "resize":
+        up = [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(before, after, 3, padding=1)]
+    else:
+        up = [nn.Conv2d(before, 4 * after, 3, padding=1), nn.PixelShuffle(2)]
+    return [*up, make_norm(norm, after), nn.ReLU()]

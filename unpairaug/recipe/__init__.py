@@ -1,0 +1,1 @@
+"""The YAML file of a run as typed, checked sections."""

@@ -1,0 +1,240 @@
+"""A recipe: the YAML file that says everything about one run, as typed and checked sections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError, model_validator
+
+from unpairaug.errors import UserError
+from unpairaug.recipe.optimizer_sections import SOME, OptimizerSection
+from unpairaug.recipe.sections import (
+    LENGTH,
+    LENGTHS,
+    BridgeSection,
+    DataSection,
+    RealPathSection,
+    ScheduleSection,
+    Source,
+    TrainSection,
+    in_steps,
+    is_longer,
+)
+from unpairaug.recipe.translator_section import LEARNS, TranslatorSpec
+from unpairaug.recipe.yaml_file import Document, dump, parse
+from unpairaug.registry.options import UNKNOWN_KEY, Mistake, Path, Section, dotted, mistakes, nearest, refusal
+from unpairaug.registry.plugins import folder_of, plugins
+from unpairaug.registry.registry import TaskSpec, tasks
+from unpairaug.registry.terms import as_terms
+
+__all__ = ["BridgeSection", "DataSection", "Recipe", "ScheduleSection", "TrainSection"]
+__all__ += ["bundled_recipes", "differences", "differences_of_values", "load_recipe", "plugin_recipes", "to_yaml"]
+
+
+class Recipe(Section):
+    """Everything about one run."""
+
+    task: TaskSpec
+    """What is restored, by which head, judged by which loss: `type` and the options of that class."""
+    translator: TranslatorSpec
+    """What learns the degradation: `type` and the options of that class; or `from`, a trained one."""
+    bridge: BridgeSection = BridgeSection()
+    real_path: RealPathSection = RealPathSection()
+    schedule: ScheduleSection = ScheduleSection()
+    optimizer: OptimizerSection = OptimizerSection()
+    data: DataSection
+    train: TrainSection
+    output_dir: Source
+    """The run's folder; `runs/<name of the recipe>` if the file has none."""
+
+    def resolve(self, steps_per_epoch: int) -> Recipe:
+        """The recipe with every length in steps.
+
+        Raises:
+            UserError: the lengths turn out to contradict each other.
+        """
+        steps = in_steps(self.train.steps, steps_per_epoch, steps=0)
+        values = _with_lengths(self, lambda length: in_steps(length, steps_per_epoch, steps))
+        return _checked(values, lambda path: "")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Recipe:
+        if contradictions := list(_contradictions(self)):
+            raise refusal(*contradictions)
+        return self
+
+
+_SECTIONS = {"bridge": BridgeSection, "schedule": ScheduleSection, "data": DataSection, "train": TrainSection}
+_HOMES = {key: f"{name}.{key}" for name, section in _SECTIONS.items() for key in section.model_fields}
+_HOMES |= {
+    f"{kind}_{key}": f"optimizer.{kind}.{key}" for kind in OptimizerSection.model_fields for key in ("lr", "betas")
+}
+_HOMES |= {"translator_lr": "optimizer.generator.lr", "betas": "optimizer.generator.betas"}
+
+
+def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a file, or the bundled one of that name, with `dotted.key=value` overrides on top.
+
+    Raises:
+        UserError: there is none, or something in it is wrong; the message has a line for each mistake, with its place.
+    """
+    name, text = _read(recipe)
+    document = parse(text, name)
+    document.values.setdefault("output_dir", f"runs/{FilePath(name).stem}")
+    for override in overrides:
+        document.override(override)
+    _drop_a_scale_that_the_new_task_lacks(document)
+    _add_to_the_loss_that_the_task_has_by_default(document)
+    return _checked(document.values, lambda path: f"{document.place(path)}: ")
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The whole recipe as YAML, from which `load_recipe` makes an equal one."""
+    return dump(recipe.model_dump(mode="json"))
+
+
+def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
+    """The dotted keys whose values differ, with the old value and the new; None where a recipe lacks the key."""
+    return differences_of_values(old.model_dump(), new.model_dump())
+
+
+def differences_of_values(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The same of two recipes as plain values, of which neither need be valid here."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    pairs = {key: (before.get(key), after.get(key)) for key in (*before, *after)}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def bundled_recipes() -> dict[str, FilePath]:
+    """The recipes that come with unpairaug, by name."""
+    files = (FilePath(str(file)) for file in resources.files("unpairaug.recipes").iterdir())
+    return {file.stem: file for file in sorted(files) if file.suffix == ".yaml"}
+
+
+def plugin_recipes() -> dict[str, FilePath]:
+    """The recipes of other installed packages, by name: an entry point names one, and the package that holds the file.
+
+    `derain = "derain_package"` in the group `unpairaug.recipes` is the file `derain.yaml` of that package.
+    """
+    claims = {name: folder_of(found[0]) for name, found in plugins("unpairaug.recipes").items() if len(found) == 1}
+    files = {name: folder / f"{name}.yaml" for name, folder in sorted(claims.items()) if folder}
+    return {name: file for name, file in files.items() if file.is_file()}
+
+
+def _read(recipe: str) -> tuple[str, str]:
+    """The name of the file that `recipe` stands for, and its text."""
+    path, known = FilePath(recipe), {**plugin_recipes(), **bundled_recipes()}
+    if not path.is_file():
+        path = known.get(recipe.removesuffix(".yaml"), path)
+    try:
+        return str(path), path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        near = nearest(path.stem, known)
+        hint = f"Did you mean {near!r}? " if near else ""
+        raise UserError(
+            f"no recipe {recipe!r}: no such file, and none of that name comes with unpairaug or another package. {hint}"
+            f"Known: {', '.join(sorted(known))}."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"recipe {recipe!r} cannot be read; give a YAML file in UTF-8: {error}") from error
+
+
+def _checked(values: dict[str, Any], place: Callable[[Path], str]) -> Recipe:
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{place(path)}{dotted(path)}: {_with_home(path, said)}" for path, said in mistakes(error, values)]
+        raise UserError("\n".join(lines)) from error
+
+
+def _with_home(path: Path, sentence: str) -> str:
+    """The sentence; where it calls a key unknown that belongs to another section, that section's."""
+    home = _HOMES.get(str(path[-1])) if sentence.startswith(UNKNOWN_KEY) else None
+    if home and home.startswith(f"{path[0]}."):
+        return sentence
+    return f"{UNKNOWN_KEY}; did you mean {home!r}?" if home else sentence
+
+
+def _drop_a_scale_that_the_new_task_lacks(document: Document) -> None:
+    """`task.type=…` keeps the file's scale for the new task; one that knows no scale has no use for it."""
+    task: Any = document.values.get("task")
+    if ("task", "type") not in document.overrides or ("task", "scale") in document.overrides:
+        return
+    try:
+        takes_scale = "scale" in tasks.options(str(task["type"])).model_fields
+    except UserError:
+        return  # no such task: the check of the whole recipe says so, with the place
+    if not takes_scale:
+        task.pop("scale", None)
+
+
+def _add_to_the_loss_that_the_task_has_by_default(document: Document) -> None:
+    """`task.loss.ssim=0.2` adds a term also where the file names no loss."""
+    task: Any = document.values.get("task")
+    if ("task", "loss") in document.places or not isinstance(task, dict) or not isinstance(task.get("loss"), dict):
+        return
+    try:
+        default = tasks.options(str(task.get("type"))).model_fields["loss"].default
+    except (UserError, KeyError):
+        return  # no such task, or none with a loss: the check of the whole recipe says so, with the place
+    if isinstance(default, (str, dict)):
+        task["loss"] = {**as_terms(default), **task["loss"]}
+
+
+def _contradictions(recipe: Recipe) -> Iterator[Mistake]:
+    data, schedule, steps, scale = recipe.data, recipe.schedule, recipe.train.steps, recipe.task.get("scale", 1)
+    if data.crop % scale:
+        below = data.crop // scale * scale
+        good = " or ".join(str(crop) for crop in (below, below + scale) if crop)
+        yield Mistake(("data", "crop"), f"{data.crop} is not divisible by task.scale {scale}; try {good}")
+    if recipe.bridge.feed == "real" and data.ceiling_clean is None:
+        yield Mistake(("data", "ceiling_clean"), "required by bridge.feed 'real': the clean twins of data.degraded")
+    if recipe.bridge.feed == "real" and data.on_bad == "skip":
+        yield Mistake(("data", "on_bad"), "'skip' would part the pairs that bridge.feed 'real' reads; give 'raise'")
+    if recipe.bridge.feed == "real" and recipe.real_path.feed != "real":
+        given = f"given {recipe.real_path.feed!r}, but bridge.feed 'real' trains the head on real images as they are"
+        yield Mistake(("real_path", "feed"), f"{given}; give 'real'")
+    for one, other in (("val_clean", "val_degraded"), ("val_degraded", "val_clean")):
+        if getattr(data, one) is None and getattr(data, other) is not None:
+            yield Mistake(("data", one), f"required beside data.{other}: validation compares pairs")
+    parts = {key: getattr(schedule, key) for key in ("translator_warmup", "head_warmup", "head_finish")}
+    if is_longer(parts.values(), steps):
+        said = " + ".join(f"{key} {length}" for key, length in parts.items())
+        yield Mistake(("schedule",), f"{said} are longer than train.steps {steps}")
+    if not recipe.translator.get(LEARNS, True) and recipe.bridge.domain_weights:
+        said = "true asks a discriminator that translator.train false leaves untrained; leave it out"
+        yield Mistake(("bridge", "domain_weights"), said)
+    if not recipe.translator.get(LEARNS, True) and schedule.translator_warmup:
+        said = f"{schedule.translator_warmup} steps have nothing to train, as translator.train is false; leave it out"
+        yield Mistake(("schedule", "translator_warmup"), said)
+    if is_longer((schedule.lr_decay,), steps):
+        yield Mistake(("schedule", "lr_decay"), f"{schedule.lr_decay} is longer than train.steps {steps}")
+    for kind, network in recipe.optimizer:
+        if network.lr_schedule and is_longer((warmup := network.lr_schedule.warmup,), steps):
+            path = ("optimizer", kind, "lr_schedule", "warmup")
+            yield Mistake(path, f"{warmup} is longer than train.steps {steps}")
+
+
+def _with_lengths(section: Section, convert: Callable[[int | str], int]) -> dict[str, Any]:
+    """The section's values, with every length in it and in its sections converted."""
+    values = section.model_dump()
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
+        if isinstance(value, Section):
+            values[key] = _with_lengths(value, convert)
+        elif LENGTH in field.metadata:
+            values[key] = max(convert(value), 1 if SOME in field.metadata else 0)
+        elif LENGTHS in field.metadata:
+            values[key] = [convert(length) for length in value]
+    return values
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

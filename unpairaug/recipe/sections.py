@@ -1,0 +1,222 @@
+"""The sections of a recipe: every key with its type, bounds, default and meaning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from math import inf
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from unpairaug.registry.options import Number, Section, Text, TrueOrFalse, Whole, shown
+from unpairaug.registry.registry import losses
+from unpairaug.registry.terms import Terms
+
+
+def _length(value: Any) -> int | str:
+    words = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(step|epoch|%)s?\s*", value) if isinstance(value, str) else None
+    amount = float(words[1]) if words else value
+    if isinstance(amount, bool) or not isinstance(amount, (int, float)):
+        raise ValueError(f"given {shown(value)}, should be a number of steps, '200 epochs', or '30%' of the run")
+    if words and words[2] == "%" and amount:
+        return f"{words[1]}%"
+    if words and words[2] == "epoch" and amount:
+        return f"{words[1]} epochs"
+    if amount < 0 or not float(amount).is_integer():
+        raise ValueError(f"given {shown(value)}, should be a whole number of steps, 0 or more")
+    return int(amount)
+
+
+def _range(value: Any) -> float | tuple[float, float]:
+    ends = [value, value] if isinstance(value, (int, float)) else value
+    is_range = isinstance(ends, (list, tuple)) and len(ends) == 2
+    if not is_range or not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends):
+        raise ValueError(f"given {shown(value)}, should be a number, or two as in [0.5, 1.0]")
+    if not 0 <= ends[0] <= ends[1]:
+        raise ValueError(f"given {shown(value)}, should be 0 or more, the lower end first")
+    return (float(ends[0]), float(ends[1])) if isinstance(value, (list, tuple)) else float(value)
+
+
+def _strength(value: Any) -> Any:
+    if value == "measured":
+        return value
+    strength = _range(value)
+    if max(strength if isinstance(strength, tuple) else (strength,)) > 1:
+        raise ValueError(f"given {shown(value)}, should be within [0, 1]")
+    return strength
+
+
+def _sources(value: Any) -> Any:
+    if not isinstance(value, (str, dict)):
+        raise ValueError(f"given {shown(value)}, should be text; put it in quotes; or {{source: weight, …}}")
+    weights: dict[Any, Any] = value if isinstance(value, dict) else {value: 1.0}
+    for source, weight in weights.items():
+        is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not source or not is_number or not 0 < weight < inf:
+            raise ValueError(f"given {shown(weight)} for source {source!r}, should be a weight above 0 for a name")
+    if not weights:
+        raise ValueError("given {}, should name one source or more, each with its weight")
+    return value
+
+
+def in_steps(length: int | str, steps_per_epoch: int, steps: int) -> int:
+    """The length as a number of steps, in a run of `steps`; a part of an epoch that is less than a step is one."""
+    if isinstance(length, int):
+        return length
+    amount = float(re.sub(r"[^\d.]", "", length))
+    return int(amount * steps / 100) if length.endswith("%") else max(1, round(amount * steps_per_epoch))
+
+
+def is_longer(parts: Iterable[int | str], whole: int | str) -> bool:
+    """Whether the parts exceed the whole, as far as that can be said: steps, epochs and shares do not compare."""
+    lengths = [length for length in parts if length != 0]
+    if lengths and all(isinstance(length, str) and length.endswith("%") for length in lengths):
+        whole = "100%"
+    units = {re.sub(r"[\d.]", "", str(length)) for length in (*lengths, whole)}
+    amounts = [float(re.sub(r"[^\d.]", "", str(length))) for length in lengths]
+    return len(units) == 1 and sum(amounts) > float(re.sub(r"[^\d.]", "", str(whole)))
+
+
+def _perturbation(value: Any) -> Any:
+    return value if value == "measured" else _range(value)
+
+
+def _whole_run(length: int | str) -> int | str:
+    if length == 0 or str(length).endswith("%"):
+        raise ValueError(f"given {shown(length)}, should be 1 step or more, or epochs")
+    return length
+
+
+LENGTH = BeforeValidator(_length)
+"""Marks the fields that `Recipe.resolve` turns into steps."""
+LENGTHS = "lengths"
+"""Marks those that hold several lengths."""
+Length = Annotated[int | str, LENGTH]
+"""Steps, passes over the clean images, or a share of the run: 1200, "200 epochs", "30%"."""
+Range = Annotated[float | tuple[float, float], BeforeValidator(_range)]
+Perturbation = Annotated[float | tuple[float, float] | Literal["measured"], BeforeValidator(_perturbation)]
+Strength = Annotated[float | tuple[float, float] | Literal["measured"], BeforeValidator(_strength)]
+Count = Annotated[Whole, Field(ge=1)]
+Source = Annotated[Text, Field(min_length=1)]
+Sources = Annotated[Source | dict[Text, Number], BeforeValidator(_sources)]
+"""One source, or several with weights that are ratios of each other: {photos/a: 3, photos/b: 1}."""
+Rate = Annotated[Number, Field(gt=0)]
+Weight = Annotated[Number, Field(ge=0)]
+TwinlessLoss = Annotated[dict[str, Any], Terms(losses)]
+Decay = Annotated[Number, Field(ge=0, lt=1)]
+
+
+class BridgeSection(Section):
+    """What passes from the translator to the head."""
+
+    feed: Literal["fake", "restore(fake)", "source", "real"] = "fake"
+    """What the head is trained on: translated images; those after the translator's way back (pseudo-supervision); plain
+    sources; or (the ceiling) real ones, which needs `data.ceiling_clean`."""
+    strength: Strength = 1.0
+    """Share of the translation in what the head sees: 0 is the source; [low, high] draws it for each sample, `measured`
+    from the translator's trust to 1."""
+    round: TrueOrFalse = True
+    """Round to 8 bits, as a file would, with a straight-through gradient."""
+    perturbation: Perturbation = 0.0
+    """Standard deviation of the noise added on top, in 8-bit steps; [low, high] draws it for each sample, `measured`
+    from 0 to what the translator's measurement leaves open."""
+
+    domain_weights: TrueOrFalse = False
+    """Weigh the task's loss, place by place, by how real the translator's discriminator finds what the head sees."""
+
+
+class RealPathSection(Section):
+    """What is asked of the head on real images, which have no clean twin; by default nothing."""
+
+    feed: Literal["real", "restore(real)"] = "real"
+    """What the head is given: real images, or those after the translator's way back, in use as in training."""
+    loss: TwinlessLoss | None = None
+    """Terms that need no twin, as in {gan: 0.01, tv: 0.1}; the names are those of `task.loss`."""
+    lambda_cycle: Weight = 0.0
+    """Weight of a cycle: a generator of its own makes the real image of the restored one."""
+    cycle_width: Count = 64
+    """Features of that generator."""
+    cycle_power: Literal[1, 2] = 2
+    """Differences of the cycle: 1 absolute; 2 squared, as CinCGAN has it."""
+    lambda_consistency: Weight = 0.0
+    """Weight of the squared difference between the restored image, degraded again, and the real one."""
+
+
+class ScheduleSection(Section):
+    """When what is trained."""
+
+    translator_warmup: Length = 0
+    """First part of the run, in which the translator alone is trained."""
+    head_warmup: Length = 0
+    """The part after that, in which the head alone is trained, on plain sources."""
+    head_finish: Length = 0
+    """Last part of the run, in which the head alone is trained, on what the averaged translator makes."""
+    feedback: Weight = 1.0
+    """Weight of the head's gradient in the translator; 0 trains the two side by side."""
+    feedback_ramp: Length = 0
+    """Part of the joint phase over which the feedback grows to its weight."""
+    lr_decay: Length = 0
+    """Last part of each network's training, over which its learning rate falls linearly towards 0."""
+
+
+class DataSection(Section):
+    """The images; a source is a folder, shards, or `sample` for the photographs that come along."""
+
+    clean: Sources
+    """Clean images: a source, or several with their weights."""
+    degraded: Sources
+    """Real degraded images, of other scenes, likewise."""
+    val_clean: Source | None = None
+    """Clean images of the validation pairs; null does without validation."""
+    val_degraded: Source | None = None
+    """Their degraded twins, of the same names."""
+    ceiling_clean: Source | None = None
+    """The clean twins of `degraded`, for a run that feeds real pairs; no other run reads them."""
+    batch_size: Count = 16
+    """Images of each side per process and micro-step."""
+    crop: Count = 96
+    """Side of a clean training crop, in pixels; a multiple of the task's scale."""
+    flip: TrueOrFalse = True
+    """Mirror crops at random."""
+    rotate: TrueOrFalse = True
+    """Turn crops by multiples of 90 degrees at random."""
+    num_workers: Annotated[Whole, Field(ge=0)] = 2
+    """Processes that read images; 0 reads them in the training process."""
+    on_bad: Literal["raise", "skip"] = "raise"
+    """What a training image that cannot be used does: ends the run, or is named, counted and replaced by another."""
+    max_bad: Annotated[Number, Field(ge=0, le=1)] = 0.01
+    """Share of bad images, of those looked at, above which even `skip` ends the run."""
+
+
+class TrainSection(Section):
+    """The course of the run, and what is written on the way; intervals are in steps."""
+
+    steps: Annotated[Length, AfterValidator(_whole_run)]
+    """Length of the run; a step is one update of every network in play."""
+    seed: Annotated[Whole, Field(ge=0)] = 0
+    """Decides initial weights, the order of the data, and every draw."""
+    lambda_task: Weight = 1.0
+    """Weight of the task loss."""
+    clip: Rate | None = None
+    """Largest gradient norm of each network; null does not clip."""
+    ema: Decay = 0.999
+    """Decay of the running averages of the weights, which are measured and saved; 0 takes the weights as they are."""
+    gradient_accumulation: Count = 1
+    """Micro-steps per step."""
+    mixed_precision: Literal["no", "bf16", "fp16"] | None = None
+    """Precision of the networks' passes; null leaves it to accelerate's flag."""
+    log_every: Count = 50
+    """Losses."""
+    sample_every: Count = 500
+    """Sheets of images."""
+    validate_every: Count = 500
+    """Metrics on the validation pairs, and the score by which the best step is chosen."""
+    choose: TrueOrFalse = True
+    """Keep the step with the best score on unpaired training images in `best/`, beside the last one."""
+    checkpoint_every: Count = 500
+    """Checkpoints."""
+    keep_checkpoints: Count = 2
+    """How many of the latest checkpoints stay."""
+    resume: Source = "auto"
+    """`auto` goes on from the run folder's latest checkpoint, if there is one; `never`; or a checkpoint's folder."""

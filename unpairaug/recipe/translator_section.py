@@ -1,0 +1,71 @@
+"""The recipe's `translator` section: one that is trained from nothing, or a trained one, further or as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import GetCoreSchemaHandler, ValidationInfo
+from pydantic_core import CoreSchema, core_schema
+
+from unpairaug.errors import UserError
+from unpairaug.registry.options import Mistake, refusal, shown
+from unpairaug.registry.registry import Spec, translators
+
+START, LEARNS = "from", "train"
+"""Keys beside the class's own options: a trained translator's folder or hub id, and whether it learns on."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """Marks the annotation of the section: `type` and the options of that class, or `from`, or both."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(self.check)
+
+    def check(self, value: Any, info: ValidationInfo) -> Spec:
+        """The complete spec; with `from`, what is not given is as the trained translator has it.
+
+        Raises:
+            ValidationError: an option is wrong, or there is no trained translator of that name.
+        """
+        given = dict(value) if isinstance(value, dict) else {"type": value} if value is not None else {}
+        start, learns = given.pop(START, None), given.pop(LEARNS, True)
+        if not isinstance(learns, bool):
+            raise refusal(Mistake((LEARNS,), f"given {shown(learns)}, should be true or false"))
+        if start is None and not learns:
+            raise refusal(Mistake((LEARNS,), "false wants a trained translator; give one as translator.from"))
+        if start is not None:
+            given = {**_trained(start, given.get("type")), **given}
+        scale = info.data.get("task", {}).get("scale", 1)
+        spec = self._complete(given, {"scale": scale})
+        return spec if start is None else {**spec, START: start, LEARNS: learns}
+
+    def _complete(self, given: Spec, offered: Spec) -> Spec:
+        try:
+            return translators.complete(given, offered)
+        except UserError as error:
+            raise refusal(Mistake(("type",), str(error))) from error
+
+
+TranslatorSpec = Annotated[Spec, Described()]
+
+
+def without_start(spec: Spec) -> Spec:
+    """`type` and the options of the class, from which a registry builds it."""
+    return {key: value for key, value in spec.items() if key not in (START, LEARNS)}
+
+
+def _trained(start: Any, type: Any) -> Spec:
+    """The spec of the trained translator in a run folder, in its `translator/`, or on the hub."""
+    from unpairaug.sharing.pretrained import part_spec
+
+    if not isinstance(start, str) or not start:
+        raise refusal(Mistake((START,), f"given {shown(start)}, should be a run folder, its translator/, or a hub id"))
+    try:
+        spec = part_spec(start, "translator")
+    except UserError as error:
+        raise refusal(Mistake((START,), str(error))) from error
+    if type not in (None, spec["type"]):
+        raise refusal(Mistake(("type",), f"given {shown(type)}, but {start} holds a {spec['type']!r}; leave it out"))
+    return spec

@@ -1,0 +1,1 @@
+"""A trained head on files: whole images, tiles, folders, processes."""

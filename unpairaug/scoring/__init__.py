@@ -1,0 +1,1 @@
+"""How realistic a translator is, judged without pairs."""

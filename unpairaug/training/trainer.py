@@ -1,0 +1,247 @@
+"""Joint training of a translator and a task head: one update at a time."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from unpairaug.bridge import Bridge
+from unpairaug.data import UnpairedBatch
+from unpairaug.losses import Losses
+from unpairaug.recipe.optimizer_sections import OptimizerSection
+from unpairaug.recipe.recipe import TrainSection
+from unpairaug.rng import Rng, sample_rng
+from unpairaug.task import Task
+from unpairaug.training.checkpoint import Tensors
+from unpairaug.training.learning_rates import learning_rates
+from unpairaug.training.optimizers import NetworkOptimizers, role_of
+from unpairaug.training.real_path import RealPath
+from unpairaug.training.schedule import Phase, Schedule
+from unpairaug.translator import Translator
+
+TRANSLATOR_LEARNS: tuple[Phase, ...] = ("translator_warmup", "joint")
+REAL_PATH_LEARNS: tuple[Phase, ...] = ("joint", "head_finish")
+
+
+class JointTrainer:
+    """The head learns on degraded images as they are made, and what it finds hard flows back into the translator.
+
+    One forward and one backward pass of the head serve both its own update and the translator's feedback. All networks
+    are updated together from the same state by one optimiser, or by several that step as one: so there is one gradient
+    scaler, and one count of accumulated batches, whatever the number of networks.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        translator: Translator,
+        task: Task,
+        bridge: Bridge,
+        real_path: RealPath,
+        schedule: Schedule,
+        train: TrainSection,
+        optimizer: OptimizerSection,
+    ) -> None:
+        self.accelerator, self.train = accelerator, train
+        self.translator, self.task = translator.to(accelerator.device), task.to(accelerator.device)
+        self.bridge, self.real_path, self.schedule = bridge, real_path, schedule
+        for criterion in (task.criterion, real_path.criterion):
+            if criterion is not None:
+                criterion.to(accelerator.device)
+        self.translator_learns = any(p.requires_grad for p in translator.generators.parameters())
+        learning = translator if self.translator_learns else Translator()
+        self.networks = {
+            **{f"generator_{name}": network for name, network in learning.generators.items()},
+            **{f"discriminator_{name}": network for name, network in learning.discriminators.items()},
+            "head": task,
+            **{f"task_discriminator_{name}": network for name, network in task.discriminators.items()},
+            **{name: network.to(accelerator.device) for name, network in real_path.networks()},
+        }
+        for network in self.networks.values():
+            # Convolutions alone: other weights may have a dimension more.
+            nn.utils.convert_conv2d_weight_memory_format(network.train(), torch.channels_last)
+        self.optimizers = NetworkOptimizers(self.networks, optimizer, accelerator.device)
+        self.rates = learning_rates(optimizer, schedule)
+        # Under accelerate, stepping and zeroing go through the gradient scaler of fp16.
+        self.optimizer = accelerator.prepare_optimizer(self.optimizers.optimizer)
+        self.learned = nn.ModuleList([translator.generators, task])
+        self.average = AveragedModel(self.learned, multi_avg_fn=get_ema_multi_avg_fn(train.ema))
+        generators, self.ema_task = cast("tuple[nn.ModuleDict, Task]", tuple(self.average.module.children()))
+        self.ema_translator = _with_generators(translator, generators)
+        self.average.eval().requires_grad_(False)
+        if real_path.feed == "restore(real)":
+            self.ema_task = self.ema_task.standing_behind(self.ema_translator)
+
+    def measure(self, clean: Tensor, real: Tensor, scenes: int) -> dict[str, float]:
+        """Let the translator see crops (N, C, H, W) and (N, C, h, w) before the first step; what it says of them."""
+        found = self.translator.measure(self.task.source(clean), real, scenes)
+        self.average.module.load_state_dict(self.learned.state_dict())
+        return found
+
+    def train_step(self, micro_batches: Sequence[UnpairedBatch], step: int) -> Losses:
+        """One update of every network that the phase trains; the mean of each loss term over the micro-batches."""
+        phase = self.schedule.phase(step)
+        terms = [self.accumulate(batch, step, phase, 1 / len(micro_batches)) for batch in micro_batches]
+        if terms[0]:
+            self.update(step)
+        else:  # nothing learns in the warm-up of a translator without networks; the head's average begins all the same
+            self.average.update_parameters(self.learned)
+        return {name: torch.stack([losses[name] for losses in terms]).mean() for name in terms[0]}
+
+    def accumulate(self, batch: UnpairedBatch, step: int, phase: Phase, share: float) -> Losses:
+        """Add the gradients of one micro-batch, in the order of the data: source, fake, restored, losses."""
+        clean, real, index = batch
+        self.translator.rng = rng = sample_rng(self.train.seed, index.tolist(), clean.device)
+        self.translator.phase = phase
+
+        with self.accelerator.autocast():
+            self.discriminators_learn(False)
+            source = self.task.source(clean)
+            fake = self.degrade(clean, source, phase, rng)
+            learns = self.translator_learns and phase in TRANSLATOR_LEARNS
+            losses_g = self.translator.losses_g(source, real, fake) if learns else {}
+            restored = restored_real = None
+            feedback = self.schedule.feedback_at(step)
+            if phase != "translator_warmup":
+                fed = self.bridge(source, fake, real, feedback, rng, self.translator_in(phase))
+                restored = self.task(fed)
+                losses_g = {**losses_g, **self.task_losses(self.weighed(restored, clean, fed), clean)}
+            if phase in REAL_PATH_LEARNS and self.real_path:
+                restored_real = self.real_path.restored(real, self.task, self.translator_in(phase), feedback)
+                judges = self.task, self.ema_translator
+                losses_g = {**losses_g, **self.real_path.losses_g(restored_real, real, clean, *judges)}
+        self.backward(losses_g, share)
+
+        with self.accelerator.autocast():
+            self.discriminators_learn(True)
+            losses_d = self.translator.losses_d(source, real, fake.detach()) if learns else {}
+            if restored is not None:
+                judged = self.task.losses_d(restored.detach(), clean)
+                losses_d = {**losses_d, **{f"d_task_{name}": loss for name, loss in judged.items()}}
+            if restored_real is not None:
+                losses_d = {**losses_d, **self.real_path.losses_d(restored_real.detach(), clean)}
+        self.backward(losses_d, share)
+        return {name: loss.detach() for name, loss in {**losses_g, **losses_d}.items()}
+
+    def task_losses(self, restored: Tensor, clean: Tensor) -> Losses:
+        """The task's terms as they are logged: `task_` before each name, `task` alone where there is one without."""
+        terms = self.task.losses(restored, clean)
+        return {"task" if n == "task" else f"task_{n}": self.train.lambda_task * loss for n, loss in terms.items()}
+
+    def weighed(self, restored: Tensor, clean: Tensor, fed: Tensor) -> Tensor:
+        """The restored image, moved towards the clean one where the head saw what looks unlike a real image.
+
+        So every loss counts such places less, and none has to know of it (after Wei et al., 2021, eq. 7).
+        """
+        if not self.bridge.domain_weights:
+            return restored
+        with torch.no_grad():
+            weights = F.interpolate(self.translator.realness(fed), size=clean.shape[-2:], mode="bilinear")
+        return clean + weights * (restored - clean)
+
+    def translator_in(self, phase: Phase) -> Translator:
+        """The translator while it learns, else the averaged one, in evaluation mode."""
+        return self.translator if self.translator_learns and phase != "head_finish" else self.ema_translator
+
+    def degrade(self, clean: Tensor, source: Tensor, phase: Phase, rng: Rng) -> Tensor:
+        """The fake: of the translator while it learns; the source itself before, the averaged translator's after."""
+        if phase == "head_warmup":
+            return source
+        translator = self.translator_in(phase)
+        with torch.set_grad_enabled(translator is self.translator):
+            return translator.degrade(translator.given(clean, source), rng)
+
+    def backward(self, losses: Losses, share: float) -> None:
+        total = torch.stack([*losses.values()]).sum() if losses else torch.zeros(())
+        if total.requires_grad:
+            self.accelerator.backward(share * total)
+
+    def update(self, step: int) -> None:
+        """Average the gradients over processes, clip each network's, step, and move the running averages."""
+        self.average_gradients()
+        self.accelerator.unscale_gradients(self.optimizer)
+        if self.train.clip is not None:
+            for network in self.networks.values():
+                nn.utils.clip_grad_norm_(network.parameters(), self.train.clip)
+        self.optimizers.set_learning_rates(self.learning_rates(step))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.average.update_parameters(self.learned)
+
+    def learning_rates(self, step: int) -> dict[str, float]:
+        """The learning rate at a step of each role that there is among the networks."""
+        return {role: self.rates[role](step) for role in dict.fromkeys(map(role_of, self.networks))}
+
+    def average_gradients(self) -> None:
+        """One all-reduce over the gradients of all networks, and over the running statistics of batch norm.
+
+        DistributedDataParallel expects one forward for each backward, of a fixed set of parameters; here generators run
+        several times a step, discriminators are frozen for half of it, and warm-ups leave networks out.
+        """
+        if self.accelerator.num_processes == 1:
+            return
+        networks = self.networks.values()
+        shared = [p.grad for network in networks for p in network.parameters() if p.grad is not None]
+        shared += [buffer for network in networks for buffer in network.buffers() if buffer.is_floating_point()]
+        flat = cast("Tensor", self.accelerator.reduce(torch.cat([t.flatten() for t in shared]), reduction="mean"))
+        for own, mean in zip(shared, flat.split([t.numel() for t in shared]), strict=True):
+            own.copy_(mean.view_as(own))
+
+    def discriminators_learn(self, learn: bool) -> None:
+        """Whether gradients stop at the discriminators' weights or only pass through them to the generators."""
+        self.translator.discriminators.requires_grad_(learn)
+        self.task.discriminators.requires_grad_(learn)
+        self.real_path.discriminators.requires_grad_(learn)
+
+    def state(self) -> tuple[dict[str, Tensors], dict[str, Any]]:
+        """All that a resumed run needs, as named tensors by file, and as plain values.
+
+        Collective: every process must call it. There are no random states in it, since every draw follows from the seed
+        and the step.
+        """
+        moments, counts = self.optimizers.state()
+        files = {
+            "translator": self.translator.state_dict(),
+            "task": self.task.state_dict(),
+            "task_discriminators": self.task.discriminators.state_dict(),
+            "real_path": {
+                f"{name}.{key}": tensor
+                for name, network in self.real_path.networks()
+                for key, tensor in network.state_dict().items()
+            },
+            "average": self.average.state_dict(),
+            "optimizer": moments,
+            "memory": {name: self.accelerator.gather(rows) for name, rows in self.translator.memory().items()},
+        }
+        scaler = self.accelerator.scaler
+        return files, {"scaler": scaler.state_dict() if scaler else None, "optimizer": counts}
+
+    def load_state(self, files: dict[str, Tensors], state: dict[str, Any]) -> None:
+        """Take back what `state` gave, on any number of processes that shares the global batch evenly."""
+        self.translator.load_state_dict(files["translator"])
+        self.task.load_state_dict(files["task"])
+        self.task.discriminators.load_state_dict(files.get("task_discriminators", {}))
+        for name, network in self.real_path.networks():
+            held = files["real_path"].items()
+            network.load_state_dict({k.removeprefix(f"{name}."): t for k, t in held if k.startswith(f"{name}.")})
+        self.average.load_state_dict(files["average"])
+        self.optimizers.load_state(files["optimizer"], state["optimizer"])
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        mine = {name: rows.chunk(ranks)[rank].to(self.accelerator.device) for name, rows in files["memory"].items()}
+        self.translator.load_memory(mine)
+        if self.accelerator.scaler and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+
+
+def _with_generators(translator: Translator, generators: nn.ModuleDict) -> Translator:
+    """A translator of the same kind that degrades with other generators; for use, not for training."""
+    twin = copy.deepcopy(translator)
+    twin.generators, twin.discriminators = generators, nn.ModuleDict()
+    return twin.eval()

@@ -1,0 +1,1 @@
+"""What several translators share: discriminators with image pools, cycles, one-sided degradation."""
