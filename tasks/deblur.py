@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unpairaug.registry.registry import HeadSpec, LossSpec, register_task
+from unpairaug.registry import HeadSpec, LossSpec, register_task
 from unpairaug.task import Task
 
 NAFNET = {

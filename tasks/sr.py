@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unpairaug.bridge import round_to_8_bits
 from unpairaug.networks.generators import shrink
-from unpairaug.registry.registry import HeadSpec, LossSpec, register_task
+from unpairaug.registry import HeadSpec, LossSpec, register_task
 from unpairaug.task import Task
 
 

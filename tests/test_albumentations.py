@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from unpairaug.albumentations import LearnedDegradation
 from unpairaug.augment import TranslatorAugment
 from unpairaug.errors import UserError
-from unpairaug.registry.registry import translators
+from unpairaug.registry import translators
 from unpairaug.translator import Translator
 
 SHAPES = [(12, 10), (12, 10, 1), (12, 10, 3)]

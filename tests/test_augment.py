@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from unpairaug import TranslatorAugment
 from unpairaug.augment import PART
 from unpairaug.errors import UserError
-from unpairaug.registry.registry import translators
+from unpairaug.registry import translators
 from unpairaug.rng import Rng, sample_rng
 from unpairaug.translator import Translator
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unpairaug.errors import UserError
 from unpairaug.losses import Losses
-from unpairaug.registry.registry import register_task, tasks
+from unpairaug.registry import register_task, tasks
 from unpairaug.task import Task
 
 HEAD = {"type": "vdsr", "depth": 3, "width": 4}

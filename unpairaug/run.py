@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from unpairaug import __version__
 from unpairaug.errors import UserError, exit_kindly
-from unpairaug.recipe.recipe import Recipe, differences_of_values, load_recipe
+from unpairaug.recipe import Recipe, differences_of_values, load_recipe
 
 if TYPE_CHECKING:
     from unpairaug.training.checkpoint import Tensors

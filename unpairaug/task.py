@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unpairaug.errors import UserError
 from unpairaug.losses import Losses
 from unpairaug.losses.criterion import Criterion
-from unpairaug.registry.registry import Component, HeadSpec, LossSpec, Spec, heads, tasks, translators
+from unpairaug.registry import Component, HeadSpec, LossSpec, Spec, heads, tasks, translators
 from unpairaug.registry.terms import Terms
 from unpairaug.sharing.hub import HubPart
 from unpairaug.sharing.pretrained import Pretrained

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+from typing import Literal
 
 from torch import Tensor, nn
 
 from unpairaug.losses import Losses
-from unpairaug.registry.registry import Spec, translators
+from unpairaug.registry import Spec, translators
 from unpairaug.rng import Rng
 from unpairaug.sharing.hub import HubPart
 from unpairaug.sharing.pretrained import Pretrained
-from unpairaug.training.schedule import Phase
+
+Phase = Literal["translator_warmup", "head_warmup", "joint", "head_finish"]
+"""Which networks a step trains: the translator alone, the head alone, both, the head alone again."""
 
 
 class Translator(HubPart, nn.Module):

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from figures import Figures
 from unpairaug.errors import UserError, exit_kindly
-from unpairaug.recipe.recipe import Recipe, differences_of_values, load_recipe
+from unpairaug.recipe import Recipe, differences_of_values, load_recipe
 from unpairaug.recipe.yaml_file import parse
 from unpairaug.registry.options import nearest
 from unpairaug.report.record import Record, read_record

@@ -22,7 +22,7 @@ from unpairaug.commands.prepare import prepare
 from unpairaug.data.images import FolderImages
 from unpairaug.data.pairs import match, read_pair
 from unpairaug.errors import UserError
-from unpairaug.recipe.recipe import load_recipe
+from unpairaug.recipe import load_recipe
 
 STEP = 8
 """Grey levels from one scene to the next, in the corner by which a stand-in tells its scene."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unpairaug.camera.jpeg import as_file, quality_of
 from unpairaug.data.sample import sample_images
-from unpairaug.registry.registry import translators
+from unpairaug.registry import translators
 from unpairaug.translator import Translator
 
 

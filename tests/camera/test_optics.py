@@ -18,8 +18,8 @@ from unpairaug.camera.optics import Lens
 from unpairaug.camera.spectra import BANDS, MIDDLES, kernel_of
 from unpairaug.errors import UserError
 from unpairaug.networks.generators import SignalDependentNoise, low_pass
-from unpairaug.recipe.recipe import load_recipe
-from unpairaug.registry.registry import translators
+from unpairaug.recipe import load_recipe
+from unpairaug.registry import translators
 from unpairaug.rng import sample_rng
 from unpairaug.run import complete
 from unpairaug.training.build import build_trainer

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from unpairaug.registry.registry import translators
+from unpairaug.registry import translators
 
 PROGRAM = "from unpairaug.commands import main; main()"
 COMMANDS = ["train", "check", "evaluate", "score", "restore", "export", "prepare", "arrange", "bench"]

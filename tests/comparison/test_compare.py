@@ -24,7 +24,7 @@ from unpairaug.comparison.gap import gather, share, table
 from unpairaug.data.images import write_image
 from unpairaug.errors import UserError
 from unpairaug.evaluation.metrics import METRICS
-from unpairaug.recipe.recipe import bundled_recipes, load_recipe, to_yaml
+from unpairaug.recipe import bundled_recipes, load_recipe, to_yaml
 from unpairaug.run import train
 
 STEPS = 6

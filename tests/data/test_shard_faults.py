@@ -13,8 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unpairaug.data import MemoryImages, UnpairedCrops, open_images, order, scan, shards, write_image
-from unpairaug.data import shard_index as index_of
+from unpairaug.data import (
+    MemoryImages,
+    UnpairedCrops,
+    open_images,
+    order,
+    scan,
+    shard_index as index_of,
+    shards,
+    write_image,
+)
 from unpairaug.data.cache import cache_folder, write_cached
 from unpairaug.data.images import DECODED
 from unpairaug.data.order import WINDOW

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 import webdataset
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from unpairaug.data import FolderImages, StepBatches, UnpairedBatch, UnpairedCrops, loader, open_images, order

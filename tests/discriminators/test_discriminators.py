@@ -11,8 +11,8 @@ from torch import nn
 
 from unpairaug.errors import UserError
 from unpairaug.losses.adversarial import GAMES, GameName, r1_penalty
-from unpairaug.recipe.recipe import load_recipe
-from unpairaug.registry.registry import discriminators, losses
+from unpairaug.recipe import load_recipe
+from unpairaug.registry import discriminators, losses
 from unpairaug.training.build import build_trainer, make_accelerator
 from unpairaug.training.trainer import JointTrainer
 

@@ -9,14 +9,15 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
+from order_of_packages import ORDER
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from unpairaug.commands import main
+from unpairaug.recipe import Recipe, load_recipe
 from unpairaug.recipe.optimizer_sections import LR_SCHEDULES
-from unpairaug.recipe.recipe import Recipe, load_recipe
 from unpairaug.recipe.yaml_file import parse
-from unpairaug.registry.registry import Registry, discriminators, heads, losses, tasks, translators
+from unpairaug.registry import Registry, discriminators, heads, losses, tasks, translators
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -110,26 +111,12 @@ def test_every_link_of_a_page_leads_to_a_file(path: Path):
     assert not missing
 
 
-def tree() -> set[str]:
-    """The files that the README's tree lists, as paths; two spaces of indentation are one folder."""
-    files, folders = set(), []
-    for line in sections(ROOT / "README.md", "The tree").partition("```text\n")[2].partition("```")[0].splitlines():
-        name, depth = line.split()[0], (len(line) - len(line.lstrip())) // 2
-        folders[depth:] = [name]
-        if not name.endswith("/"):
-            files.add("".join(folders))
-    return files
-
-
-def test_the_tree_of_the_readme_lists_every_module_and_recipe_and_no_other():
-    present = {
-        path.relative_to(ROOT).as_posix()
-        for home in ("unpairaug", "tasks", "recipes")
-        for path in (ROOT / home).rglob("*")
-        if path.suffix in (".py", ".yaml", ".html", ".css", ".js") and path.name != "__init__.py"
-        if not {"templates", "vendor"} & {*path.parts}
-    }
-    assert {name for name in tree() if name.partition("/")[0] in ("unpairaug", "tasks", "recipes")} == present
+def test_the_tree_of_the_readme_lists_every_package_and_module_of_the_root_in_the_order_of_imports():
+    tree = sections(ROOT / "README.md", "The tree").partition("```text\n")[2].partition("```")[0]
+    listed = [line.split()[0].strip("/").removesuffix(".py") for line in tree.splitlines() if line.startswith("  ")]
+    present = {path.parent.name for path in (ROOT / "unpairaug").glob("*/__init__.py")}
+    present |= {path.stem for path in (ROOT / "unpairaug").glob("*.py") if path.name != "__init__.py"}
+    assert listed == [name for name in ORDER if name != "tasks"] and {*listed} == present
 
 
 def reference(text: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from unpairaug.errors import UserError
 from unpairaug.evaluation.comparison_sheet import REACH, difference_map
 from unpairaug.evaluation.evaluate import evaluate, measure_pairs, table, write_json, write_markdown
 from unpairaug.evaluation.metrics import METRICS, measure
-from unpairaug.registry.registry import heads, register_head, register_task, tasks
+from unpairaug.registry import heads, register_head, register_task, tasks
 from unpairaug.restoring.restore import Bicubic, restore_image
 from unpairaug.task import Task
 

@@ -21,7 +21,7 @@ from unpairaug.errors import RunStopped, UserError
 from unpairaug.export import export
 from unpairaug.export.enlarge import EnlargeByConvolution
 from unpairaug.networks.generators import enlarge
-from unpairaug.registry.registry import heads, register_task, tasks
+from unpairaug.registry import heads, register_task, tasks
 from unpairaug.task import Task
 
 SWINIR = {"type": "spandrel", "arch": "SwinIR", "embed_dim": 12, "depths": [2], "num_heads": [2], "window_size": 8}

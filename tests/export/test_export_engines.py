@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from unpairaug.errors import UserError
 from unpairaug.export import export
 from unpairaug.networks.generators import enlarge
-from unpairaug.registry.registry import register_head, tasks
+from unpairaug.registry import register_head, tasks
 from unpairaug.task import Task
 
 VDSR = {"type": "vdsr", "depth": 4, "width": 8}

@@ -15,8 +15,8 @@ from skimage.data import astronaut
 from torch import nn
 
 from unpairaug.errors import UserError
-from unpairaug.recipe.recipe import Recipe, load_recipe
-from unpairaug.registry.registry import HeadSpec, heads, register_task, tasks
+from unpairaug.recipe import Recipe, load_recipe
+from unpairaug.registry import HeadSpec, heads, register_task, tasks
 from unpairaug.restoring.restore import receptive_margin, restore_image
 from unpairaug.run import resume
 from unpairaug.task import Task

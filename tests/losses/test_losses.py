@@ -16,7 +16,7 @@ from torch import Tensor
 from unpairaug.errors import UserError
 from unpairaug.evaluation.metrics import ssim
 from unpairaug.losses.criterion import Criterion
-from unpairaug.registry.registry import losses, register_loss
+from unpairaug.registry import losses, register_loss
 
 TINY = {"type": "perceptual", "model": "test_resnet", "layers": [0, 2], "weights": "random"}
 AT_EQUALITY = {

@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from unpairaug.data.decode import MAX_PIXELS
 from unpairaug.data.images import read_image, write_image

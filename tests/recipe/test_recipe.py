@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
 
 from unpairaug.errors import UserError
-from unpairaug.recipe.recipe import Recipe, bundled_recipes, differences, load_recipe, to_yaml
+from unpairaug.recipe import Recipe, bundled_recipes, differences, load_recipe, to_yaml
 from unpairaug.recipe.yaml_file import dump, parse
-from unpairaug.registry.registry import (
+from unpairaug.registry import (
     HeadSpec,
     LossSpec,
     heads,
@@ -469,7 +468,7 @@ def test_a_recipe_that_is_not_there_tells_the_nearest(tmp_path: Path):
 
 
 def test_reading_the_module_does_not_import_torch(checkout: Path):
-    code = "import sys, unpairaug.recipe.recipe; sys.exit('torch' in sys.modules)"
+    code = "import sys, unpairaug.recipe; sys.exit('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
 

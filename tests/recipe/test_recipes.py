@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from unpairaug.recipe.recipe import bundled_recipes, load_recipe
-from unpairaug.registry.registry import tasks, translators
+from unpairaug.recipe import bundled_recipes, load_recipe
+from unpairaug.registry import tasks, translators
 from unpairaug.training.build import make_schedule
 
 everyone = pytest.mark.parametrize("path", bundled_recipes().values(), ids=lambda path: path.stem)

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from unpairaug.data import loader
 from unpairaug.data.streams import StepBatches
 from unpairaug.errors import UserError
-from unpairaug.recipe.recipe import Recipe, load_recipe, to_yaml
-from unpairaug.registry.registry import translators
+from unpairaug.recipe import Recipe, load_recipe, to_yaml
+from unpairaug.registry import translators
 from unpairaug.run import train
 from unpairaug.training.build import build_trainer, in_steps, make_accelerator, open_data
 from unpairaug.training.loop import to_device

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 
 from unpairaug.errors import UserError
-from unpairaug.recipe.recipe import load_recipe, plugin_recipes
+from unpairaug.recipe import load_recipe, plugin_recipes
 from unpairaug.registry import registry
 from unpairaug.training.build import build_trainer
 
@@ -21,7 +21,7 @@ KINDS = ("task", "head", "translator")
 CODE = {
     "task": '''
 from unpairaug import Task, register_task
-from unpairaug.registry.registry import HeadSpec
+from unpairaug.registry import HeadSpec
 
 @register_task("NAME")
 class Toy(Task):

@@ -9,8 +9,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from unpairaug.errors import UserError
-from unpairaug.registry import registry as registry_module
-from unpairaug.registry.registry import HeadSpec, Registry, heads, tasks
+from unpairaug.registry import HeadSpec, Registry, heads, registry as registry_module, tasks
 
 
 @heads.register("toy_head")

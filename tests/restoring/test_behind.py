@@ -15,9 +15,9 @@ from unpairaug.data import UnpairedBatch
 from unpairaug.errors import UserError
 from unpairaug.evaluation.evaluate import evaluate
 from unpairaug.export import export
+from unpairaug.recipe import TrainSection, load_recipe
 from unpairaug.recipe.optimizer_sections import OptimizerSection
-from unpairaug.recipe.recipe import TrainSection, load_recipe
-from unpairaug.registry.registry import register_task, tasks, translators
+from unpairaug.registry import register_task, tasks, translators
 from unpairaug.restoring.restore import receptive_margin, restore_image
 from unpairaug.run import train
 from unpairaug.task import Task

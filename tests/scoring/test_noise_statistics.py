@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from unpairaug.registry.registry import translators
+from unpairaug.registry import translators
 from unpairaug.scoring.noise_statistics import (
     autocorrelation,
     colour_correlation,

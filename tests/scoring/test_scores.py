@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from unpairaug.commands import _commands, app
 from unpairaug.errors import UserError
-from unpairaug.registry.registry import translators
+from unpairaug.registry import translators
 from unpairaug.scoring.score_model import backbone_features, score_model
 from unpairaug.scoring.scores import SCORES, score
 from unpairaug.scoring.two_sample import classifier_accuracy, kernel_distance, local_spectra

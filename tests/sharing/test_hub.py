@@ -21,8 +21,8 @@ from huggingface_hub import ModelCard, ModelHubMixin
 from safetensors.torch import load_file, save_file
 
 from unpairaug.errors import UserError
-from unpairaug.recipe.recipe import load_recipe
-from unpairaug.registry.registry import tasks, translators
+from unpairaug.recipe import load_recipe
+from unpairaug.registry import tasks, translators
 from unpairaug.sharing.pretrained import FOLDER
 from unpairaug.task import Task
 from unpairaug.training.run_folder import RunFolder

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from unpairaug.registry.registry import tasks, translators
+from unpairaug.registry import tasks, translators
 
 
 def save_translator(folder: Path, **spec: Any) -> Path:

@@ -8,9 +8,9 @@ from small_parts import built_in, small
 
 from unpairaug.bridge import Bridge
 from unpairaug.data import UnpairedBatch
+from unpairaug.recipe import TrainSection
 from unpairaug.recipe.optimizer_sections import OptimizerSection
-from unpairaug.recipe.recipe import TrainSection
-from unpairaug.registry.registry import tasks, translators
+from unpairaug.registry import tasks, translators
 from unpairaug.training.real_path import RealPath
 from unpairaug.training.schedule import Schedule
 from unpairaug.training.trainer import JointTrainer

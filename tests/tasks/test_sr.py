@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from unpairaug.errors import UserError
-from unpairaug.registry.registry import heads, tasks
+from unpairaug.registry import heads, tasks
 from unpairaug.task import Task
 
 

@@ -13,7 +13,7 @@ from small_parts import built_in, small
 from torch import Tensor, nn
 
 from unpairaug.camera.jpeg import as_file
-from unpairaug.registry.registry import heads, tasks, translators
+from unpairaug.registry import heads, tasks, translators
 from unpairaug.rng import normal
 from unpairaug.task import Task
 from unpairaug.testing import ContractBroken, check_head, check_task, check_translator

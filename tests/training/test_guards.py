@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from unpairaug.bridge import Bridge
 from unpairaug.data import StepBatches, UnpairedBatch, loader
 from unpairaug.networks.generators import ResidualGenerator, low_pass
+from unpairaug.recipe import TrainSection, load_recipe
 from unpairaug.recipe.optimizer_sections import OptimizerSection
-from unpairaug.recipe.recipe import TrainSection, load_recipe
-from unpairaug.registry.registry import tasks
+from unpairaug.registry import tasks
 from unpairaug.rng import Rng
 from unpairaug.training.build import build_trainer, in_steps, open_data
 from unpairaug.training.guards import PAGE, PATIENCE, Guards

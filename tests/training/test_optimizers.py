@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from unpairaug.errors import UserError
+from unpairaug.recipe import load_recipe, to_yaml
 from unpairaug.recipe.optimizer_sections import NetworkOptimizer, OptimizerSection
-from unpairaug.recipe.recipe import load_recipe, to_yaml
 from unpairaug.registry.options import mistakes
 from unpairaug.run import MUST_NOT_CHANGE
 from unpairaug.training.learning_rates import learning_rate, learning_rates
@@ -90,7 +90,7 @@ def test_without_a_word_every_network_is_stepped_by_torchs_fused_adam_bit_for_bi
 def test_adam_is_checked_and_built_without_timm():
     code = (
         "import sys, torch; from unpairaug.training.optimizers import NetworkOptimizers;"
-        "from unpairaug.recipe.recipe import load_recipe;"
+        "from unpairaug.recipe import load_recipe;"
         "how = load_recipe('smoke', ['optimizer.head.eps=1e-7']).optimizer;"
         "NetworkOptimizers({'head': torch.nn.Linear(2, 2)}, how, torch.device('cpu')); sys.exit('timm' in sys.modules)"
     )

@@ -9,9 +9,9 @@ from accelerate import Accelerator
 from unpairaug.bridge import Bridge
 from unpairaug.data import UnpairedBatch
 from unpairaug.errors import UserError
+from unpairaug.recipe import TrainSection
 from unpairaug.recipe.optimizer_sections import OptimizerSection
-from unpairaug.recipe.recipe import TrainSection
-from unpairaug.registry.registry import tasks, translators
+from unpairaug.registry import tasks, translators
 from unpairaug.training.checkpoint import load_checkpoint, save_checkpoint
 from unpairaug.training.real_path import RealPath
 from unpairaug.training.schedule import Schedule

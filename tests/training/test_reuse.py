@@ -18,7 +18,7 @@ from PIL import Image
 
 from unpairaug.augment import TranslatorAugment
 from unpairaug.data.images import read_image
-from unpairaug.registry.registry import translators
+from unpairaug.registry import translators
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reuse.md"

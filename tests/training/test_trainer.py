@@ -28,6 +28,7 @@ from unpairaug.training.checkpoint import load_checkpoint, save_checkpoint
 from unpairaug.training.schedule import Schedule
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+STEP_EVERY_TRANSLATOR = CHECKOUT / "tests" / "support" / "step_every_translator.py"
 
 
 def gradients(feedback: float) -> dict[str, torch.Tensor | None]:
@@ -153,7 +154,12 @@ def test_the_average_is_the_running_average_of_the_weights(translator):
 def test_two_processes_with_half_the_batch_step_every_translator_as_one_does(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "ACCELERATE_USE_CPU": "true"}
     for count, launcher in ((1, []), (2, ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"])):
-        command = [sys.executable, *launcher, str(CHECKOUT / "tests" / "support" / "step_every_translator.py"), f"of_{count}"]
+        command = [
+            sys.executable,
+            *launcher,
+            str(STEP_EVERY_TRANSLATOR),
+            f"of_{count}",
+        ]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     for name in divisible_translators():

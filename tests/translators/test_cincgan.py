@@ -10,16 +10,16 @@ from accelerate import Accelerator
 from unpairaug.bridge import Bridge
 from unpairaug.data import UnpairedBatch
 from unpairaug.losses import Losses
+from unpairaug.recipe import TrainSection, load_recipe
 from unpairaug.recipe.optimizer_sections import OptimizerSection
-from unpairaug.recipe.recipe import TrainSection, load_recipe
-from unpairaug.registry.registry import tasks, translators
+from unpairaug.registry import tasks, translators
 from unpairaug.run import train
 from unpairaug.task import Task
 from unpairaug.training.build import make_schedule
 from unpairaug.training.real_path import RealPath
-from unpairaug.training.schedule import Phase, Schedule
+from unpairaug.training.schedule import Schedule
 from unpairaug.training.trainer import JointTrainer
-from unpairaug.translator import Translator
+from unpairaug.translator import Phase, Translator
 
 PATCH = {"type": "patch", "ndf": 4, "n_layers": 1, "norm": "none"}
 

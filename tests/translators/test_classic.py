@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from unpairaug.errors import UserError
-from unpairaug.recipe.recipe import load_recipe
-from unpairaug.registry.registry import translators
+from unpairaug.recipe import load_recipe
+from unpairaug.registry import translators
 from unpairaug.rng import sample_rng
 from unpairaug.translators.classic import PIPELINE
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unpairaug.errors import UserError
 from unpairaug.networks.generators import ResnetGenerator
-from unpairaug.registry.registry import translators
+from unpairaug.registry import translators
 from unpairaug.rng import sample_rng
 from unpairaug.translators.cut import patch_nce_loss
 

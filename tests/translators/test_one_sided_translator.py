@@ -14,7 +14,7 @@ from unpairaug.errors import UserError
 from unpairaug.losses import zero_mean_loss
 from unpairaug.networks.generators import low_pass, shrink
 from unpairaug.networks.noise import SensorNoise
-from unpairaug.registry.registry import translators
+from unpairaug.registry import translators
 from unpairaug.rng import sample_rng
 from unpairaug.testing import check_translator
 from unpairaug.translator import Translator

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unpairaug.registry.registry import translators
+from unpairaug.registry import translators
 from unpairaug.translator import Translator
 
 

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from unpairaug.data import FolderImages, StepBatches, UnpairedCrops, loader, open_images
 from unpairaug.data.images import DECODED, ImageSet
 from unpairaug.data.shard_index import write_index
-from unpairaug.recipe.recipe import Recipe
+from unpairaug.recipe import Recipe
 
 FILES = 200
 """Images of each side that are laid out as a folder and as shards: the same bytes for every reader."""

@@ -17,8 +17,8 @@ from unpairaug.bench.memory import PeakMemory
 from unpairaug.data import UnpairedBatch
 from unpairaug.errors import UserError
 from unpairaug.losses import cycle_loss, gan_loss, identity_loss
+from unpairaug.recipe import Recipe
 from unpairaug.recipe.optimizer_sections import NetworkOptimizer, OptimizerSection
-from unpairaug.recipe.recipe import Recipe
 from unpairaug.training.build import build_trainer
 from unpairaug.training.loop import to_device
 from unpairaug.training.trainer import JointTrainer

@@ -19,7 +19,7 @@ def step(
     For recipes whose translator is `cyclegan`, such as cyclesr_sr_paper data.batch_size=1 data.crop=128.
     """
     from unpairaug.bench.step import compare_steps
-    from unpairaug.recipe.recipe import load_recipe
+    from unpairaug.recipe import load_recipe
 
     result = compare_steps(load_recipe(recipe, overrides or []).resolve(steps_per_epoch=1), steps)
     print(f"joint step      {result.ours:.4f} s  peak memory {result.our_memory / 2**20:.0f} MiB")
@@ -43,7 +43,7 @@ def data(
     Seconds are those of one core.
     """
     from unpairaug.bench.data import compare_readers, memory_over
-    from unpairaug.recipe.recipe import load_recipe
+    from unpairaug.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
     for speed in compare_readers(loaded, batches, files):

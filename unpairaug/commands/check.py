@@ -8,7 +8,7 @@ from unpairaug.commands.train import Overrides, RecipeName
 def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Check a recipe and its data, take two dry steps, estimate time and memory. Trains nothing, writes nothing."""
     from unpairaug.bench.dry_run import dry_run
-    from unpairaug.recipe.recipe import load_recipe
+    from unpairaug.recipe import load_recipe
     from unpairaug.terminal.progress import duration
     from unpairaug.training.build import build_trainer, in_steps, make_accelerator, open_data
 

@@ -27,7 +27,8 @@ def compare(
     All on one head, budget, data and seeds. What is done is not done again: the same command goes on after a kill.
     """
     from unpairaug.comparison.compare import compare
-    from unpairaug.evaluation.evaluate import processes, write_json
+    from unpairaug.evaluation.evaluate import write_json
+    from unpairaug.restoring.processes import processes
 
     results = compare(recipe, overrides or [], out, _whole_numbers(seeds))
     if json is not None and processes().is_main_process:

@@ -44,7 +44,8 @@ def evaluate(
 
     Prints PSNR and SSIM of every image and their means. Under `accelerate launch` the processes share the images.
     """
-    from unpairaug.evaluation.evaluate import evaluate, processes, table, write_json, write_markdown
+    from unpairaug.evaluation.evaluate import evaluate, table, write_json, write_markdown
+    from unpairaug.restoring.processes import processes
 
     perceptual = [name for name, wanted in (("lpips", lpips), ("dists", dists)) if wanted]
     results = evaluate(model, degraded, clean, border, tile, scale, perceptual, sheets)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from unpairaug.registry import Registry
     from unpairaug.registry.plugins import Entry
-    from unpairaug.registry.registry import Registry
 
 
 class Kind(str, Enum):
@@ -76,7 +76,7 @@ def _options(known: Registry[Any], entry: Entry) -> list[str]:
 
 
 def _recipes() -> Iterator[Line]:
-    from unpairaug.recipe.recipe import bundled_recipes, plugin_recipes
+    from unpairaug.recipe import bundled_recipes, plugin_recipes
     from unpairaug.registry.plugins import package_of, plugins
 
     bundled, found = bundled_recipes(), plugin_recipes()

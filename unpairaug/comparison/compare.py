@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unpairaug.comparison.gap import Results, gather, table
 from unpairaug.errors import UserError
-from unpairaug.recipe.recipe import Recipe, differences, load_recipe, to_yaml
+from unpairaug.recipe import Recipe, differences, load_recipe, to_yaml
 from unpairaug.run import MAY_CHANGE, complete, log_to_console
 
 ARMS = {

@@ -17,11 +17,11 @@ from unpairaug.data.decode import Array, decode_image
 from unpairaug.degrading.degrade import Degrader, digest
 from unpairaug.degrading.job import PARTS, Job, Part, Row, bytes_of
 from unpairaug.errors import RunStopped, UserError
-from unpairaug.evaluation.evaluate import processes
 from unpairaug.prepare.keys import keys_of
 from unpairaug.prepare.run import written
 from unpairaug.prepare.shards import ShardWriter
 from unpairaug.prepare.work import encode_png
+from unpairaug.restoring.processes import processes
 from unpairaug.terminal.progress import followed
 
 PATIENCE = timedelta(days=30)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 
 from unpairaug.networks.generators import Norm, haar, init_gan_weights, low_pass, make_norm, radius_of
-from unpairaug.registry.registry import register_discriminator
+from unpairaug.registry import register_discriminator
 
 View = Literal["image", "high_pass", "haar"]
 Positive = Annotated[int, Field(ge=1)]

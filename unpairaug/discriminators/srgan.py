@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unpairaug.networks.generators import Norm, make_norm
-from unpairaug.registry.registry import register_discriminator
+from unpairaug.registry import register_discriminator
 
 
 @register_discriminator("srgan")

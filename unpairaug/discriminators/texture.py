@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unpairaug.networks.generators import low_pass, radius_of
-from unpairaug.registry.registry import register_discriminator
+from unpairaug.registry import register_discriminator
 
 Positive = Annotated[int, Field(ge=1)]
 

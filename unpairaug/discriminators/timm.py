@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unpairaug.networks.backbone import HUB, RANDOM, Backbone
 from unpairaug.networks.generators import init_gan_weights
-from unpairaug.registry.registry import register_discriminator
+from unpairaug.registry import register_discriminator
 
 Layer = Annotated[int, Field(ge=0)]
 WHO = "discriminator timm"

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-from accelerate.utils import gather_object, parse_flag_from_env
+from accelerate.utils import gather_object
 
 from unpairaug.data.decode import Array
 from unpairaug.data.images import write_file, write_image
@@ -21,6 +20,7 @@ from unpairaug.evaluation.comparison_sheet import comparison_sheet
 from unpairaug.evaluation.metrics import default_border, mean_of, measure
 from unpairaug.evaluation.perceptual_metrics import perceptual_metrics
 from unpairaug.evaluation.restored_folder import RestoredFolder, is_restored_folder
+from unpairaug.restoring.processes import processes
 from unpairaug.restoring.restore import BICUBIC, Restorer, best_device, load_model, restore_image
 
 Results = dict[str, Any]
@@ -123,12 +123,6 @@ def infer_scale(degraded: str, clean: str) -> int:
         if twin is not None:
             return max(1, round(large[twin].shape[1] / small[i].shape[1]))
     return 1  # no pair at all: the matching says which images are alone
-
-
-def processes(**options: Any) -> PartialState:
-    """This process among those that `accelerate launch` or `torchrun` started; options are of their process group."""
-    # Left to itself, PartialState overlooks accelerate's flag for the CPU, and takes each process for the only one.
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), **options)
 
 
 def table(results: Results) -> str:

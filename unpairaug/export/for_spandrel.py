@@ -9,7 +9,7 @@ from typing import Any
 from unpairaug.errors import UserError
 from unpairaug.export.format import Format, Loaded, spec_of
 from unpairaug.export.plain import save
-from unpairaug.registry.registry import heads
+from unpairaug.registry import heads
 from unpairaug.task import Task
 
 

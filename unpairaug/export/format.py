@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from unpairaug.errors import UserError
-from unpairaug.registry.registry import Spec
+from unpairaug.registry import Spec
 from unpairaug.task import Task
 
 

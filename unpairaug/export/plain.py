@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unpairaug import __version__
 from unpairaug.errors import UserError
 from unpairaug.export.format import Format, Loaded, network_name, spec_of
-from unpairaug.registry.registry import heads
+from unpairaug.registry import heads
 from unpairaug.task import Task
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unpairaug.heads.spandrel_layout import dncnn_state
 from unpairaug.networks.generators import make_norm
-from unpairaug.registry.registry import register_head
+from unpairaug.registry import register_head
 
 Positive = Annotated[int, Field(ge=1)]
 Depth = Annotated[int, Field(ge=3)]

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unpairaug.networks.generators import ResidualBlock, shuffle_up
-from unpairaug.registry.registry import register_head
+from unpairaug.registry import register_head
 
 Positive = Annotated[int, Field(ge=1)]
 

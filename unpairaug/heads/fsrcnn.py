@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from unpairaug.registry.registry import register_head
+from unpairaug.registry import register_head
 
 Positive = Annotated[int, Field(ge=1)]
 

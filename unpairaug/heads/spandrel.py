@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unpairaug.errors import UserError
+from unpairaug.registry import Spec, register_head
 from unpairaug.registry.options import UNKNOWN_KEY, Mistake, nearest, shown
-from unpairaug.registry.registry import Spec, register_head
 
 if TYPE_CHECKING:
     from spandrel import Architecture, ImageModelDescriptor, SizeRequirements

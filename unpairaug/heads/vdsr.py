@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unpairaug.heads.spandrel_layout import dncnn_state
 from unpairaug.networks.generators import Norm, enlarge, init_gan_weights, make_norm, shuffle_up
-from unpairaug.registry.registry import register_head
+from unpairaug.registry import register_head
 
 Positive = Annotated[int, Field(ge=1)]
 Depth = Annotated[int, Field(ge=3)]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unpairaug.errors import UserError
 from unpairaug.losses import Losses
-from unpairaug.registry.registry import Spec, losses
+from unpairaug.registry import Spec, losses
 from unpairaug.registry.terms import Terms
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unpairaug.losses.adversarial import GAMES, GameName
-from unpairaug.registry.registry import DiscriminatorSpec, discriminators, register_loss
+from unpairaug.registry import DiscriminatorSpec, discriminators, register_loss
 
 
 @register_loss("gan")

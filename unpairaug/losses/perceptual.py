@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unpairaug.errors import UserError
 from unpairaug.networks.backbone import HUB, Backbone
-from unpairaug.registry.registry import register_loss
+from unpairaug.registry import register_loss
 
 Layer = Annotated[int, Field(ge=0)]
 

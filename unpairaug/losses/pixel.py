@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from unpairaug.registry.registry import register_loss
+from unpairaug.registry import register_loss
 
 
 @register_loss("l1")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unpairaug.registry.registry import register_loss
+from unpairaug.registry import register_loss
 
 SIGMA = 1.5
 """Pixels; standard deviation of the Gaussian window."""

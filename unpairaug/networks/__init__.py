@@ -1,1 +1,5 @@
 """Generators and their parts: residual blocks, blur kernels, noise, filters, backbones."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
 """The YAML file of a run as typed, checked sections."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

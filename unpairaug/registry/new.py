@@ -83,7 +83,8 @@ def _near(kind: str, module: str) -> str:
 
 
 def _refuse_a_folder_in_use(target: Path) -> None:
-    own = HERE.parent if (HERE.parent / "pyproject.toml").is_file() else HERE
+    package = HERE.parent
+    own = package.parent if (package.parent / "pyproject.toml").is_file() else package
     if target.resolve().is_relative_to(own):
         raise UserError(
             f"{target.resolve()} lies within unpairaug itself ({own}), and your package stands on its own: "

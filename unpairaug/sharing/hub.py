@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unpairaug import __version__
 from unpairaug.errors import UserError
-from unpairaug.registry.registry import Spec
+from unpairaug.registry import Spec
 from unpairaug.sharing.model_card import card_data, card_text
 from unpairaug.sharing.pretrained import Part, Pretrained, load_part, save_part
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unpairaug import __version__
 from unpairaug.errors import UserError
-from unpairaug.registry.registry import Spec
+from unpairaug.registry import Spec
 
 Part = Literal["task", "translator"]
 FOLDER: dict[Part, str] = {"task": "head", "translator": "translator"}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from unpairaug.registry.registry import Spec, heads, tasks, translators
+from unpairaug.registry import Spec, heads, tasks, translators
 from unpairaug.testing.head_laws import HEAD_LAWS, Restorer
 from unpairaug.testing.laws import ContractBroken, built, hold, name_of
 from unpairaug.testing.task_laws import TASK_LAWS

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unpairaug.registry.registry import Registry
+from unpairaug.registry import Registry
 from unpairaug.testing.laws import SIDE, SIZES, apart, gradient, images, not_finite, twin_of
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from unpairaug.registry.registry import Registry, Spec
+from unpairaug.registry import Registry, Spec
 from unpairaug.rng import mix_seed
 
 Subject = TypeVar("Subject")

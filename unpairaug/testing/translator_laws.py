@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unpairaug.losses import Losses
-from unpairaug.registry.registry import translators
+from unpairaug.registry import translators
 from unpairaug.rng import sample_rng
 from unpairaug.testing.laws import SIDE, SIZES, apart, gradient, images, not_finite, twin_of
 from unpairaug.translator import Translator

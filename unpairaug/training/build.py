@@ -20,9 +20,9 @@ from unpairaug.data.preflight import DataReport, preflight
 from unpairaug.data.sample import Part
 from unpairaug.data.sources import Source, is_sample
 from unpairaug.errors import UserError
-from unpairaug.recipe.recipe import Recipe
+from unpairaug.recipe import Recipe
 from unpairaug.recipe.translator_section import LEARNS, START, without_start
-from unpairaug.registry.registry import Spec, tasks, translators
+from unpairaug.registry import Spec, tasks, translators
 from unpairaug.sharing.pretrained import load_part
 from unpairaug.task import Task
 from unpairaug.training.real_path import RealPath

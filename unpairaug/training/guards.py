@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from unpairaug.bridge import round_to_8_bits
 from unpairaug.data import UnpairedBatch
 from unpairaug.rng import Rng, mix_seed, normal, sample_rng
-from unpairaug.training.schedule import Phase
 from unpairaug.training.trainer import TRANSLATOR_LEARNS, JointTrainer
-from unpairaug.translator import Translator
+from unpairaug.translator import Phase, Translator
 
 PATIENCE = 3
 """Measurements in a row that must look wrong before it is said: a young translator or discriminator may be."""

@@ -19,7 +19,7 @@ from unpairaug.data.bad import BadCount
 from unpairaug.errors import RunStopped, UserError
 from unpairaug.evaluation.evaluate import measure_pairs
 from unpairaug.losses import Losses
-from unpairaug.recipe.recipe import TrainSection
+from unpairaug.recipe import TrainSection
 from unpairaug.restoring.restore import Bicubic, Restorer
 from unpairaug.rng import mix_seed
 from unpairaug.terminal.progress import Progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from unpairaug.recipe.recipe import Recipe
+from unpairaug.recipe import Recipe
 from unpairaug.recipe.translator_section import START
 from unpairaug.training.build import TrainingData
 from unpairaug.training.loop import to_device

@@ -13,7 +13,7 @@ from unpairaug.errors import UserError
 from unpairaug.losses import Losses
 from unpairaug.losses.criterion import Criterion
 from unpairaug.networks.generators import PlainGenerator
-from unpairaug.registry.registry import Spec
+from unpairaug.registry import Spec
 from unpairaug.task import Task
 from unpairaug.translator import Translator
 

@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 
 from unpairaug import __version__
 from unpairaug.errors import RunStopped, UserError
-from unpairaug.recipe.recipe import Recipe, to_yaml
+from unpairaug.recipe import Recipe, to_yaml
 from unpairaug.recipe.translator_section import START
-from unpairaug.registry.registry import Spec, heads
+from unpairaug.registry import Spec, heads
 from unpairaug.sharing.pretrained import part_folder
 from unpairaug.task import Task, head_options
 from unpairaug.training.checkpoint import Tensors, checkpoints, save_checkpoint

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Phase = Literal["translator_warmup", "head_warmup", "joint", "head_finish"]
+from unpairaug.translator import Phase
 
 
 @dataclass(frozen=True)

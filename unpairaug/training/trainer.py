@@ -15,16 +15,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from unpairaug.bridge import Bridge
 from unpairaug.data import UnpairedBatch
 from unpairaug.losses import Losses
+from unpairaug.recipe import TrainSection
 from unpairaug.recipe.optimizer_sections import OptimizerSection
-from unpairaug.recipe.recipe import TrainSection
 from unpairaug.rng import Rng, sample_rng
 from unpairaug.task import Task
 from unpairaug.training.checkpoint import Tensors
 from unpairaug.training.learning_rates import learning_rates
 from unpairaug.training.optimizers import NetworkOptimizers, role_of
 from unpairaug.training.real_path import RealPath
-from unpairaug.training.schedule import Phase, Schedule
-from unpairaug.translator import Translator
+from unpairaug.training.schedule import Schedule
+from unpairaug.translator import Phase, Translator
 
 TRANSLATOR_LEARNS: tuple[Phase, ...] = ("translator_warmup", "joint")
 REAL_PATH_LEARNS: tuple[Phase, ...] = ("joint", "head_finish")

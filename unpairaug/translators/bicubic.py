@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from unpairaug.registry.registry import register_translator
+from unpairaug.registry import register_translator
 from unpairaug.rng import Rng
 from unpairaug.translator import Translator
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from unpairaug.losses import Losses, identity_loss
 from unpairaug.losses.adversarial import GAMES, GameName
 from unpairaug.networks.generators import PlainGenerator
-from unpairaug.registry.registry import DiscriminatorSpec, discriminators, losses, register_translator
+from unpairaug.registry import DiscriminatorSpec, discriminators, losses, register_translator
 from unpairaug.rng import Rng
 from unpairaug.translator import Translator
 from unpairaug.translators.base.pool import ImagePool

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, ValidationError
 from torch import Tensor
 
+from unpairaug.registry import register_translator
 from unpairaug.registry.options import UNKNOWN_KEY, Mistake, mistakes, nearest, refusal, shown
-from unpairaug.registry.registry import register_translator
 from unpairaug.rng import Rng, uniform
 from unpairaug.translator import Translator
 

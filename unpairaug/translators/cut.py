@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from unpairaug.losses import Losses
 from unpairaug.losses.adversarial import GAMES, GameName
 from unpairaug.networks.generators import Norm, ResnetGenerator, UpMode
+from unpairaug.registry import DiscriminatorSpec, discriminators, register_translator
 from unpairaug.registry.options import Mistake
-from unpairaug.registry.registry import DiscriminatorSpec, discriminators, register_translator
 from unpairaug.rng import Rng, uniform
 from unpairaug.translator import Translator
 

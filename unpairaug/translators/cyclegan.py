@@ -10,7 +10,7 @@ from torch import Tensor
 from unpairaug.losses import Losses, cycle_loss, identity_loss
 from unpairaug.losses.adversarial import GameName
 from unpairaug.networks.generators import Norm, ResnetGenerator, UpMode
-from unpairaug.registry.registry import DiscriminatorSpec, register_translator
+from unpairaug.registry import DiscriminatorSpec, register_translator
 from unpairaug.translators.base.cycle_translator import CycleTranslator
 
 NotNegative = Annotated[float, Field(ge=0)]

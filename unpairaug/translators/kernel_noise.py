@@ -12,7 +12,7 @@ from unpairaug.errors import UserError
 from unpairaug.losses.adversarial import GameName
 from unpairaug.networks.blur import RandomBlur
 from unpairaug.networks.noise import Grain, SensorNoise
-from unpairaug.registry.registry import DiscriminatorSpec, register_translator
+from unpairaug.registry import DiscriminatorSpec, register_translator
 from unpairaug.rng import Rng, uniform
 from unpairaug.translators.base.one_sided_translator import OneSidedTranslator
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from unpairaug.losses.adversarial import GameName
 from unpairaug.networks.generators import ResidualGenerator
 from unpairaug.networks.noise import Grain, SensorNoise
-from unpairaug.registry.registry import DiscriminatorSpec, register_translator
+from unpairaug.registry import DiscriminatorSpec, register_translator
 from unpairaug.translators.base.one_sided_translator import OneSidedTranslator
 
 Positive = Annotated[int, Field(ge=1)]

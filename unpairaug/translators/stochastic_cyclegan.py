@@ -17,7 +17,7 @@ from unpairaug.losses import Losses, cycle_loss
 from unpairaug.losses.adversarial import GameName
 from unpairaug.networks.generators import NoisyGenerator, ResidualGenerator, low_pass, radius_of
 from unpairaug.networks.noise import Grain
-from unpairaug.registry.registry import DiscriminatorSpec, register_translator
+from unpairaug.registry import DiscriminatorSpec, register_translator
 from unpairaug.rng import Rng
 from unpairaug.translators.base.cycle_translator import CycleTranslator
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unpairaug.losses import Losses
 from unpairaug.losses.adversarial import GameName
-from unpairaug.registry.registry import Spec
+from unpairaug.registry import Spec
 from unpairaug.rng import Rng
 from unpairaug.translators.base.judged_translator import JudgedTranslator
 

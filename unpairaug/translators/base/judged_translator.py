@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from unpairaug.losses import Losses
 from unpairaug.losses.adversarial import GAMES, GameName
-from unpairaug.registry.registry import Spec, discriminators
+from unpairaug.registry import Spec, discriminators
 from unpairaug.translator import Translator
 from unpairaug.translators.base.pool import ImagePool
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from unpairaug import Task, register_head, register_task
-from unpairaug.registry.registry import HeadSpec, LossSpec
+from unpairaug.registry import HeadSpec, LossSpec
 
 
 @register_head("my_task_head")
