@@ -2,7 +2,7 @@
 
 import pytest
 
-from unpairaug.errors import RunStopped, UserError, exit_kindly
+from unpairaug.errors import RunStopped, UserError, run_cli
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -15,7 +15,7 @@ def test_what_all_processes_find_one_tells_and_what_one_finds_it_tells_itself(mo
 
     monkeypatch.setenv("RANK", rank)
     with pytest.raises(SystemExit) as ended:
-        exit_kindly(program)
+        run_cli(program)
     assert ended.value.code == 2
     assert ("photo.png" in capsys.readouterr().err) == (rank == "0" or own)
 
@@ -25,5 +25,5 @@ def test_a_run_that_stopped_has_exit_code_1(capsys):
         raise RunStopped("the disk is full")
 
     with pytest.raises(SystemExit) as ended:
-        exit_kindly(program)
+        run_cli(program)
     assert ended.value.code == 1 and capsys.readouterr().err == "error: the disk is full\n"

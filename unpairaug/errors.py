@@ -26,7 +26,7 @@ def shown(name: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
-def exit_kindly(program: Callable[[], object]) -> None:
+def run_cli(program: Callable[[], object]) -> None:
     """Run a program; what the user can mend is one message on standard error and an exit code, without a traceback."""
     try:
         program()

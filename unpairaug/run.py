@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from unpairaug import __version__
-from unpairaug.errors import UserError, exit_kindly
+from unpairaug.errors import UserError, run_cli
 from unpairaug.recipe import Recipe, differences_of_values, load_recipe
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def main() -> None:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(f"{__doc__}\n\n{USAGE}\n\nRECIPE is a file, or the name of one that comes with unpairaug.")
         sys.exit(0 if arguments else 2)
-    exit_kindly(lambda: train(arguments[0], arguments[1:]))
+    run_cli(lambda: train(arguments[0], arguments[1:]))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import typer
 
-from unpairaug.errors import exit_kindly
+from unpairaug.errors import run_cli
 
 app = typer.Typer(
     help="Learn a degradation from unpaired photographs and train restoration networks on it while it is learnt.",
@@ -31,4 +31,4 @@ def _commands() -> None:
 def main() -> None:
     """Entry point of the `unpairaug` program."""
     _commands()
-    exit_kindly(app)
+    run_cli(app)

@@ -33,8 +33,8 @@ def restore(
     """
     from unpairaug.restoring.files import outputs_of, restore_files
     from unpairaug.restoring.restore import load_model
-    from unpairaug.terminal.progress import followed
+    from unpairaug.terminal.progress import with_progress
 
     outputs = outputs_of(source, target)
-    for _ in followed(restore_files(load_model(model, scale), outputs, tile, self_ensemble), len(outputs)):
+    for _ in with_progress(restore_files(load_model(model, scale), outputs, tile, self_ensemble), len(outputs)):
         pass

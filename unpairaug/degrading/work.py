@@ -22,7 +22,7 @@ from unpairaug.prepare.run import written
 from unpairaug.prepare.shards import ShardWriter
 from unpairaug.prepare.work import encode_png
 from unpairaug.restoring.processes import processes
-from unpairaug.terminal.progress import followed
+from unpairaug.terminal.progress import with_progress
 
 PATIENCE = timedelta(days=30)
 """How long processes wait for each other: for the one whose images are the largest."""
@@ -170,7 +170,7 @@ def degrade(job: Job, team: Team | None = None) -> str:
             print(f"{len(left)} of {len(job.parts)} {'shards' if job.shards else 'images'} to do", flush=True)
         mine = left[state.process_index :: state.num_processes]
         journal, problems = job.journal(state.process_index), []
-        for done in followed(team(job, mine) if team else map(worker, mine), len(mine)):
+        for done in with_progress(team(job, mine) if team else map(worker, mine), len(mine)):
             with written(job.target):
                 journal.append({"rows": done.rows})
             problems += done.problems

@@ -58,7 +58,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def followed(items: Iterable[T], total: int) -> Iterator[T]:
+def with_progress(items: Iterable[T], total: int) -> Iterator[T]:
     """The images as they come, with rate and time left: a bar on a terminal, else a plain line now and then."""
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, unit=" images", dynamic_ncols=True)
