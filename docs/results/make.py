@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ValidationError
 
 from figures import Figures
-from unpairaug.errors import UserError, exit_kindly
+from unpairaug.errors import UserError, run_cli
 from unpairaug.recipe import Recipe, differences_of_values, load_recipe
 from unpairaug.recipe.yaml_file import parse
 from unpairaug.registry.options import nearest
@@ -227,7 +227,7 @@ def main(
     data_root: Annotated[Path, typer.Option(help="The folder that the sets' folders of images are in.")] = Path("."),
 ) -> None:
     """Make docs/results.md from the records beside this program."""
-    exit_kindly(lambda: make(HERE, train, record, only, data_root))
+    run_cli(lambda: make(HERE, train, record, only, data_root))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """Every image below the folder, in an order that does not depend on the file system.
 
     Hidden files and folders are passed over (macOS leaves `._photo.png` beside `photo.png`); links to folders are
-    with_progress, each folder once.
+    followed, each folder once.
 
     Raises:
         UserError: there is no such folder, it is a file, cannot be listed, or it holds no image.
