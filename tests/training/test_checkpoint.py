@@ -1,4 +1,4 @@
-"""Laws of checkpoints: whole or not there, newest kept, loaded equals saved."""
+"""Checkpoints: complete or absent, the newest are kept, loaded equals saved."""
 
 import shutil
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unpairaug.errors import UserError
-from unpairaug.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from unpairaug.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 
 
 def save(folder, step: int, keep: int = 2):
@@ -19,21 +19,21 @@ def test_loaded_equals_saved(tmp_path):
     assert state == {"step": 3, "note": "x"}
 
 
-def test_the_newest_are_kept_by_number_and_not_by_name(tmp_path):
+def test_the_newest_are_kept_by_number(tmp_path):
     for step in (9, 10, 100):
         save(tmp_path, step)
-    assert [path.name for path in checkpoints(tmp_path)] == ["step_10", "step_100"]
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_10", "step_100"]
 
 
-def test_what_a_kill_left_half_written_is_no_checkpoint_and_is_removed(tmp_path):
+def test_an_incomplete_folder_is_no_checkpoint_and_is_removed(tmp_path):
     save(tmp_path, 1)
     shutil.copytree(tmp_path / "step_1", tmp_path / "step_2.partial")
-    assert [path.name for path in checkpoints(tmp_path)] == ["step_1"]
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_1"]
     save(tmp_path, 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step_1", "step_3"]
 
 
-def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_earlier_checkpoint_complete(tmp_path, monkeypatch):
     save(tmp_path, 1)
 
     def full(*_args, **_options):
@@ -42,7 +42,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         save(tmp_path, 2, keep=1)
-    assert [path.name for path in checkpoints(tmp_path)] == ["step_1"]
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_1"]
     assert load_checkpoint(tmp_path / "step_1")[1]["step"] == 1
 
 
@@ -60,7 +60,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
         load_checkpoint(path)
 
 
-def test_putting_an_earlier_checkpoint_to_use_again_hides_the_later_ones(tmp_path):
+def test_checkpoints_after_a_step_are_listed(tmp_path):
     for step in (1, 2, 3):
         save(tmp_path, step, keep=9)
-    assert [path.name for path in checkpoints(tmp_path, after=1)] == ["step_2", "step_3"]
+    assert [path.name for path in list_checkpoints(tmp_path, after=1)] == ["step_2", "step_3"]

@@ -1,4 +1,4 @@
-"""Complete, atomic checkpoints: `checkpoints/step_<n>/` is either whole or not there."""
+"""Checkpoints: a folder `checkpoints/step_<n>/` is either complete or absent."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Tensors = dict[str, Tensor]
 
 
 def save_checkpoint(folder: Path, step: int, files: dict[str, Tensors], state: dict[str, Any], keep: int) -> Path:
-    """Write one checkpoint, a safetensors file for each entry of `files` and `state.json`; keep the newest `keep`.
+    """Write one checkpoint: a safetensors file for each entry of `files`, and `state.json`. Keep the newest `keep`.
 
-    Everything is on disk before the folder gets its name, so a kill or a full disk leaves the earlier checkpoints and
-    at most a `.partial` folder, which the next save removes.
+    All files are flushed to disk before the folder gets its final name, so a kill or a full disk leaves the earlier
+    checkpoints and at most a `.partial` folder, which the next call removes.
     """
     from safetensors.torch import save_file
 
     partial, final = folder / f"step_{step}.partial", folder / f"step_{step}"
-    for left in folder.glob("*.partial"):
-        shutil.rmtree(left)
+    for leftover in folder.glob("*.partial"):
+        shutil.rmtree(leftover)
     partial.mkdir(parents=True)
     for name, tensors in files.items():
         save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, partial / f"{name}.safetensors")
@@ -37,13 +37,13 @@ def save_checkpoint(folder: Path, step: int, files: dict[str, Tensors], state: d
         shutil.rmtree(final)
     partial.rename(final)
     _sync(folder)
-    for old in checkpoints(folder)[:-keep]:
+    for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return final
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
-    """The files and the state that `save_checkpoint` wrote.
+    """Read the files and the state that `save_checkpoint` wrote.
 
     Raises:
         UserError: the folder is not a checkpoint, or a file in it is damaged.
@@ -60,8 +60,8 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
         ) from error
 
 
-def checkpoints(folder: Path, after: int = -1) -> list[Path]:
-    """The checkpoints of a run behind step `after`, oldest first."""
+def list_checkpoints(folder: Path, after: int = -1) -> list[Path]:
+    """The checkpoints of a run after step `after`, oldest first."""
     steps = {int(m[1]): p for p in folder.glob("step_*") if (m := re.fullmatch(r"step_(\d+)", p.name))}
     return [steps[n] for n in sorted(steps) if n > after]
 

@@ -24,7 +24,7 @@ from unpairaug.recipe.translator_section import START
 from unpairaug.registry import Spec, heads
 from unpairaug.sharing.pretrained import part_folder
 from unpairaug.task import Task, head_options
-from unpairaug.training.checkpoint import Tensors, checkpoints, save_checkpoint
+from unpairaug.training.checkpoint import Tensors, list_checkpoints, save_checkpoint
 from unpairaug.training.choice import Best
 from unpairaug.translator import Translator
 
@@ -185,7 +185,7 @@ class RunFolder:
         }
 
     def latest_checkpoint(self) -> Path | None:
-        return next(reversed(checkpoints(self.checkpoints)), None)
+        return next(reversed(list_checkpoints(self.checkpoints)), None)
 
     def _keep_starts(self) -> None:
         """Copy what heads start from into the folder and let the recipe name the copies: a run depends on no other."""
@@ -205,7 +205,7 @@ class RunFolder:
 
     def _forget_what_came_after(self, step: int) -> None:
         """Drop metrics of steps that will be taken again; give later checkpoints another name, out of the way."""
-        for later in checkpoints(self.checkpoints, after=step):
+        for later in list_checkpoints(self.checkpoints, after=step):
             aside = later.with_name(f"left_{later.name}")
             shutil.rmtree(aside, ignore_errors=True)
             later.rename(aside)
