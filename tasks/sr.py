@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from unpairaug.bridge import round_to_8_bits
-from unpairaug.networks.generators import shrink
+from unpairaug.networks.resize import shrink
 from unpairaug.registry import HeadSpec, LossSpec, register_task
 from unpairaug.task import Task
 

@@ -17,7 +17,8 @@ from unpairaug.camera.noise import MeasuredNoise, noise_before
 from unpairaug.camera.optics import Lens
 from unpairaug.camera.spectra import BANDS, MIDDLES, kernel_of
 from unpairaug.errors import UserError
-from unpairaug.networks.generators import SignalDependentNoise, low_pass
+from unpairaug.networks.filters import low_pass
+from unpairaug.networks.noise import SignalDependentNoise
 from unpairaug.recipe import load_recipe
 from unpairaug.registry import translators
 from unpairaug.rng import sample_rng

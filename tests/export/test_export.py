@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from unpairaug.errors import RunStopped, UserError
 from unpairaug.export import export
 from unpairaug.export.enlarge import EnlargeByConvolution
-from unpairaug.networks.generators import enlarge
+from unpairaug.networks.resize import enlarge
 from unpairaug.registry import heads, register_task, tasks
 from unpairaug.task import Task
 

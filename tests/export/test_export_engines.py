@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from unpairaug.errors import UserError
 from unpairaug.export import export
-from unpairaug.networks.generators import enlarge
+from unpairaug.networks.resize import enlarge
 from unpairaug.registry import register_head, tasks
 from unpairaug.task import Task
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from unpairaug.data.sample import sample_images
 from unpairaug.networks.blur import RandomBlur, offsets, shrink_by
-from unpairaug.networks.generators import shrink
+from unpairaug.networks.resize import shrink
 from unpairaug.rng import sample_rng
 
 scales = pytest.mark.parametrize("scale", [1, 2, 3, 4])

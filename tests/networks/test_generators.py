@@ -4,14 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from unpairaug.networks.generators import (
-    NoisyGenerator,
-    ResidualGenerator,
-    ResnetGenerator,
-    SignalDependentNoise,
-    haar,
-    low_pass,
-)
+from unpairaug.networks.filters import haar, low_pass
+from unpairaug.networks.generators import NoisyGenerator, ResidualGenerator, ResnetGenerator
+from unpairaug.networks.noise import SignalDependentNoise
 from unpairaug.rng import sample_rng
 
 

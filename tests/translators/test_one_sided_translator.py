@@ -12,8 +12,9 @@ from unpairaug.camera.jpeg import as_file
 from unpairaug.data.sample import sample_images
 from unpairaug.errors import UserError
 from unpairaug.losses import zero_mean_loss
-from unpairaug.networks.generators import low_pass, shrink
+from unpairaug.networks.filters import low_pass
 from unpairaug.networks.noise import SensorNoise
+from unpairaug.networks.resize import shrink
 from unpairaug.registry import translators
 from unpairaug.rng import sample_rng
 from unpairaug.testing import check_translator

@@ -17,8 +17,8 @@ from torch import Tensor
 from unpairaug.bridge import Bridge, round_to_8_bits
 from unpairaug.data.decode import Array
 from unpairaug.errors import UserError
-from unpairaug.networks.generators import shrink
-from unpairaug.restoring.tiles import Box, tiles
+from unpairaug.networks.resize import shrink
+from unpairaug.restoring.tiles import Box, split_into_tiles
 from unpairaug.rng import PositionRng, mix_seed, uniform
 from unpairaug.sharing.pretrained import FOLDER
 from unpairaug.task import Task
@@ -126,7 +126,7 @@ class Degrader:
         if side is None:
             return self._window(clean, Box(0, 0, height, width), seed)
         degraded = np.empty((height, width, 3), np.uint8)
-        for tile in tiles(height, width, side, self.margin or 0, STEP):
+        for tile in split_into_tiles(height, width, side, self.margin or 0, STEP):
             degraded[tile.kept.slices] = self._window(clean, tile.seen, seed)[tile.kept.within(tile.seen).slices]
         return degraded
 

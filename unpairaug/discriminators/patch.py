@@ -11,7 +11,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 
-from unpairaug.networks.generators import Norm, haar, init_gan_weights, low_pass, make_norm, radius_of
+from unpairaug.networks.filters import haar, low_pass, radius_of
+from unpairaug.networks.generators import Norm, make_norm
+from unpairaug.networks.init import init_gan_weights
 from unpairaug.registry import register_discriminator
 
 View = Literal["image", "high_pass", "haar"]

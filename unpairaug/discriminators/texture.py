@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from unpairaug.networks.generators import low_pass, radius_of
+from unpairaug.networks.filters import low_pass, radius_of
 from unpairaug.registry import register_discriminator
 
 Positive = Annotated[int, Field(ge=1)]

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unpairaug.networks.backbone import HUB, RANDOM, Backbone
-from unpairaug.networks.generators import init_gan_weights
+from unpairaug.networks.init import init_gan_weights
 from unpairaug.registry import register_discriminator
 
 Layer = Annotated[int, Field(ge=0)]

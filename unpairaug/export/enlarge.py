@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unpairaug.networks.generators import enlarge
+from unpairaug.networks.resize import enlarge
 from unpairaug.task import Task
 
 REACH = 2

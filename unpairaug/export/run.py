@@ -14,8 +14,8 @@ from unpairaug.errors import RunStopped, UserError
 from unpairaug.export import for_spandrel, ncnn_file, onnx_file, plain
 from unpairaug.export.card import card
 from unpairaug.export.format import Format, Loaded, network_name
-from unpairaug.networks.generators import enlarge
-from unpairaug.registry.options import nearest
+from unpairaug.networks.resize import enlarge
+from unpairaug.registry.suggestions import suggest
 from unpairaug.task import Task
 
 FORMATS: dict[str, Format] = {
@@ -54,10 +54,7 @@ def export(model: str, out: Path, format: str, license: str | None = None) -> Ex
         RunStopped: what was loaded back restores differently; nothing is left behind.
     """
     if format not in FORMATS:
-        near = nearest(format, FORMATS)
-        raise UserError(
-            f"no format {format!r}; " + (f"did you mean {near!r}?" if near else f"known: {', '.join(FORMATS)}")
-        )
+        raise UserError(f"no format {format!r}; {suggest(format, FORMATS)}")
     kind = FORMATS[format]
     outs = [out, *(out.with_suffix(suffix) for suffix in kind.beside), out.with_name(f"{out.name}.json")]
     _check_outs(outs, format)

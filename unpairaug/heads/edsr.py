@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from unpairaug.networks.generators import ResidualBlock, shuffle_up
+from unpairaug.networks.generators import ResidualBlock
+from unpairaug.networks.resize import shuffle_up
 from unpairaug.registry import register_head
 
 Positive = Annotated[int, Field(ge=1)]

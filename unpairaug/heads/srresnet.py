@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from unpairaug.networks.generators import ResidualBlock, make_norm, shuffle_up
+from unpairaug.networks.generators import ResidualBlock, make_norm
+from unpairaug.networks.resize import shuffle_up
 from unpairaug.registry import register_head
 
 Positive = Annotated[int, Field(ge=1)]

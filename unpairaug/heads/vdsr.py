@@ -10,7 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unpairaug.heads.spandrel_layout import dncnn_state
-from unpairaug.networks.generators import Norm, enlarge, init_gan_weights, make_norm, shuffle_up
+from unpairaug.networks.generators import Norm, make_norm
+from unpairaug.networks.init import init_gan_weights
+from unpairaug.networks.resize import enlarge, shuffle_up
 from unpairaug.registry import register_head
 
 Positive = Annotated[int, Field(ge=1)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unpairaug.errors import UserError
-from unpairaug.registry.options import nearest
+from unpairaug.registry.suggestions import suggest
 
 HUB, RANDOM = "hub", "random"
 
@@ -71,8 +71,7 @@ def _network(model: str, layers: Sequence[int], weights: str) -> nn.Module:
     import timm  # takes seconds to import
 
     if not timm.is_model(model):
-        near = nearest(model.partition(".")[0], timm.list_models())
-        hint = f"did you mean {near!r}?" if near else "timm.list_models() has their names"
+        hint = suggest(model.partition(".")[0], timm.list_models(), instead="timm.list_models() has their names")
         raise UserError(f"timm knows no model {model!r}; {hint}")
     if weights == HUB:
         return _from_the_hub(model, layers)

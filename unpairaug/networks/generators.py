@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from math import ceil
 from typing import Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unpairaug.camera.jpeg import JpegFile
 from unpairaug.camera.optics import Lens
-from unpairaug.camera.spectra import kernel_of
-from unpairaug.rng import Rng, normal
+from unpairaug.networks.init import init_gan_weights, zero_
+from unpairaug.networks.noise import SignalDependentNoise
+from unpairaug.networks.resize import pad_to_multiple
+from unpairaug.rng import Rng
 
 Norm = Literal["batch", "instance", "none"]
 UpMode = Literal["transpose", "resize", "pixelshuffle"]
@@ -106,7 +106,7 @@ class ResidualGenerator(nn.Module):
         super().__init__()
         widths = [channels, *[width] * (depth - 1), channels]
         convolutions = [nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths)]
-        _zero(convolutions[-1])
+        zero_(convolutions[-1])
         self.residual = nn.Sequential(*(part for c in convolutions for part in (c, nn.LeakyReLU(0.2))))[:-1]
         self.receptive_margin = depth
 
@@ -138,7 +138,7 @@ class PlainGenerator(nn.Module):
             layers += [nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2)]
         last = nn.Conv2d(width, 3, 7, padding=3)
         if residual:
-            _zero(last)
+            zero_(last)
         self.body = nn.Sequential(*layers, last)
         if scale == 1:
             self.receptive_margin = 10 + 2 * n_blocks
@@ -169,131 +169,6 @@ class NoisyGenerator(nn.Module):
     def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
         seen = self.lens(image)
         return self.content(seen) + self.noise(seen, rng)
-
-
-LARGE = 15
-"""Side of a filter that has any course of gains over the frequencies."""
-
-
-class SignalDependentNoise(nn.Module):
-    """Noise for an image (B, C, H, W) in [0, 1], of the same shape and mean 0.
-
-    Standard normal numbers for every pixel and channel, mixed and correlated by one filter of `grain` x `grain` pixels,
-    `grain` odd; their strength depends on the image's own brightness, as a sensor's does.
-    """
-
-    START = 0.02
-    """Standard deviation before training, 5 of 255 steps: enough for a discriminator to notice."""
-    FAINTEST = 1e-4
-    """Least standard deviation to start at; a softplus has no 0."""
-
-    def __init__(self, grain: int = 3, channels: int = 3, width: int = 16) -> None:
-        super().__init__()
-        last = nn.Conv2d(width, channels, 1)
-        _zero(last)
-        self.strength = nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2), last)
-        self.start: Tensor
-        self.register_buffer("start", torch.full((2,), self.START))
-        self.grain = nn.Conv2d(channels, channels, grain, padding=grain // 2, bias=False)
-        nn.init.dirac_(self.grain.weight)
-
-    def start_at(self, black: float, white: float) -> None:
-        """Make noise of these standard deviations in black and in white, before anything is learnt.
-
-        Between them its variance grows linearly with a channel's light, as that of a sensor does.
-        """
-        self.start.copy_(torch.tensor([black, white]))
-
-    def deviation(self, image: Tensor) -> Tensor:
-        """Standard deviation of the noise at each pixel and channel of the image."""
-        black, white = self.start.square()
-        start = torch.lerp(black, white, image.float().clamp(0, 1)).clamp(min=self.FAINTEST**2).sqrt()
-        return F.softplus(self.strength(image - 0.5) + start.expm1().log())  # the inverse of softplus
-
-    def start_with(self, energy: Tensor, shared: float) -> None:
-        """Make noise of that energy in each ring of frequencies, see `kernel_of`, and that correlation of channels."""
-        channels, side = len(self.grain.weight), self.grain.weight.shape[-1]
-        kernel = F.pad(kernel_of(energy.sqrt(), LARGE), (side // 2 - LARGE // 2,) * 4)  # its middle
-        mixed = shared * torch.ones(channels, channels) + (1 - shared) * torch.eye(channels)
-        values, vectors = torch.linalg.eigh(mixed)
-        root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-        with torch.no_grad():
-            self.grain.weight.copy_(root[:, :, None, None] * (kernel / kernel.norm()))
-
-    def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
-        return self.deviation(image) * self.grain(normal(image.shape, image, rng))
-
-
-def radius_of(sigma: float) -> int:
-    """Pixels to each side that `low_pass` looks at; an image must be larger."""
-    return ceil(2.5 * sigma)
-
-
-def low_pass(image: Tensor, sigma: float) -> Tensor:
-    """The image (B, C, H, W) blurred by a Gaussian of `sigma` pixels, reflected at its edges."""
-    radius = radius_of(sigma)
-    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=image.device) / sigma) ** 2)
-    taps = (taps / taps.sum()).to(image.dtype)
-    channels = image.shape[1]
-    rows, columns = (taps.view(shape).expand(channels, 1, -1, -1) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
-    padded = F.pad(image, (radius,) * 4, mode="reflect")
-    return F.conv2d(F.conv2d(padded, rows, groups=channels), columns, groups=channels)
-
-
-def haar(image: Tensor) -> Tensor:
-    """One level of the orthonormal Haar transform: (B, C, H, W) -> (B, 4 * C, H / 2, W / 2).
-
-    First the averages of all channels, then differences of columns, of rows, and of both; an odd last row or column is
-    repeated.
-    """
-    even = pad_to_multiple(image, 2)
-    a, b, c, d = (even[..., y::2, x::2] for y in (0, 1) for x in (0, 1))
-    return torch.cat([a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d], dim=1) / 2
-
-
-def shuffle_up(width: int, scale: int, activation: Callable[[], nn.Module] = nn.Identity) -> list[nn.Module]:
-    """Layers from (B, width, h, w) to (B, width, scale * h, scale * w): sub-pixel convolution (Shi et al., 2016).
-
-    A scale of 4 is reached by 2 and 2, 3 at once, 1 by no layer; `activation` follows each.
-    """
-    layers: list[nn.Module] = []
-    while scale > 1:
-        factor = 2 if scale % 2 == 0 else scale
-        scale //= factor
-        layers += [nn.Conv2d(width, factor**2 * width, 3, padding=1), nn.PixelShuffle(factor), activation()]
-    return layers
-
-
-def enlarge(image: Tensor, scale: int) -> Tensor:
-    """The image (B, C, h, w) enlarged by bicubic interpolation on the grid of cell centres (Keys, 1981, a = -0.5)."""
-    # Without `antialias`, torch interpolates with a = -0.75, which is nobody's baseline.
-    return image if scale == 1 else F.interpolate(image, scale_factor=scale, mode="bicubic", antialias=True)
-
-
-def shrink(image: Tensor, scale: int) -> Tensor:
-    """The image (B, C, H, W) at 1/scale by antialiased bicubic interpolation, as MATLAB and Pillow make it."""
-    return image if scale == 1 else F.interpolate(image, scale_factor=1 / scale, mode="bicubic", antialias=True)
-
-
-def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """The image, its right and bottom edge repeated until H and W are multiples of `multiple`."""
-    height, width = image.shape[-2:]
-    return F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-
-
-def init_gan_weights(module: nn.Module) -> None:
-    """Convolution weights ~ N(0, 0.02), biases 0 (Radford et al., 2016), as CycleGAN and CycleSR start."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
-
-
-def _zero(layer: nn.Conv2d) -> None:
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
 
 def make_norm(norm: Norm, width: int) -> nn.Module:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
+import torch.nn.functional as F
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from unpairaug.networks.generators import SignalDependentNoise
+from unpairaug.camera.spectra import kernel_of
+from unpairaug.networks.init import zero_
 from unpairaug.rng import Rng, normal
 
 
@@ -19,6 +22,59 @@ def _odd(grain: int) -> int:
 
 Grain = Annotated[int, Field(ge=1), AfterValidator(_odd)]
 """Side in pixels of the filter that correlates noise."""
+
+
+LARGE = 15
+"""Side of a filter that has any course of gains over the frequencies."""
+
+
+class SignalDependentNoise(nn.Module):
+    """Noise for an image (B, C, H, W) in [0, 1], of the same shape and mean 0.
+
+    Standard normal numbers for every pixel and channel, mixed and correlated by one filter of `grain` x `grain` pixels,
+    `grain` odd; their strength depends on the image's own brightness, as a sensor's does.
+    """
+
+    START = 0.02
+    """Standard deviation before training, 5 of 255 steps: enough for a discriminator to notice."""
+    FAINTEST = 1e-4
+    """Least standard deviation to start at; a softplus has no 0."""
+
+    def __init__(self, grain: int = 3, channels: int = 3, width: int = 16) -> None:
+        super().__init__()
+        last = nn.Conv2d(width, channels, 1)
+        zero_(last)
+        self.strength = nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2), last)
+        self.start: Tensor
+        self.register_buffer("start", torch.full((2,), self.START))
+        self.grain = nn.Conv2d(channels, channels, grain, padding=grain // 2, bias=False)
+        nn.init.dirac_(self.grain.weight)
+
+    def start_at(self, black: float, white: float) -> None:
+        """Make noise of these standard deviations in black and in white, before anything is learnt.
+
+        Between them its variance grows linearly with a channel's light, as that of a sensor does.
+        """
+        self.start.copy_(torch.tensor([black, white]))
+
+    def deviation(self, image: Tensor) -> Tensor:
+        """Standard deviation of the noise at each pixel and channel of the image."""
+        black, white = self.start.square()
+        start = torch.lerp(black, white, image.float().clamp(0, 1)).clamp(min=self.FAINTEST**2).sqrt()
+        return F.softplus(self.strength(image - 0.5) + start.expm1().log())  # the inverse of softplus
+
+    def start_with(self, energy: Tensor, shared: float) -> None:
+        """Make noise of that energy in each ring of frequencies, see `kernel_of`, and that correlation of channels."""
+        channels, side = len(self.grain.weight), self.grain.weight.shape[-1]
+        kernel = F.pad(kernel_of(energy.sqrt(), LARGE), (side // 2 - LARGE // 2,) * 4)  # its middle
+        mixed = shared * torch.ones(channels, channels) + (1 - shared) * torch.eye(channels)
+        values, vectors = torch.linalg.eigh(mixed)
+        root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+        with torch.no_grad():
+            self.grain.weight.copy_(root[:, :, None, None] * (kernel / kernel.norm()))
+
+    def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
+        return self.deviation(image) * self.grain(normal(image.shape, image, rng))
 
 
 class SensorNoise(nn.Module):

@@ -1,4 +1,4 @@
-"""A trained head on an image of any size: whole, or in tiles that equal the whole image."""
+"""Restores an image of any size with a trained head: whole, or in tiles without seams."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ import torch
 from torch import Tensor, nn
 
 from unpairaug.errors import UserError
-from unpairaug.networks.generators import enlarge
+from unpairaug.networks.resize import enlarge
 from unpairaug.restoring.tiles import Box, stitch
 from unpairaug.task import Task
 
 log = logging.getLogger("unpairaug")
 
 BICUBIC = "bicubic"
-"""The model that is always there: plain enlargement."""
+"""Name of the model without weights: bicubic interpolation."""
 
 TILE_MARGIN = 32
-"""Pixels of the degraded image that a tile sees beyond itself, unless the head has a `receptive_margin` of its own.
+"""Context of a tile in pixels of the degraded image, for heads without `receptive_margin`.
 
-A head of n 3x3 convolutions sees n pixels each way, and its interpolation 2; the built-in ones say how far
-they see. No margin covers a head that looks at the whole image; with instance norm, `restore_image` refuses.
+A head of n 3x3 convolutions needs n pixels on each side, its interpolation 2. The built-in heads have an exact
+`receptive_margin`. No margin suffices for a head with global context; `restore_image` refuses tiles with instance norm.
 """
 
 TILE_OVERLAP = 16
-"""Pixels on either side of a border over which tiles of such a head fade into each other."""
+"""Pixels on each side of a tile border over which tiles of such a head are blended."""
 
 TILE_STEP = 16
-"""Where tiles of such a head begin: heads that shrink the image or look at it in windows do so in powers of 2."""
+"""Tiles of such a head begin at multiples of this: strides and attention windows are powers of 2."""
 
 PIXELS_AT_ONCE = 2**21
-"""Pixels of a restored image that `automatic_tile` lets a head make at once: 64 features of each are half a GiB."""
+"""Largest restored image in pixels without tiling by default: 64 float32 features take half a GiB."""
 
 SMALLEST_TILE = 32
-"""Side in pixels below which tiles are not halved."""
+"""Smallest tile side in pixels after halving."""
 
 
 class Restorer(Protocol):
@@ -54,7 +54,7 @@ class Restorer(Protocol):
 
 
 class Bicubic(nn.Module):
-    """Bicubic enlargement of (B, C, h, w) by a factor, with Pillow's and MATLAB's kernel (Keys, 1981, a = -1/2)."""
+    """Bicubic interpolation of (B, C, h, w) by an integer; kernel of Pillow and MATLAB (Keys, 1981, a = -1/2)."""
 
     receptive_margin = 2
 
@@ -67,16 +67,16 @@ class Bicubic(nn.Module):
 
 
 def load_model(model: str, scale: int | None = None, device: torch.device | str | None = None) -> Restorer:
-    """The model that a command names: a run folder, its `head/`, a hub id, or `bicubic`; on the best device by default.
+    """Load a run folder, its `head/`, a hub id, or `bicubic`; by default onto the accelerator if there is one.
 
     Raises:
-        UserError: there is no such model, `bicubic` has no scale, or the model's scale is not the one asked for.
+        UserError: the model does not exist, `bicubic` has no scale, or `scale` differs from the model's.
     """
     if scale is not None and scale < 1:
-        raise UserError(f"scale {scale} is not a factor of enlargement; give 1 or more")
+        raise UserError(f"scale {scale} is invalid; give 1 or more")
     if model == BICUBIC:
         if scale is None:
-            raise UserError("bicubic does not know how far to enlarge; give the scale: --scale 2")
+            raise UserError("bicubic needs a scale: --scale 2")
         return Bicubic(scale)
     task = Task.from_pretrained(model)
     if scale not in (None, task.scale):
@@ -85,27 +85,25 @@ def load_model(model: str, scale: int | None = None, device: torch.device | str 
 
 
 def best_device() -> torch.device:
-    """The accelerator of this machine, or its CPU."""
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return found or torch.device("cpu")
+    """The accelerator of this machine if there is one, else the CPU."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator or torch.device("cpu")
 
 
 def restore_image(task: Restorer, image: np.ndarray, tile: int | None = None, ensemble: bool = False) -> np.ndarray:
-    """The restored image, (scale * H, scale * W, 3) RGB of (H, W, 3), or (scale * H, scale * W) grey of (H, W).
+    """Restore (H, W, 3) RGB to (scale * H, scale * W, 3), or (H, W) grey to (scale * H, scale * W).
 
-    Both in 8 or both in 16 bits, uint8 or uint16. Grey is restored as three equal channels, of which the mean is taken.
-
-    Whole by default. With `tile`, a square of at most so many pixels of the degraded image at a time, and only that on
-    the device; each sees a margin beyond itself that covers what the head looks at, so that no seam shows. Where the
-    memory of the device does not suffice, tiles are halved.
+    Input and output are uint8, or both uint16. Grey is restored as three equal channels and averaged.
 
     Args:
-        ensemble: restore the image in its eight turns and flips, and take the mean (Timofte et al., 2016, "Seven ways
-            to improve example-based single image super resolution", 3.5).
+        tile: side in pixels of the degraded image; None restores the whole image at once. Tiles overlap by the
+            receptive field of the head, so that no seams appear. When the device runs out of memory, tiles are halved.
+        ensemble: average over the eight rotations and flips (Timofte et al., 2016, "Seven ways to improve
+            example-based single image super resolution", 3.5).
 
     Raises:
-        UserError: `tile` is not positive, the head cannot work in tiles or makes what is no number, or the device's
-            memory does not suffice.
+        UserError: `tile` is not positive, the head cannot work in tiles, its output is not finite, or the device has
+            too little memory.
     """
     return restore_within_memory(task, image, tile, ensemble)[0]
 
@@ -113,44 +111,44 @@ def restore_image(task: Restorer, image: np.ndarray, tile: int | None = None, en
 def restore_within_memory(
     task: Restorer, image: np.ndarray, tile: int | None = None, ensemble: bool = False
 ) -> tuple[np.ndarray, int | None]:
-    """What `restore_image` returns, and the tile with which the device's memory sufficed."""
+    """Return the result of `restore_image`, and the tile size that fitted into the device's memory."""
     longest = max(image.shape[:2])
     if tile is not None:
         _check_tile(task, tile, needed=tile < longest)
     while True:
-        restored = _restore_if_it_fits(task, image, tile or longest, ensemble)
+        restored = _try_restore(task, image, tile or longest, ensemble)
         if restored is not None:
             return restored, tile
-        tile = _halved(task, min(tile or longest, longest))
+        tile = _halve_tile(task, min(tile or longest, longest))
 
 
-def automatic_tile(task: Restorer, height: int, width: int) -> int | None:
-    """The tile for a degraded image of that size: None, for the whole of it, where `PIXELS_AT_ONCE` suffice."""
+def choose_tile(task: Restorer, height: int, width: int) -> int | None:
+    """The default tile side for a degraded image of that size; None restores it whole (up to `PIXELS_AT_ONCE`)."""
     fits = height * width * task.scale**2 <= PIXELS_AT_ONCE
     return None if fits or _normalises_whole_images(task) else max(isqrt(PIXELS_AT_ONCE) // task.scale, SMALLEST_TILE)
 
 
 def receptive_margin(task: Restorer) -> int:
-    """Pixels of the degraded image that the head sees beyond a tile: its own `receptive_margin`, or `TILE_MARGIN`."""
-    return _surroundings(task).margin
+    """Context in pixels that a tile needs on each side: the head's `receptive_margin`, or `TILE_MARGIN`."""
+    return _tile_geometry(task).margin
 
 
-class _Surroundings(NamedTuple):
-    """How the tiles of a head meet, in pixels of the degraded image (see `unpairaug.restoring.tiles.stitch`)."""
+class _TileGeometry(NamedTuple):
+    """Margin, overlap and alignment of tiles in pixels of the degraded image; see `tiles.stitch`."""
 
     margin: int
     overlap: int
     step: int
 
 
-def _surroundings(task: Restorer) -> _Surroundings:
-    """Exact where the head says how far it looks; otherwise tiles fade into each other."""
-    known = _own_margin(task)
-    return _Surroundings(TILE_MARGIN, TILE_OVERLAP, TILE_STEP) if known is None else _Surroundings(known, 0, 1)
+def _tile_geometry(task: Restorer) -> _TileGeometry:
+    """Exact margins if the head has a `receptive_margin`; otherwise blended overlaps."""
+    margin = _exact_margin(task)
+    return _TileGeometry(TILE_MARGIN, TILE_OVERLAP, TILE_STEP) if margin is None else _TileGeometry(margin, 0, 1)
 
 
-def _own_margin(task: Restorer) -> int | None:
-    """Of the task or its head, and of the translator that it stands behind; None where one of them does not say."""
+def _exact_margin(task: Restorer) -> int | None:
+    """Margin of the task or its head, plus that of the translator in front of it; None if one of them is unknown."""
     own, behind = _first_margin(task, getattr(task, "head", None)), getattr(task, "behind", None)
     before = 0 if behind is None else _first_margin(behind, *behind.generators.values())
     return None if own is None or before is None else own + before
@@ -163,82 +161,84 @@ def _first_margin(*modules: object) -> int | None:
 
 def _check_tile(task: Restorer, tile: int, needed: bool) -> None:
     if tile < 1:
-        raise UserError(f"tile {tile} is not a size; give a side in pixels of the degraded image, such as 256")
+        raise UserError(f"tile {tile} is invalid; give a side in pixels of the degraded image, such as 256")
     if needed and _normalises_whole_images(task):
-        raise UserError("this head has instance norm, which would treat each tile by itself; restore without --tile")
+        raise UserError("the head has instance norm, which would normalise each tile by itself; restore without --tile")
 
 
 def _normalises_whole_images(task: Restorer) -> bool:
     return any(isinstance(module, nn.InstanceNorm2d) and not module.track_running_stats for module in task.modules())
 
 
-def _halved(task: Restorer, side: int) -> int:
-    """Half the tile whose restoration took more memory than there is."""
+def _halve_tile(task: Restorer, side: int) -> int:
+    """Half the tile side after the device ran out of memory; raises UserError if tiles cannot be smaller."""
     device = _device_of(task)
     if _normalises_whole_images(task):
         raise UserError(
-            f"{side} px at once do not fit into the memory of {device}, and a head with instance norm cannot work in "
-            "tiles; cut the image into smaller ones"
+            f"an image of {side} px does not fit into the memory of {device}, and a head with instance norm cannot "
+            "restore tiles; cut the image into smaller ones"
         )
     if side < 2 * SMALLEST_TILE:
-        raise UserError(f"not even tiles of {side} px fit into the memory of {device}; free some of it")
-    log.warning(f"{side} px at once do not fit into the memory of {device}; going on with tiles of {side // 2} px")
+        raise UserError(
+            f"tiles of {side} px, the smallest size, do not fit into the memory of {device}; free some memory"
+        )
+    log.warning(f"tiles of {side} px do not fit into the memory of {device}; continuing with tiles of {side // 2} px")
     return side // 2
 
 
-def _restore_if_it_fits(task: Restorer, image: np.ndarray, side: int, ensemble: bool) -> np.ndarray | None:
-    """The restored image; None if the device's memory does not suffice for tiles of that side."""
+def _try_restore(task: Restorer, image: np.ndarray, side: int, ensemble: bool) -> np.ndarray | None:
+    """The restored image, or None if tiles of that side do not fit into the device's memory."""
     height, width, scale = *image.shape[:2], task.scale
     restored = np.empty((height * scale, width * scale, *image.shape[2:]), image.dtype)
     top = np.iinfo(image.dtype).max
 
-    def make(seen: Box) -> np.ndarray:
-        return _restore_at_once(task, image[seen.slices], top, ensemble)
+    def restore_tile(window: Box) -> np.ndarray:
+        return _restore_window(task, image[window.slices], top, ensemble)
 
     done = 0
     try:
         with torch.inference_mode(), _evaluation_mode(task):
-            for strip in stitch((height, width), make, side, *_surroundings(task), scale=scale):
+            for strip in stitch((height, width), restore_tile, side, *_tile_geometry(task), scale=scale):
                 strip.clip(0, 1, out=strip)  # in place: a strip of a large image takes hundreds of MiB
                 strip *= top
                 restored[done : done + len(strip)] = np.rint(strip, out=strip)
                 done += len(strip)
     except (RuntimeError, MemoryError) as error:
-        if not _is_lack_of_memory(error):
+        if not _is_out_of_memory(error):
             raise
         return None
     return restored
 
 
-def _is_lack_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Whether a smaller tile could help: some of PyTorch's allocators raise no error of their own."""
-    wanting = r"out of memory|not enough memory|can't allocate memory"
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or bool(re.search(wanting, str(error)))
+def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether a smaller tile could help. Some of PyTorch's allocators raise a plain RuntimeError."""
+    messages = r"out of memory|not enough memory|can't allocate memory"
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or bool(re.search(messages, str(error)))
 
 
-def _restore_at_once(task: Restorer, image: np.ndarray, top: int, ensemble: bool) -> np.ndarray:
-    """(h, w, 3) or (h, w) whose white is `top` through the head, as floats of about [0, 1], at the scale."""
+def _restore_window(task: Restorer, image: np.ndarray, top: int, ensemble: bool) -> np.ndarray:
+    """Restore a window (h, w, 3) or (h, w) with white level `top`: floats, about [0, 1], `scale` times as large."""
     is_grey = image.ndim == 2
     colour = np.repeat(image[..., None], 3, axis=2) if is_grey else image
     degraded = torch.from_numpy(colour.astype(np.float32)).to(_device_of(task)).permute(2, 0, 1)[None] / top
-    restored = _mean_of_turns(task, degraded) if ensemble else task(degraded)
+    restored = _restore_with_ensemble(task, degraded) if ensemble else task(degraded)
     expected = tuple(task.scale * side for side in degraded.shape[-2:])
     assert restored.shape[-2:] == expected, (
-        f"the head made {tuple(restored.shape)} of {tuple(degraded.shape)} at scale {task.scale}"
+        f"head output {tuple(restored.shape)} for input {tuple(degraded.shape)} at scale {task.scale}"
     )
     if not restored.isfinite().all():
-        raise UserError("the head makes values that are no numbers; its training diverged, take an earlier checkpoint")
+        raise UserError("the head's output is not finite: its training diverged; use an earlier checkpoint")
     values = restored[0].float().permute(1, 2, 0)
     return (values.mean(dim=2) if is_grey else values).cpu().numpy()
 
 
-def _mean_of_turns(task: Restorer, degraded: Tensor) -> Tensor:
-    """The mean of what the head makes of the eight turns and flips of (1, 3, h, w), each turned back."""
+def _restore_with_ensemble(task: Restorer, degraded: Tensor) -> Tensor:
+    """Mean output over the eight rotations and flips of (1, 3, h, w), each transformed back."""
     restored = []
     for flipped in (False, True):
-        given = degraded.flip(3) if flipped else degraded
+        image = degraded.flip(3) if flipped else degraded
         for turns in range(4):
-            back = task(given.rot90(turns, (2, 3))).float().rot90(-turns, (2, 3))
+            back = task(image.rot90(turns, (2, 3))).float().rot90(-turns, (2, 3))
             restored.append(back.flip(3) if flipped else back)
     return torch.stack(restored).mean(dim=0)
 
@@ -250,7 +250,7 @@ def _device_of(task: Restorer) -> torch.device:
 
 @contextmanager
 def _evaluation_mode(task: Restorer) -> Iterator[None]:
-    """Evaluation mode; then each module gets its own back, so frozen parts of a model in training stay frozen."""
+    """Evaluation mode inside the block; afterwards every module has its previous mode, also frozen ones."""
     training = [module for module in task.modules() if module.training]
     for module in training:
         module.training = False

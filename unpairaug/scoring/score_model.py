@@ -14,7 +14,7 @@ from unpairaug.data.sources import SAMPLE, is_sample, open_images
 from unpairaug.degrading.degrade import Degradation, Degrader
 from unpairaug.errors import UserError
 from unpairaug.networks.backbone import Backbone
-from unpairaug.networks.generators import shrink
+from unpairaug.networks.resize import shrink
 from unpairaug.restoring.restore import BICUBIC, best_device
 from unpairaug.scoring.scores import SCORES, Features, in_order, score
 from unpairaug.scoring.two_sample import WINDOW, Floats, Pixels, local_spectra
@@ -154,4 +154,4 @@ def _some(images: ImageSet, most: int, seed: int, scale: int = 1) -> dict[str, P
         return left, top, left + sides[0], top + sides[1]
 
     numbers: list[int] = sorted(chosen.tolist())
-    return {images.names[i]: images.window(i, place).copy() for i in numbers}
+    return {images.names[i]: images.read_window(i, place).copy() for i in numbers}

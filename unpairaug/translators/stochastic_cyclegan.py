@@ -15,7 +15,8 @@ from unpairaug.camera.optics import LIFT_OF_SCENES, Lens
 from unpairaug.camera.spectra import MIDDLES
 from unpairaug.losses import Losses, cycle_loss
 from unpairaug.losses.adversarial import GameName
-from unpairaug.networks.generators import NoisyGenerator, ResidualGenerator, low_pass, radius_of
+from unpairaug.networks.filters import low_pass, radius_of
+from unpairaug.networks.generators import NoisyGenerator, ResidualGenerator
 from unpairaug.networks.noise import Grain
 from unpairaug.registry import DiscriminatorSpec, register_translator
 from unpairaug.rng import Rng

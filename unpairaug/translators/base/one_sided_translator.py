@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unpairaug.losses import Losses, zero_mean_loss
 from unpairaug.losses.adversarial import GameName
-from unpairaug.networks.generators import low_pass, radius_of
+from unpairaug.networks.filters import low_pass, radius_of
 from unpairaug.registry import Spec
 from unpairaug.rng import Rng
 from unpairaug.translators.base.judged_translator import JudgedTranslator
