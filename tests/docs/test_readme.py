@@ -111,8 +111,8 @@ def test_every_link_of_a_page_leads_to_a_file(path: Path):
     assert not missing
 
 
-def test_the_tree_of_the_readme_lists_every_package_and_module_of_the_root_in_the_order_of_imports():
-    tree = sections(ROOT / "README.md", "The tree").partition("```text\n")[2].partition("```")[0]
+def test_the_tree_of_contributing_lists_every_package_and_module_of_the_root_in_the_order_of_imports():
+    tree = sections(ROOT / "CONTRIBUTING.md", "Where a change belongs").partition("```text\n")[2].partition("```")[0]
     listed = [line.split()[0].strip("/").removesuffix(".py") for line in tree.splitlines() if line.startswith("  ")]
     present = {path.parent.name for path in (ROOT / "unpairaug").glob("*/__init__.py")}
     present |= {path.stem for path in (ROOT / "unpairaug").glob("*.py") if path.name != "__init__.py"}
