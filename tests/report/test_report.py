@@ -313,7 +313,7 @@ def test_warnings_of_guards_are_told_in_words(run: Path):
     verdicts = {verdict.name: verdict for verdict in verdicts_of(read_record(run))}
     assert verdicts["collapse"].state == "warned"
     assert "its noise has died" in verdicts["collapse"].said
-    assert verdicts["leak"].state == "quiet"
+    assert verdicts["leak"].state == "OK"
     assert "collapse: warned" in text_of(write_report(run))
 
 
@@ -324,7 +324,7 @@ def test_each_guards_warning_begins_with_the_name_that_the_page_gives_it():
         if hasattr(guard, "largest"):
             guard.largest = high  # type: ignore[attr-defined]
         names = [name for shown, _ in watch.charts.values() for name in shown]
-        faults = [guard.fault(dict.fromkeys(names, value)) for value in (high, low)]
+        faults = [guard.find_fault(dict.fromkeys(names, value)) for value in (high, low)]
         assert any(fault and fault.startswith(f"{watch.name}:") for fault in faults)
 
 

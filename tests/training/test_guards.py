@@ -13,7 +13,7 @@ from test_trainer import CYCLEGAN, STOCHASTIC, make_batch, make_trainer
 from torch import Tensor, nn
 
 from unpairaug.bridge import Bridge
-from unpairaug.data import StepBatches, UnpairedBatch, create_loader
+from unpairaug.data import StepBatches, UnpairedBatch, loader
 from unpairaug.networks.filters import low_pass
 from unpairaug.networks.generators import ResidualGenerator
 from unpairaug.recipe import TrainSection, load_recipe
@@ -261,7 +261,7 @@ def test_no_guard_warns_of_the_default_recipe_at_toy_size():
     trainer = build_trainer(in_steps(recipe, data, processes=1), accelerator)
     guards, warned = Guards(trainer, to_device(data.shown(), accelerator), seed=0), []
     order = StepBatches(0, 30, 2, 1, 0, 1)
-    for step, batch in enumerate(create_loader(data.crops, order, 0, False), 1):
+    for step, batch in enumerate(loader(data.crops, order, 0, False), 1):
         guards.add_colours(on_device := to_device(batch, accelerator))
         trainer.train_step([on_device], step - 1)
         if step % 5 == 0:

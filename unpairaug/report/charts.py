@@ -63,7 +63,7 @@ class Watch:
     """Title -> names of the numbers, and the lines beyond which the guard warns."""
 
 
-_DRIFT = {f"warned of above {ColourDrift.TOLERANCE:g}": ColourDrift.TOLERANCE}
+_DRIFT = {f"warning above {ColourDrift.TOLERANCE:g}": ColourDrift.TOLERANCE}
 _COLOURS = ("red", "green", "blue")
 WATCHES = [
     Watch(
@@ -77,18 +77,19 @@ WATCHES = [
             ),
         },
     ),
-    Watch(
-        Collapse, "collapse", {"diversity": (("diversity",), {f"warned of below {Collapse.LEAST:g}": Collapse.LEAST})}
-    ),
+    Watch(Collapse, "collapse", {"diversity": (("diversity",), {f"warning below {Collapse.LEAST:g}": Collapse.LEAST})}),
     Watch(
         Saturation,
         "discriminator saturation",
         {
-            "told_apart": (("told_apart",), {f"warned of above {Saturation.SURE:g}": Saturation.SURE}),
+            "discriminator_auc": (
+                ("discriminator_auc",),
+                {f"warning above {Saturation.MAX_AUC:g}": Saturation.MAX_AUC},
+            ),
             "realness": (("realness_real", "realness_fake"), {}),
             "realness_spread": (
                 ("realness_spread",),
-                {f"warned of below {Saturation.LEAST_SPREAD:g}": Saturation.LEAST_SPREAD},
+                {f"warning below {Saturation.MIN_SPREAD:g}": Saturation.MIN_SPREAD},
             ),
         },
     ),
@@ -96,8 +97,11 @@ WATCHES = [
         Leak,
         "leak",
         {
-            "leak_gain": (("leak_gain",), {f"warned of above {Leak.GAIN:g}, with leak_worse": Leak.GAIN}),
-            "leak_worse": (("leak_worse",), {f"warned of above {Leak.WORSE:g}, with leak_gain": Leak.WORSE}),
+            "leak_gain": (("leak_gain",), {f"warning above {Leak.MAX_GAIN:g}, with leak_error_ratio": Leak.MAX_GAIN}),
+            "leak_error_ratio": (
+                ("leak_error_ratio",),
+                {f"warning above {Leak.MAX_ERROR_RATIO:g}, with leak_gain": Leak.MAX_ERROR_RATIO},
+            ),
         },
     ),
 ]
@@ -110,7 +114,7 @@ class Verdict:
     name: str
     question: str
     state: str
-    """`warned`, `quiet`, or `not watched`."""
+    """`warned`, `OK`, or `not measured`."""
     said: str
 
 
@@ -198,8 +202,8 @@ def course_charts(curves: list[Curve]) -> list[Chart]:
 
 def verdicts_of(record: Record) -> list[Verdict]:
     """A verdict for each guard, from what the log says and the last measurement."""
-    looks = record.of("guards")
-    last = {name: value for line in looks for name, value in line.values.items()}
+    checks = record.of("guards")
+    last = {name: value for line in checks for name, value in line.values.items()}
     verdicts = []
     for watch in WATCHES:
         question = (watch.guard.__doc__ or "").partition("?")[0].replace("\n", " ") + "?"
@@ -209,10 +213,8 @@ def verdicts_of(record: Record) -> list[Verdict]:
         if said:
             verdicts.append(Verdict(watch.name, question, "warned", said[-1].removeprefix("warning: ")))
         elif numbers:
-            plural = "look" if len(looks) == 1 else "looks"
-            verdicts.append(
-                Verdict(watch.name, question, "quiet", f"{len(looks)} {plural}; at last {', '.join(numbers)}")
-            )
+            plural = "check" if len(checks) == 1 else "checks"
+            verdicts.append(Verdict(watch.name, question, "OK", f"{len(checks)} {plural}, latest {', '.join(numbers)}"))
         else:
-            verdicts.append(Verdict(watch.name, question, "not watched", "nothing was measured"))
+            verdicts.append(Verdict(watch.name, question, "not measured", "nothing was measured"))
     return verdicts

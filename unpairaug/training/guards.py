@@ -1,6 +1,6 @@
-"""Ways in which a run goes wrong without an error, measured as it goes: a warning says so once, and nothing stops.
+"""Guards: ways in which a run goes wrong without an error, measured during training. A guard warns once, nothing more.
 
-Each has a section in docs/troubleshooting.md: what its numbers mean, and what to change.
+Each guard has a section in docs/troubleshooting.md: what its numbers mean, and what to change.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,75 +20,76 @@ from unpairaug.training.trainer import TRANSLATOR_LEARNS, JointTrainer
 from unpairaug.translator import Phase, Translator
 
 PATIENCE = 3
-"""Measurements in a row that must look wrong before it is said: a young translator or discriminator may be."""
+"""Bad checks in a row before a guard warns: an untrained translator or discriminator may look bad for a while."""
 PAGE = "docs/troubleshooting.md"
 
 
 @dataclass(frozen=True)
-class Look:
-    """What becomes of the same few samples at some step; images (B, 3, h, w), in [0, 1] where not said otherwise."""
+class Snapshot:
+    """What the networks make of the same few samples at some step. Images are (B, 3, h, w), in [0, 1] unless stated."""
 
     source: Tensor
     fake: Tensor
-    """As the translator draws it, cut to [0, 1]."""
-    again: Tensor
-    """A second draw."""
-    real_colour: Tensor
-    """Mean colour of the real images so far, less that of the sources: (3,)."""
+    """What the translator makes of the source, clamped to [0, 1]."""
+    second_fake: Tensor
+    """The same with another draw of noise."""
+    real_colour_shift: Tensor
+    """Mean colour of the real images so far minus that of the sources: (3,)."""
     realness: tuple[Tensor, Tensor] | None
-    """How real the discriminator finds each place of real and of fake images, where it learns."""
-    restored: tuple[Tensor, Tensor] | None
-    """Off the mark, of what the head makes of the fakes: (B, 3, H, W), at first as they are fed, then after a change
-    that nobody sees; None where the head is fed no fakes."""
-    unseen: Tensor | None
-    """That change, (B, 3, h, w)."""
+    """How real the discriminator finds each place of the real and of the fake images; None where it does not learn."""
+    head_errors: tuple[Tensor, Tensor] | None
+    """Restored minus clean, (B, 3, H, W), before and after `perturbation` of the head's input; None where the head is
+    fed no fakes."""
+    perturbation: Tensor | None
+    """An invisible change of the head's input, (B, 3, h, w)."""
 
 
 class Guard(Protocol):
-    """One way to go wrong."""
+    """Detects one way to go wrong."""
 
     section: str
     """Anchor of its section on the page."""
 
-    def measure(self, look: Look) -> dict[str, float]:
-        """Its numbers by name; none where it has nothing to watch."""
+    def measure(self, snapshot: Snapshot) -> dict[str, float]:
+        """Its numbers by name; empty where there is nothing to measure."""
         ...
 
-    def fault(self, values: dict[str, float]) -> str | None:
-        """What is wrong, in words, where these numbers are; None where all is well."""
+    def find_fault(self, values: dict[str, float]) -> str | None:
+        """What is wrong with these numbers, in words; None if nothing is."""
         ...
 
 
 class ColourDrift:
     """Are fakes further from their sources in colour than the real images are from all sources?
 
-    The two domains may differ, so whatever lies between no shift and their difference, channel by channel, is fine.
+    The two domains may differ, so any shift between zero and their difference, channel by channel, is accepted.
     """
 
     section = "colour-drift"
     TOLERANCE = 5.0
     """8-bit steps beyond that."""
 
-    def measure(self, look: Look) -> dict[str, float]:
+    def measure(self, snapshot: Snapshot) -> dict[str, float]:
         """8-bit steps: `colour_*` of fakes and `real_colour_*` of real images against sources; `colour_drift`."""
-        shift, wanted = 255 * (look.fake - look.source).mean((0, 2, 3)), 255 * look.real_colour
-        beyond = torch.maximum(shift - wanted.clamp(min=0), wanted.clamp(max=0) - shift).clamp(min=0)
+        shift = 255 * (snapshot.fake - snapshot.source).mean((0, 2, 3))
+        real_shift = 255 * snapshot.real_colour_shift
+        beyond = torch.maximum(shift - real_shift.clamp(min=0), real_shift.clamp(max=0) - shift).clamp(min=0)
         names = "red", "green", "blue"
         return {
             **{f"colour_{name}": value for name, value in zip(names, shift.tolist(), strict=True)},
-            **{f"real_colour_{name}": value for name, value in zip(names, wanted.tolist(), strict=True)},
+            **{f"real_colour_{name}": value for name, value in zip(names, real_shift.tolist(), strict=True)},
             "colour_drift": beyond.max().item(),
         }
 
-    def fault(self, values: dict[str, float]) -> str | None:
+    def find_fault(self, values: dict[str, float]) -> str | None:
         if values["colour_drift"] <= self.TOLERANCE:
             return None
         shift = ", ".join(f"{name} {values[f'colour_{name}']:+.1f}" for name in ("red", "green", "blue"))
-        return f"colour drift: the translator shifts colours by {shift} of 255 steps, and real images do not differ so"
+        return f"colour drift: the translator shifts colours by {shift} of 255 steps; the real images do not differ so"
 
 
 class Collapse:
-    """Has the noise of a stochastic translator died? One whose draws never differed is deterministic, and is let be."""
+    """Has the noise of a stochastic translator died? A translator whose draws never differed is deterministic."""
 
     section = "collapse"
     LEAST = 0.1
@@ -96,180 +97,213 @@ class Collapse:
 
     def __init__(self) -> None:
         self.largest = 0.0
+        """Largest diversity measured so far."""
 
-    def measure(self, look: Look) -> dict[str, float]:
+    def measure(self, snapshot: Snapshot) -> dict[str, float]:
         """`diversity`: standard deviation of the draws for one source, in 8-bit steps."""
-        spread = 255 * (look.fake - look.again).square().mean().div(2).sqrt().item()
+        spread = 255 * (snapshot.fake - snapshot.second_fake).square().mean().div(2).sqrt().item()
         self.largest = max(self.largest, spread)
         return {"diversity": spread} if self.largest > 0 else {}
 
-    def fault(self, values: dict[str, float]) -> str | None:
+    def find_fault(self, values: dict[str, float]) -> str | None:
         if values["diversity"] >= self.LEAST or self.largest < self.LEAST:
             return None
         return (
-            f"collapse: two draws of the translator differ by {values['diversity']:.2g} of 255 steps, at most "
-            f"{self.largest:.1f} before: its noise has died"
+            f"collapse: two draws of the translator differ by {values['diversity']:.2g} of 255 steps, and by up to "
+            f"{self.largest:.1f} earlier in the run: its noise has died"
         )
 
 
 class Saturation:
-    """Does the discriminator still teach? Not if it never errs, nor if it says the same of every place."""
+    """Does the discriminator still teach? Not if it never errs, nor if it gives every place the same score."""
 
     section = "discriminator-saturation"
-    SURE = 0.999
-    LEAST_SPREAD = 0.005
+    MAX_AUC = 0.999
+    MIN_SPREAD = 0.005
 
-    def measure(self, look: Look) -> dict[str, float]:
-        """Of the places of real and fake images: mean realness, its spread, and `told_apart`.
+    def measure(self, snapshot: Snapshot) -> dict[str, float]:
+        """Of the places of real and fake images: mean realness, its spread, and `discriminator_auc`.
 
-        `told_apart` is how often a real place is found more real than a fake one: 1 is without error, 0.5 is guessing.
-        Unlike a loss, it means the same in every adversarial game.
+        `discriminator_auc` is how often a real place scores above a fake one (area under the ROC curve): 1 is without
+        error, 0.5 is guessing. Unlike a loss, it means the same in every adversarial game.
         """
-        if look.realness is None:
+        if snapshot.realness is None:
             return {}
-        real, fake = (side.flatten() for side in look.realness)
+        real, fake = (side.flatten() for side in snapshot.realness)
         ordered = fake.sort().values
         below, not_above = (torch.searchsorted(ordered, real, right=right) for right in (False, True))
         return {
             "realness_real": real.mean().item(),
             "realness_fake": fake.mean().item(),
             "realness_spread": torch.cat([real, fake]).std().item(),
-            "told_apart": ((below + not_above) / 2 / len(fake)).mean().item(),
+            "discriminator_auc": ((below + not_above) / 2 / len(fake)).mean().item(),
         }
 
-    def fault(self, values: dict[str, float]) -> str | None:
-        if values["told_apart"] > self.SURE:
+    def find_fault(self, values: dict[str, float]) -> str | None:
+        if values["discriminator_auc"] > self.MAX_AUC:
             return (
-                f"discriminator saturation: it tells real from translated images without error "
-                f"({values['realness_real']:.2f} against {values['realness_fake']:.2f} of 1)"
+                f"discriminator saturation: the discriminator separates real from translated images without error "
+                f"(mean realness {values['realness_real']:.2f} and {values['realness_fake']:.2f})"
             )
-        if values["realness_spread"] < self.LEAST_SPREAD:
-            return f"discriminator saturation: it says {values['realness_real']:.2f} of every place, real or translated"
+        if values["realness_spread"] < self.MIN_SPREAD:
+            return (
+                f"discriminator saturation: the discriminator gives every place, real or translated, the same "
+                f"realness {values['realness_real']:.2f}"
+            )
         return None
 
 
 class Leak:
-    """Does the head read in a translated image what nobody can see, and no real image holds (Chu et al., 2017)?
+    """Does the head use detail of translated images that is invisible and that no real image has (Chu et al., 2017)?
 
-    Then it has learnt to enlarge the smallest detail, and a change of a step or so spoils what it makes. Either alone
-    is innocent: a head that has nothing to restore errs more after any change, and one that removes blur enlarges it.
+    Such a head amplifies the smallest detail, and an invisible change of its input spoils its output. Either sign alone
+    is harmless: a head that has nothing to restore errs more after any change, and one that removes blur amplifies it.
     """
 
     section = "leak"
-    GAIN, WORSE = 3.0, 1.05
+    MAX_GAIN, MAX_ERROR_RATIO = 3.0, 1.05
 
-    def measure(self, look: Look) -> dict[str, float]:
-        """`leak_gain`: how much the head enlarges an unseen change; `leak_worse`: its error after it over before."""
-        if look.restored is None or look.unseen is None:
+    def measure(self, snapshot: Snapshot) -> dict[str, float]:
+        """`leak_gain`: gain of the head on an invisible change; `leak_error_ratio`: its error after / before."""
+        if snapshot.head_errors is None or snapshot.perturbation is None:
             return {}
-        before, after = look.restored
-        change = look.unseen.square().mean().sqrt().clamp(min=1e-6)
-        worse = after.square().mean().sqrt() / before.square().mean().sqrt().clamp(min=1e-6)
+        before, after = snapshot.head_errors
+        change = snapshot.perturbation.square().mean().sqrt().clamp(min=1e-6)
+        ratio = after.square().mean().sqrt() / before.square().mean().sqrt().clamp(min=1e-6)
         return {
             "leak_gain": ((after - before).square().mean().sqrt() / change).item(),
-            "leak_worse": worse.item(),
+            "leak_error_ratio": ratio.item(),
         }
 
-    def fault(self, values: dict[str, float]) -> str | None:
-        if values["leak_gain"] <= self.GAIN or values["leak_worse"] <= self.WORSE:
+    def find_fault(self, values: dict[str, float]) -> str | None:
+        if values["leak_gain"] <= self.MAX_GAIN or values["leak_error_ratio"] <= self.MAX_ERROR_RATIO:
             return None
         return (
-            f"leak: a change of translated images that nobody sees makes the head err {values['leak_worse']:.1f} times "
-            f"as much, {values['leak_gain']:.1f} times the change: it reads hidden detail, which no real image has"
+            f"leak: after an invisible change of translated images the head errs {values['leak_error_ratio']:.1f} "
+            f"times as much, and amplifies the change {values['leak_gain']:.1f} times: it uses hidden detail that real "
+            f"images do not have"
         )
 
 
 class Guards:
-    """Looks at a run now and then, and keeps count of what looks wrong."""
+    """Checks a run at intervals and counts the bad checks of each guard."""
 
-    def __init__(self, trainer: JointTrainer, shown: UnpairedBatch, seed: int) -> None:
-        """Begin without a memory: a resumed run may repeat a warning.
+    def __init__(self, trainer: JointTrainer, samples: UnpairedBatch, seed: int) -> None:
+        """Start with empty counters.
 
         Args:
-            trainer: whose networks are looked at.
-            shown: the samples that every look is at, on the trainer's device.
+            trainer: whose networks are checked.
+            samples: the samples of every check, on the trainer's device.
             seed: of the draws.
         """
-        self.trainer, self.shown, self.seed = trainer, shown, seed
-        self.guards: dict[str, Guard] = {g.section: g for g in (ColourDrift(), Collapse(), Saturation(), Leak())}
-        self.wrong = dict.fromkeys(self.guards, 0)
-        self.said: set[str] = set()
-        self.colours, self.batches = torch.zeros(2, 3, device=shown.clean.device), 0
+        self.trainer, self.samples, self.seed = trainer, samples, seed
+        self.collapse = Collapse()
+        self.guards: dict[str, Guard] = {g.section: g for g in (ColourDrift(), self.collapse, Saturation(), Leak())}
+        self.bad_checks = dict.fromkeys(self.guards, 0)
+        """Bad checks in a row of each guard."""
+        self.warned: set[str] = set()
+        self.colour_sums, self.batches = torch.zeros(2, 3, device=samples.clean.device), 0
 
-    def add(self, batch: UnpairedBatch) -> None:
-        """Count in the colours of a training batch."""
-        self.colours += torch.stack([image.mean((0, 2, 3)) for image in batch[:2]])
+    def add_colours(self, batch: UnpairedBatch) -> None:
+        """Add the mean colours of a training batch to the running sums."""
+        self.colour_sums += torch.stack([image.mean((0, 2, 3)) for image in batch[:2]])
         self.batches += 1
 
     def mean_colours(self) -> Tensor:
-        """Of the clean and of the real images that this process has read: (2, 3)."""
-        return self.colours / max(1, self.batches)
+        """Mean colours of the clean and of the real images that this process has read: (2, 3)."""
+        return self.colour_sums / max(1, self.batches)
 
-    def look(self, step: int, mean_colours: Tensor) -> tuple[dict[str, float], list[str]]:
-        """What is measured after `step` steps, and what has to be said of it for the first time.
+    def check(self, step: int, mean_colours: Tensor) -> tuple[dict[str, float], list[str]]:
+        """Measure after `step` steps: the numbers by name, and the new warnings.
 
         Args:
             step: steps taken.
-            mean_colours: as the method of that name gives them, the mean over all processes.
+            mean_colours: from the method of that name, the mean over all processes.
         """
         phase = self.trainer.schedule.phase(step - 1)
         if phase == "translator_warmup":
-            return {}, []  # a young translator may do anything: no head sees it
-        look = self.take_look(phase, mean_colours)
-        values, news = {}, []
+            return {}, []  # a young translator may do anything: no head is fed with it
+        snapshot = self.take_snapshot(phase, mean_colours)
+        values, warnings = {}, []
         for section, guard in self.guards.items():
-            measured = guard.measure(look)
-            fault = guard.fault(measured) if measured else None
-            self.wrong[section] = self.wrong[section] + 1 if fault else 0
-            if fault and self.wrong[section] >= PATIENCE and section not in self.said:
-                self.said.add(section)
-                news.append(f"{fault}; see {PAGE}#{section}")
+            measured = guard.measure(snapshot)
+            fault = guard.find_fault(measured) if measured else None
+            self.bad_checks[section] = self.bad_checks[section] + 1 if fault else 0
+            if fault and self.bad_checks[section] >= PATIENCE and section not in self.warned:
+                self.warned.add(section)
+                warnings.append(f"{fault}; see {PAGE}#{section}")
             values.update(measured)
-        return values, news
+        return values, warnings
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters, warnings given and colour sums, as JSON holds them. Collective: every process must call it."""
+        rows = cast("Tensor", self.trainer.accelerator.gather(self.colour_sums[None]))
+        return {
+            "bad_checks": dict(self.bad_checks),
+            "warned": sorted(self.warned),
+            "largest_diversity": self.collapse.largest,
+            "colour_sums": rows.tolist(),
+            "batches": self.batches,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned, on any number of processes.
+
+        Each process takes its own sums where the number of processes is the same, else the mean over all.
+        """
+        self.bad_checks.update({section: state["bad_checks"].get(section, 0) for section in self.guards})
+        self.warned = set(state["warned"])
+        self.collapse.largest = state["largest_diversity"]
+        rows = torch.tensor(state["colour_sums"], device=self.colour_sums.device)
+        accelerator = self.trainer.accelerator
+        is_same = len(rows) == accelerator.num_processes
+        self.colour_sums = rows[accelerator.process_index] if is_same else rows.mean(0)
+        self.batches = state["batches"]
 
     @torch.no_grad()
-    def take_look(self, phase: Phase, mean_colours: Tensor) -> Look:
-        """Every number a guard needs, of the networks as they train; a step after it ends as it would without."""
-        trainer, (clean, real, _) = self.trainer, self.shown
+    def take_snapshot(self, phase: Phase, mean_colours: Tensor) -> Snapshot:
+        """Run the networks as they train on the samples. It changes no state: training goes on as if without it."""
+        trainer, (clean, real, _) = self.trainer, self.samples
         translator = trainer.translator_in(phase)
-        with _at_rest(translator, trainer.translator, trainer.task):
+        with _in_eval_mode(translator, trainer.translator, trainer.task):
             source = trainer.task.source(clean)
             given = translator.given(clean, source)
-            drawn, again = (translator.degrade(given, self.rng(draw)) for draw in (0, 1))
-            restored, unseen = self.restored(source, drawn, translator)
+            drawn, second = (translator.degrade(given, self.rng(draw)) for draw in (0, 1))
+            head_errors, perturbation = self.head_errors(source, drawn, translator)
             fake = drawn.clamp(0, 1)
             realness = trainer.translator.realness
-            judged = (realness(real), realness(round_to_8_bits(fake))) if self.judge_learns(phase) else None
-        differ = mean_colours[1] - mean_colours[0] + (clean.mean((0, 2, 3)) - source.mean((0, 2, 3)))
-        return Look(source, fake, again.clamp(0, 1), differ, judged, restored, unseen)
+            is_judged = self.has_learning_discriminator(phase)
+            judged = (realness(real), realness(round_to_8_bits(fake))) if is_judged else None
+        shift = mean_colours[1] - mean_colours[0] + (clean.mean((0, 2, 3)) - source.mean((0, 2, 3)))
+        return Snapshot(source, fake, second.clamp(0, 1), shift, judged, head_errors, perturbation)
 
     def rng(self, draw: int) -> Rng:
-        """Generators of a draw for each shown sample; the first is the picture sheets'."""
+        """Generators of a draw, one for each sample; draw 0 is that of the sample sheets."""
         seed = mix_seed(self.seed, draw) if draw else self.seed
-        return sample_rng(seed, self.shown.index.tolist(), self.shown.clean.device)
+        return sample_rng(seed, self.samples.index.tolist(), self.samples.clean.device)
 
-    def judge_learns(self, phase: Phase) -> bool:
-        """Whether there is a discriminator of degraded images, and it is being trained."""
+    def has_learning_discriminator(self, phase: Phase) -> bool:
+        """Whether a discriminator of degraded images is trained in this phase."""
         learns = any(name.startswith("discriminator_") for name in self.trainer.networks)
-        has_judge = type(self.trainer.translator).realness is not Translator.realness
-        return learns and has_judge and phase in TRANSLATOR_LEARNS
+        has_realness = type(self.trainer.translator).realness is not Translator.realness
+        return learns and has_realness and phase in TRANSLATOR_LEARNS
 
-    def restored(
+    def head_errors(
         self, source: Tensor, fake: Tensor, translator: Translator
     ) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
-        """How far off the head is on what it is fed, before and after one step of noise, and that noise as rounded."""
-        bridge, (clean, real, _) = self.trainer.bridge, self.shown
+        """The head's errors on its usual input, before and after one 8-bit step of noise, and that noise as rounded."""
+        bridge, (clean, real, _) = self.trainer.bridge, self.samples
         if bridge.feed in ("real", "source"):
             return None, None
         fed = bridge(source, fake, real, 0.0, self.rng(2), translator)
         changed = round_to_8_bits((fed + normal(fed.shape, fed, self.rng(3)) / 255).clamp(0, 1))
-        off, off_after = (self.trainer.task(image) - clean for image in (fed, changed))
-        return (off, off_after), changed - fed
+        before, after = (self.trainer.task(image) - clean for image in (fed, changed))
+        return (before, after), changed - fed
 
 
 @contextmanager
-def _at_rest(*modules: nn.Module) -> Iterator[None]:
-    """Modules in evaluation, each of their parts afterwards as it was."""
+def _in_eval_mode(*modules: nn.Module) -> Iterator[None]:
+    """Set modules to evaluation mode, and each of their parts back to its own mode afterwards."""
     training = [part for module in modules for part in module.modules() if part.training]
     for module in modules:
         module.eval()

@@ -87,7 +87,7 @@ class TrainingLoop:
             error.is_of_one_process = True
             raise
         for batch in read:
-            self.guards.add(batch)
+            self.guards.add_colours(batch)
         return read
 
     def seed(self, step: int) -> None:
@@ -184,7 +184,7 @@ class TrainingLoop:
         colours = cast("Tensor", self.accelerator.reduce(self.guards.mean_colours(), "mean"))
         if not self.accelerator.is_main_process:
             return
-        values, warnings = self.guards.look(step, colours)
+        values, warnings = self.guards.check(step, colours)
         if values:
             self.record(step, "guards", values)
         for warning in warnings:
