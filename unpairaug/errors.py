@@ -18,7 +18,7 @@ class RunStopped(Exception):
     """A run ended before its last step; the message says why, what is kept and how to go on. Exit code 1."""
 
 
-def shown(name: object) -> str:
+def escape(name: object) -> str:
     """A path or another's words as a message gives them: on one line, control and undecodable characters escaped."""
     text = os.fspath(name) if isinstance(name, os.PathLike) else str(name)
     if text.isprintable():

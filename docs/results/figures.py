@@ -15,7 +15,7 @@ from typing import Any
 from unpairaug.comparison.gap import SHARED, cell, percent, share
 from unpairaug.data.drawn_camera import DRAWN, draw_camera
 from unpairaug.errors import UserError
-from unpairaug.registry.options import nearest
+from unpairaug.registry.suggestions import suggest
 
 METRICS = (SHARED, "ssim_rgb", f"{SHARED}_shift10")
 Seeds = dict[int, dict[str, float]]
@@ -172,8 +172,7 @@ class Figures:
 
     def _known(self, name: str, known: dict[str, Any]) -> Any:
         if name not in known:
-            near = nearest(name, known)
-            raise UserError(f"the page names {name!r}, of which there is no record; did you mean {near!r}?")
+            raise UserError(f"the page names {name!r}, of which there is no record; {suggest(name, known)}")
         return known[name]
 
     def _named(self, name: str) -> Seeds:

@@ -20,7 +20,7 @@ from figures import Figures
 from unpairaug.errors import UserError, run_cli
 from unpairaug.recipe import Recipe, differences_of_values, load_recipe
 from unpairaug.recipe.yaml_file import parse
-from unpairaug.registry.options import nearest
+from unpairaug.registry.suggestions import suggest
 from unpairaug.report.record import Record, read_record
 from unpairaug.run import MAY_CHANGE, complete
 
@@ -59,7 +59,7 @@ def runs_of(plan: Plan) -> dict[str, Run]:
     listed = [triple for entry in plan["runs"] for triple in product(entry["sets"], entry["systems"], entry["seeds"])]
     for kind, at in (("sets", 0), ("systems", 1)):
         for name in (triple[at] for triple in listed if triple[at] not in plan[kind]):
-            raise UserError(f"runs.yaml: {name!r} is none of its {kind}; did you mean {nearest(name, plan[kind])!r}?")
+            raise UserError(f"runs.yaml: {name!r} is none of its {kind}; {suggest(name, plan[kind])}")
     sets, systems = list(plan["sets"]), list(plan["systems"])
     ordered = sorted(set(listed), key=lambda one: (sets.index(one[0]), systems.index(one[1]), one[2]))
     return {run.name: run for run in (_run(plan, *one) for one in ordered)}

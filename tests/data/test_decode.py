@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from unpairaug.data.decode import EncodedImage, decode_image
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 
 UPRIGHT = {
     1: lambda image: image,
@@ -192,4 +192,4 @@ def test_a_message_stays_on_one_line_whatever_the_file_is_called():
         decode_image(b"", "a\nb\x1b[2J\udcff.png")
     assert str(error.value).startswith(r"a\nb\x1b[2J\udcff.png: ")
     assert str(error.value).encode() and "\n" not in str(error.value)
-    assert shown("naïve 写真.png") == "naïve 写真.png"
+    assert escape("naïve 写真.png") == "naïve 写真.png"

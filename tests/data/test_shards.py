@@ -307,7 +307,7 @@ def test_a_command_is_no_source(url: str, tmp_path: Path, monkeypatch):
 
 
 def test_unknown_addresses_and_empty_far_folders_are_told():
-    with pytest.raises(UserError, match=r"no kind of address 'htps'; did you mean https\?"):
+    with pytest.raises(UserError, match=r"no kind of address 'htps'; did you mean 'https'"):
         open_images("htps://host/a.tar", "clean", 1)
     with pytest.raises(UserError, match="no shard in this folder"):
         open_images("memory://nothing", "clean", 1)

@@ -191,7 +191,7 @@ def test_a_missing_key_is_told_at_its_section(refused: Callable[..., str]):
 
 def test_an_unknown_component_is_told_at_its_place(refused: Callable[..., str]):
     message = refused(RECIPE.replace("toy_net", "toy_nut"))
-    assert message.startswith("r.yaml:4:10: task.head.type: no head is called 'toy_nut'. Did you mean 'toy_net'?")
+    assert message.startswith("r.yaml:4:10: task.head.type: no head is called 'toy_nut'; did you mean 'toy_net'?")
     assert refused(RECIPE, "translator=toy_gas").startswith(
         "override translator=toy_gas: translator.type: no translator"
     )
@@ -458,7 +458,7 @@ def test_a_file_goes_before_a_bundled_recipe_of_its_name(load: Load, monkeypatch
 
 def test_a_recipe_that_is_not_there_tells_the_nearest(tmp_path: Path):
     for name in ("smoke_", "recipes/smoke_.yaml"):
-        with pytest.raises(UserError, match=r"no such file.*Did you mean 'smoke'\? Known: "):
+        with pytest.raises(UserError, match=r"no such file.*did you mean 'smoke'\? Known: "):
             load_recipe(name)
     with pytest.raises(UserError, match="cannot be read"):
         load_recipe(str(tmp_path))
@@ -542,9 +542,9 @@ def test_a_weight_leaves_the_other_options_of_its_term_alone(load: Load):
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        ("mes", "r.yaml:4:3: task.loss: no loss is called 'mes'. Did you mean 'mse'?"),
-        ("{l1: 1, sim: 0.1}", "r.yaml:4:17: task.loss.sim: no loss is called 'sim'. Did you mean 'ssim'?"),
-        ("{own: {type: sim}}", "r.yaml:4:16: task.loss.own.type: no loss is called 'sim'. Did you mean 'ssim'?"),
+        ("mes", "r.yaml:4:3: task.loss: no loss is called 'mes'; did you mean 'mse'?"),
+        ("{l1: 1, sim: 0.1}", "r.yaml:4:17: task.loss.sim: no loss is called 'sim'; did you mean 'ssim'?"),
+        ("{own: {type: sim}}", "r.yaml:4:16: task.loss.own.type: no loss is called 'sim'; did you mean 'ssim'?"),
         ("{own: {type: 'm:x'}}", "r.yaml:4:16: task.loss.own.type: loss 'm:x': module 'm' cannot be imported"),
         (
             "{l1: {type: mse}}",

@@ -63,7 +63,7 @@ def test_another_class_under_a_known_name_is_refused_but_a_new_definition_of_the
 
 
 def test_an_unknown_name_tells_the_nearest_and_all_others(toys: Registry[Any]):
-    with pytest.raises(UserError, match=r"no toy is called 'bal'. Did you mean 'ball'\? Known: ball, kite, passing"):
+    with pytest.raises(UserError, match=r"no toy is called 'bal'; did you mean 'ball'\? Known: ball, kite, passing"):
         toys.get("bal")
 
 

@@ -217,8 +217,8 @@ def test_options_that_an_optimiser_refuses_itself_are_told_with_the_section():
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"type": "lionn"}, "type: timm has no optimiser 'lionn'. Did you mean 'lion'? Known: adabelief, "),
-        ({"type": "lbfgs"}, "type: timm has no optimiser 'lbfgs'. Known: "),
+        ({"type": "lionn"}, "type: timm has no optimiser 'lionn'; did you mean 'lion'? Known: adabelief, "),
+        ({"type": "lbfgs"}, "type: timm has no optimiser 'lbfgs'; known: "),
         ({"type": "adahessian"}, "type: 'adahessian' needs second derivatives"),
         ({"epss": 1e-7}, "epss: unknown key of optimiser 'adam'; did you mean 'eps'?"),
         ({"wieght_decay": 1}, "wieght_decay: unknown key of optimiser 'adam'; did you mean 'weight_decay'?"),

@@ -16,8 +16,8 @@ from unpairaug.benchmarks.realsr import REALSR
 from unpairaug.benchmarks.sidd import SIDD
 from unpairaug.data.images import read_image, write_image
 from unpairaug.data.pairs import contradiction
-from unpairaug.errors import UserError, shown
-from unpairaug.registry.options import nearest
+from unpairaug.errors import UserError, escape
+from unpairaug.registry.suggestions import suggest
 
 BENCHMARKS: dict[str, Benchmark] = {
     "ntire2017_track2": NTIRE_2017,
@@ -56,9 +56,7 @@ def arrange(name: str, source: Path, target: Path, scale: int | None = None) -> 
 
 def _known(name: str) -> Benchmark:
     if name not in BENCHMARKS:
-        near = nearest(name, BENCHMARKS)
-        hint = f"did you mean {near!r}?" if near else f"there are {', '.join(BENCHMARKS)}"
-        raise UserError(f"{name!r}: no such benchmark; {hint}")
+        raise UserError(f"{name!r}: no such benchmark; {suggest(name, BENCHMARKS)}")
     return BENCHMARKS[name]
 
 
@@ -74,7 +72,7 @@ def _split(benchmark: Benchmark, source: Path, scale: int) -> Split:
         return benchmark.split(source, scale)
     except UserError as error:
         expected = "".join(f"\n  {line}" for line in benchmark.layout.format(scale=scale).splitlines())
-        raise UserError(f"{error}\nexpected in {shown(source)}, as the data set is distributed:{expected}") from error
+        raise UserError(f"{error}\nexpected in {escape(source)}, as the data set is distributed:{expected}") from error
 
 
 def _files(split: Split, scale: int) -> dict[str, Origin]:
@@ -105,11 +103,11 @@ def _size(origin: Origin) -> tuple[int, int]:
         with Image.open(origin) as image:
             return image.size
     except OSError as error:
-        raise UserError(f"{shown(origin)}: cannot be read as an image; download it again: {error}") from error
+        raise UserError(f"{escape(origin)}: cannot be read as an image; download it again: {error}") from error
 
 
 def _where(origin: Origin) -> str:
-    return shown(origin) if isinstance(origin, Path) else "a validation block"
+    return escape(origin) if isinstance(origin, Path) else "a validation block"
 
 
 def _extension(origin: Origin) -> str:
@@ -123,12 +121,12 @@ def _missing(target: Path, files: dict[str, Origin]) -> list[str]:
         UserError: OUT holds a file that is not to come out, or another one of the name.
     """
     if target.exists() and not target.is_dir():
-        raise UserError(f"{shown(target)}: this is a file; give a folder for what comes out")
+        raise UserError(f"{escape(target)}: this is a file; give a folder for what comes out")
     paths = [path for path in target.rglob("*") if not _is_folder(path) and not path.name.startswith(".")]
     there = {path.relative_to(target).as_posix(): path for path in paths}
     for name, path in there.items():
         if name not in files or not _is(path, files[name]):
-            raise UserError(f"{shown(path)} is not what would come out under this name; give an empty or a new folder")
+            raise UserError(f"{escape(path)} is not what would come out under this name; give an empty or a new folder")
     return [name for name in files if name not in there]
 
 
@@ -151,7 +149,7 @@ def _put(path: Path, origin: Origin) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(origin.resolve())
     except OSError as error:
-        raise UserError(f"{shown(path)}: no link can be made here ({error}); give an OUT where one can") from error
+        raise UserError(f"{escape(path)}: no link can be made here ({error}); give an OUT where one can") from error
 
 
 def _counts(files: dict[str, Origin]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unpairaug.benchmarks.layout import Benchmark, Pair, Split, files_in, halves, paired
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 
 _TARGET = "canon"
 
@@ -29,7 +29,7 @@ def _telephone(folder: Path) -> Path:
     folders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     found = [path for path in folders if path.name != _TARGET]
     if len(found) != 1:
-        raise UserError(f"{shown(folder)}: {len(found)} folders beside {_TARGET}; expected that of one telephone")
+        raise UserError(f"{escape(folder)}: {len(found)} folders beside {_TARGET}; expected that of one telephone")
     return found[0]
 
 

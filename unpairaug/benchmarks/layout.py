@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unpairaug.data.images import Array
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 
 Origin = Path | Array
 """A file that can stay as it is, or the (H, W, 3) RGB pixels of an image that no file holds by itself."""
@@ -62,15 +62,15 @@ def files_in(folder: Path, pattern: str) -> dict[str, Path]:
         UserError: there is no such folder, no such file in it, or two that the group does not tell apart.
     """
     if not folder.is_dir():
-        raise UserError(f"{shown(folder)}: there is no such folder")
+        raise UserError(f"{escape(folder)}: there is no such folder")
     found: dict[str, Path] = {}
     for path in folder.iterdir():
         if fits := re.fullmatch(pattern, path.name):
             first = found.setdefault(fits[1], path)
             if first != path:
-                raise UserError(f"{shown(first)} and {shown(path)}: two files of one name; remove one")
+                raise UserError(f"{escape(first)} and {escape(path)}: two files of one name; remove one")
     if not found:
-        raise UserError(f"{shown(folder)}: no file in this folder is called as it should be (as a pattern: {pattern})")
+        raise UserError(f"{escape(folder)}: no file in this folder is called as it should be (as a pattern: {pattern})")
     return {key: found[key] for key in sorted(found, key=_in_order)}
 
 
@@ -83,7 +83,7 @@ def paired(clean: dict[str, Path], degraded: dict[str, Path], scene: Callable[[s
     alone = [path for key, path in (clean | degraded).items() if (key in clean) != (key in degraded)]
     if alone:
         more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
-        raise UserError(f"{shown(alone[0])}{more}: no partner on the other side; was everything downloaded?")
+        raise UserError(f"{escape(alone[0])}{more}: no partner on the other side; was everything downloaded?")
     return [Pair(key, scene(key), path, degraded[key]) for key, path in clean.items()]
 
 

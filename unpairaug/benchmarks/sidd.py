@@ -12,7 +12,7 @@ import numpy as np
 
 from unpairaug.benchmarks.layout import Benchmark, Pair, Split, files_in, halves, paired
 from unpairaug.data.images import Array
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 
 _BLOCKS = {"clean": "ValidationGtBlocksSrgb", "degraded": "ValidationNoisyBlocksSrgb"}
 """Of both a file and the one variable in it."""
@@ -36,7 +36,7 @@ def _shot(name: str, folder: Path) -> list[Pair]:
 def _validation(source: Path) -> list[Pair]:
     clean, degraded = (_blocks(source / f"{name}.mat", name) for name in _BLOCKS.values())
     if clean.shape != degraded.shape:
-        raise UserError(f"{shown(source)}: validation blocks of {clean.shape} (clean) and {degraded.shape} (noisy)")
+        raise UserError(f"{escape(source)}: validation blocks of {clean.shape} (clean) and {degraded.shape} (noisy)")
     places = np.ndindex(*clean.shape[:2])
     return [Pair(f"{i:02}_{j:02}", f"validation {i:02}", clean[i, j], degraded[i, j]) for i, j in places]
 
@@ -46,14 +46,14 @@ def _blocks(path: Path, name: str) -> Array:
     from scipy.io import loadmat
 
     if not path.is_file():
-        raise UserError(f"{shown(path)}: there is no such file")
+        raise UserError(f"{escape(path)}: there is no such file")
     try:
         blocks = loadmat(path, variable_names=[name]).get(name)
     except (ValueError, OSError, NotImplementedError) as error:
-        raise UserError(f"{shown(path)}: cannot be read as a MATLAB file ({error}); download it again") from error
+        raise UserError(f"{escape(path)}: cannot be read as a MATLAB file ({error}); download it again") from error
     if blocks is None or blocks.ndim != 5 or blocks.shape[-1] != 3 or blocks.dtype != np.uint8:
         found = "nothing" if blocks is None else f"{blocks.shape} of {blocks.dtype}"
-        raise UserError(f"{shown(path)}: {found} called {name}; expected (40, 32, 256, 256, 3) of uint8")
+        raise UserError(f"{escape(path)}: {found} called {name}; expected (40, 32, 256, 256, 3) of uint8")
     return blocks
 
 

@@ -9,7 +9,7 @@ def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Check a recipe and its data, take two dry steps, estimate time and memory. Trains nothing, writes nothing."""
     from unpairaug.bench.dry_run import dry_run
     from unpairaug.recipe import load_recipe
-    from unpairaug.terminal.progress import duration
+    from unpairaug.terminal.progress import format_duration
     from unpairaug.training.build import build_trainer, in_steps, make_accelerator, open_data
 
     checked = load_recipe(recipe, overrides or [])
@@ -26,6 +26,6 @@ def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     print(
         f"two dry steps on {accelerator.device}: {result.seconds_per_step:.3f} s a step, peak memory "
         f"{result.peak_memory / 2**30:.2f} GiB of {result.memory / 2**30:.1f}; losses finite\n"
-        f"{steps} steps in about {duration(steps * result.seconds_per_step)}, "
+        f"{steps} steps in about {format_duration(steps * result.seconds_per_step)}, "
         f"validation and first start apart"
     )

@@ -85,7 +85,7 @@ def _stoppable(target: Path) -> Iterator[None]:
     """Answer Ctrl-C and SIGTERM with one line and exit code 130."""
     import signal
 
-    from unpairaug.errors import shown
+    from unpairaug.errors import escape
 
     def stop(_: int, __: object) -> None:
         raise KeyboardInterrupt
@@ -94,7 +94,7 @@ def _stoppable(target: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"stopped; what is complete stays in {shown(target)}, and the same command goes on", err=True)
+        typer.echo(f"stopped; what is complete stays in {escape(target)}, and the same command goes on", err=True)
         raise typer.Exit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -15,8 +15,8 @@ def report(
     The page carries everything it shows and fetches nothing. What a run lacks, say one that was killed, it
     says in words.
     """
-    from unpairaug.errors import shown
+    from unpairaug.errors import escape
     from unpairaug.report import write_report
 
     page = write_report(run, out)
-    print(f"{shown(page)}: {page.stat().st_size / 1e6:.1f} MB")
+    print(f"{escape(page)}: {page.stat().st_size / 1e6:.1f} MB")

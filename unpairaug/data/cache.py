@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from unpairaug.errors import shown
+from unpairaug.errors import escape
 
 log = logging.getLogger("unpairaug")
 
@@ -51,7 +51,7 @@ def write_cached(path: Path | None, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        _tell(shown(path.parent), error.strerror or type(error).__name__)
+        _tell(escape(path.parent), error.strerror or type(error).__name__)
         with suppress(OSError):
             partial.unlink()
 

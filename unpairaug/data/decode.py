@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from PIL.ExifTags import Base
 
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 
 Array = NDArray[np.uint8]
 """An image: (H, W, 3) RGB, 8 bits."""
@@ -68,7 +68,7 @@ class EncodedImage:
         """
         self.data, self.where = data, where
         if not data:
-            raise UserError(f"{shown(where())}: the file is empty (0 bytes); remove it or copy it again")
+            raise UserError(f"{escape(where())}: the file is empty (0 bytes); remove it or copy it again")
         with self._named():
             self._image = Image.open(BytesIO(data), formats=FORMATS)
             width, height = self._image.size
@@ -107,11 +107,11 @@ class EncodedImage:
             raise
         except Image.DecompressionBombError as bomb:
             raise UserError(
-                f"{shown(self.where())}: more than {MAX_PIXELS} pixels ({bomb}); cut it into smaller images"
+                f"{escape(self.where())}: more than {MAX_PIXELS} pixels ({bomb}); cut it into smaller images"
             ) from bomb
         except Exception as broken:  # Pillow's decoders raise nearly any type when the bytes are wrong
             raise UserError(
-                f"{shown(self.where())}: this image cannot be read ({_reason(broken)}); remove it or copy it again"
+                f"{escape(self.where())}: this image cannot be read ({_reason(broken)}); remove it or copy it again"
             ) from broken
 
 
@@ -234,4 +234,4 @@ def _reason(broken: Exception) -> str:
     """The decoder's words on one line, without the path, which the message has already given."""
     if isinstance(broken, Image.UnidentifiedImageError):
         return f"no known image format; known are {', '.join(FORMATS)}"
-    return shown(str(broken).split("\n")[0]) or type(broken).__name__
+    return escape(str(broken).split("\n")[0]) or type(broken).__name__

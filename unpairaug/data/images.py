@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unpairaug.data.decode import MAX_PIXELS, Array, EncodedImage, Place, cut, decode_image
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
 """What counts as an image in a folder, in small or capital letters."""
@@ -38,9 +38,9 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """
     root = Path(folder).expanduser()
     if not root.exists():
-        raise UserError(f"{shown(folder)}: there is no such folder; expected a folder of images")
+        raise UserError(f"{escape(folder)}: there is no such folder; expected a folder of images")
     if not root.is_dir():
-        raise UserError(f"{shown(folder)}: this is a file; expected the folder that holds the images")
+        raise UserError(f"{escape(folder)}: this is a file; expected the folder that holds the images")
     found: list[Path] = []
     seen: set[str] = set()
     for here, folders, files in os.walk(root, onerror=_refuse_folder, followlinks=True):
@@ -50,7 +50,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
             found += [Path(here, name) for name in files if _is_image(name)]
         seen.add(real)
     if not found:
-        raise UserError(f"{shown(folder)}: no image in this folder or below it; looked for {' '.join(EXTENSIONS)}")
+        raise UserError(f"{escape(folder)}: no image in this folder or below it; looked for {' '.join(EXTENSIONS)}")
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 
 
@@ -80,16 +80,18 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
-            raise UserError(f"{shown(path)}: this is no regular file; expected an image")
+            raise UserError(f"{escape(path)}: this is no regular file; expected an image")
         if found.st_size > MAX_BYTES:
-            raise UserError(f"{shown(path)}: {found.st_size} bytes, more than any {MAX_PIXELS} pixels; make it smaller")
+            raise UserError(
+                f"{escape(path)}: {found.st_size} bytes, more than any {MAX_PIXELS} pixels; make it smaller"
+            )
         return Path(path).read_bytes()
     except FileNotFoundError as error:
         what = "a link to a file that is not there" if os.path.islink(path) else "there is no such image file"
-        raise UserError(f"{shown(path)}: {what}") from error
+        raise UserError(f"{escape(path)}: {what}") from error
     except OSError as error:
         raise UserError(
-            f"{shown(path)}: this file cannot be opened ({error.strerror}); remove it or mend that"
+            f"{escape(path)}: this file cannot be opened ({error.strerror}); remove it or mend that"
         ) from error
 
 
@@ -102,7 +104,7 @@ def write_image(path: str | os.PathLike[str], image: Array) -> None:
     path = Path(path)
     image_format = Image.registered_extensions().get(path.suffix.lower())
     if image_format is None or path.suffix.lower() not in EXTENSIONS:
-        raise UserError(f"{shown(path)}: unknown extension {path.suffix!r}; use one of {' '.join(EXTENSIONS)}")
+        raise UserError(f"{escape(path)}: unknown extension {path.suffix!r}; use one of {' '.join(EXTENSIONS)}")
     file = BytesIO()
     Image.fromarray(image).save(file, format=image_format, **({"quality": 95} if image_format == "JPEG" else {}))
     write_file(path, file.getvalue())
@@ -166,7 +168,7 @@ class ImageSet(ABC):
 
     def where(self, i: int) -> str:
         """How a message names image `i`."""
-        return shown(f"{self.source}/{self.names[i]}")
+        return escape(f"{self.source}/{self.names[i]}")
 
     def stem(self, i: int) -> str:
         """The name of image `i` without its extension: what partners on two sides have in common."""
@@ -277,7 +279,7 @@ def too_small(width: int, height: int, crop: int, where: str) -> str | None:
 
 
 def _refuse_folder(error: OSError) -> None:
-    raise UserError(f"{shown(error.filename)}: this folder cannot be listed ({error.strerror})") from error
+    raise UserError(f"{escape(error.filename)}: this folder cannot be listed ({error.strerror})") from error
 
 
 def _is_image(name: str) -> bool:

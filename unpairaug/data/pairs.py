@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from unpairaug.data.images import Array, ImageSet
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 
 _SHOWN = 5
 """How many names a message lists before it only counts."""
@@ -66,8 +66,8 @@ def match(clean: ImageSet, degraded: ImageSet, scale: int) -> list[tuple[int, in
             partners, alone = _partners(clean, degraded, clean_at, degraded_at, scale)
     if alone:
         raise UserError(
-            f"{len(alone)} of {len(clean) + len(degraded)} images in {shown(clean.source)} (clean) and "
-            f"{shown(degraded.source)} (degraded) have no partner: {some(alone)}; partners have the same name apart "
+            f"{len(alone)} of {len(clean) + len(degraded)} images in {escape(clean.source)} (clean) and "
+            f"{escape(degraded.source)} (degraded) have no partner: {some(alone)}; partners have the same name apart "
             "from the extension"
         )
     return [(i, partners[stem]) for stem, i in clean_at.items()]

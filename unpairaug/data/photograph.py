@@ -18,7 +18,7 @@ from PIL.ExifTags import IFD, Base
 
 from unpairaug.data.decode import EncodedImage, exact_pixels
 from unpairaug.data.images import read_file, write_file
-from unpairaug.errors import shown
+from unpairaug.errors import escape
 
 log = logging.getLogger("unpairaug")
 
@@ -54,7 +54,7 @@ def read_photograph(path: str | os.PathLike[str]) -> Photograph:
         UserError: as `read_image` does.
     """
     data = read_file(path)
-    return EncodedImage(data, lambda: os.fspath(path)).read(lambda image: _photograph(image, data, shown(path)))
+    return EncodedImage(data, lambda: os.fspath(path)).read(lambda image: _photograph(image, data, escape(path)))
 
 
 def write_photograph(path: Path, photograph: Photograph) -> None:

@@ -11,7 +11,7 @@ from unpairaug.data.bad import Bad
 from unpairaug.data.images import ImageSet, too_small
 from unpairaug.data.pairs import contradiction, match
 from unpairaug.data.scan import Look, look_at
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 
 _SHOWN = 10
 """How many problems a message lists before it only counts."""
@@ -183,7 +183,7 @@ def _warnings(looks: Mapping[str, dict[int, Look]]) -> list[str]:
     warnings = []
     if names:
         warnings.append(
-            f"{len(names)} names are in both the clean and the degraded images ({shown(names[0])}, …): if they show "
+            f"{len(names)} names are in both the clean and the degraded images ({escape(names[0])}, …): if they show "
             "the same scenes, a paired set is used as unpaired, and results will flatter"
         )
     warnings += _same_content(clean, degraded, "of the clean images is also a degraded one,")

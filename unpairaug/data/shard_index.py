@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from unpairaug.data.cache import cache_folder, read_cached, write_cached
 from unpairaug.data.images import EXTENSIONS, write_file
 from unpairaug.data.storage import bare, describe, is_url, open_file, read_text
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 
 VERSION = 1
 FOLDER_INDEX = "index.json"
@@ -132,7 +132,7 @@ def write_index(shard: str) -> None:
     try:
         write_file(path, text.encode())
     except OSError as error:
-        raise UserError(f"{shown(path)}: the index cannot be written ({error.strerror}); mend that") from error
+        raise UserError(f"{escape(path)}: the index cannot be written ({error.strerror}); mend that") from error
 
 
 def scan(shard: str, size: int) -> ShardIndex:
@@ -156,7 +156,7 @@ def scan(shard: str, size: int) -> ShardIndex:
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise UserError(_cut(shard, len(images), end, size, str(error))) from error
     if not images:
-        raise UserError(f"{shown(bare(shard))}: no image in this shard; looked for {' '.join(EXTENSIONS)}")
+        raise UserError(f"{escape(bare(shard))}: no image in this shard; looked for {' '.join(EXTENSIONS)}")
     beside = _leave_one_a_sample(images, shard)
     split = [_split(name) for name in images]
     places = np.array([(*place, 0, 0) for place in images.values()], np.int64)
@@ -189,7 +189,7 @@ def _sort_in(member: tarfile.TarInfo, images: dict[str, tuple[int, int]], odd: l
     elif member.name.lower().endswith(EXTENSIONS):
         name = "/".join(parts)
         if name in images:
-            raise UserError(f"{shown(bare(shard))}: two members are called {name!r}; make the shard again")
+            raise UserError(f"{escape(bare(shard))}: two members are called {name!r}; make the shard again")
         images[name] = member.offset_data, member.size
 
 
@@ -209,7 +209,7 @@ def _leave_one_a_sample(images: dict[str, tuple[int, int]], shard: str) -> list[
         plain = [name for name in names if "." not in _split(name)[1]]
         if len(names) > 1 and len(plain) != 1:
             raise UserError(
-                f"{shown(bare(shard))}: {names[0]!r} and {names[1]!r} are two images of one sample, whose name ends at "
+                f"{escape(bare(shard))}: {names[0]!r} and {names[1]!r} are two images of one sample, whose name ends at "
                 "the first dot; make shards with one image for each name, as `unpairaug prepare --shards` does"
             )
         for name in set(names) - set(plain) if len(names) > 1 else ():
@@ -227,9 +227,9 @@ def _split(name: str) -> tuple[str, str]:
 
 def _cut(shard: str, whole: int, end: int, size: int, reason: str) -> str:
     if not end:
-        return f"{shown(bare(shard))}: this is no whole tar archive ({shown(reason)}); remove it or copy it again"
+        return f"{escape(bare(shard))}: this is no whole tar archive ({escape(reason)}); remove it or copy it again"
     return (
-        f"{shown(bare(shard))}: this shard is cut or damaged ({shown(reason)}): whole are its first {whole} images, "
+        f"{escape(bare(shard))}: this shard is cut or damaged ({escape(reason)}): whole are its first {whole} images, "
         f"{end} of its {size} bytes; copy it or make it again"
     )
 
@@ -246,11 +246,11 @@ def _checked(values: dict[str, Any], path: str, shard: str, size: int) -> ShardI
     if said != size:
         whole = int(inside.sum())
         raise UserError(
-            f"{shown(bare(shard))}: {size} bytes, but its index was made for {said}: it is cut or another's (whole are "
-            f"at most {whole} of {len(index)} images); copy both again, or remove the index {shown(path)}"
+            f"{escape(bare(shard))}: {size} bytes, but its index was made for {said}: it is cut or another's (whole are "
+            f"at most {whole} of {len(index)} images); copy both again, or remove the index {escape(path)}"
         )
     if len(index) == 0 or not inside.all():
-        raise _refused(path, f"says of images where {shown(bare(shard))} has none")
+        raise _refused(path, f"says of images where {escape(bare(shard))} has none")
     return index
 
 
@@ -292,4 +292,4 @@ def _kept_at(shard: str, size: int, mark: str) -> Path | None:
 
 
 def _refused(path: str, reason: str) -> UserError:
-    return UserError(f"{shown(path)}: {shown(reason)}; make the shards again, or remove it")
+    return UserError(f"{escape(path)}: {escape(reason)}; make the shards again, or remove it")

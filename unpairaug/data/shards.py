@@ -19,7 +19,7 @@ from unpairaug.data.images import DECODED, Identity, ImageSet, has_images
 from unpairaug.data.recent import Recent
 from unpairaug.data.shard_index import ShardIndex, read_folder_index, read_index
 from unpairaug.data.storage import bare, describe, is_url, listed, read_range, read_ranges, read_text, size_of
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 
 HELD = 2**17
 """Images whose places are held at least, some 150 bytes each: shards that the order reaches are loaded."""
@@ -95,7 +95,7 @@ class ShardImages(ImageSet):
 
     def where(self, i: int) -> str:
         shard, index, at = self._member(i)
-        return shown(f"{bare(shard)}/{index.keys[at]}.{index.extensions[at]}")
+        return escape(f"{bare(shard)}/{index.keys[at]}.{index.extensions[at]}")
 
     def stem(self, i: int) -> str:
         _, index, at = self._member(i)
@@ -128,7 +128,7 @@ class ShardImages(ImageSet):
         index = read_index(self.shards[shard])
         if len(index) != self._sizes[shard]:
             raise UserError(
-                f"{shown(self.shards[shard])}: its index has {len(index)} images, and the list of shards "
+                f"{escape(self.shards[shard])}: its index has {len(index)} images, and the list of shards "
                 f"{self._sizes[shard]}; make the shards again"
             )
         return index
@@ -165,7 +165,7 @@ def open_shards(source: str) -> ShardImages | None:
         return None
     if not names and far:
         raise UserError(
-            f"{shown(bare(source))}: no shard in this folder; behind a URL only shards are read, see `unpairaug "
+            f"{escape(bare(source))}: no shard in this folder; behind a URL only shards are read, see `unpairaug "
             "prepare`"
         )
     return _opened(source, [f"{path}/{name}" for name in names], {path: known or {}}) if names else None
@@ -182,7 +182,7 @@ def _opened(source: str, shards: list[str], known: Mapping[str, Mapping[str, tup
             not is_url(shard) and (found := size_of(shard)) != size
         ):  # far away it takes long, and waits for the first use
             raise UserError(
-                f"{shown(shard)}: {found} bytes, but the list of shards says {size}: it is cut or another's; copy it "
+                f"{escape(shard)}: {found} bytes, but the list of shards says {size}: it is cut or another's; copy it "
                 "again"
             )
     return ShardImages(source, shards, [count for count, _ in counted])
@@ -194,19 +194,19 @@ def _expanded(source: str, pattern: str) -> list[str]:
     try:
         return list(braceexpand.braceexpand(pattern))
     except ValueError as error:
-        raise UserError(f"{shown(source)}: {error}; a pattern looks like shards-{{000..012}}.tar") from error
+        raise UserError(f"{escape(source)}: {error}; a pattern looks like shards-{{000..012}}.tar") from error
 
 
 def _refuse_what_is_no_pattern(source: str, path: str) -> None:
     name = bare(path).rpartition("/")[2]
     if re.search(r"\.(tar\.\w+|tgz|tbz2?|txz|tzst)$", name, re.IGNORECASE):
         raise UserError(
-            f"{shown(bare(source))}: a compressed tar cannot be read at random; decompress it to a plain .tar (the "
+            f"{escape(bare(source))}: a compressed tar cannot be read at random; decompress it to a plain .tar (the "
             "images in it are compressed already)"
         )
     if name.endswith(".tar") and re.search(r"[*?\[]", name) and (is_url(path) or not os.path.exists(path)):
         raise UserError(
-            f"{shown(bare(source))}: several shards are written with braces, as in shards-{{000..012}}.tar; or give "
+            f"{escape(bare(source))}: several shards are written with braces, as in shards-{{000..012}}.tar; or give "
             "their folder"
         )
 
@@ -216,7 +216,7 @@ def _refuse_unfinished(folder: str) -> None:
     begun = not os.path.exists(f"{folder}/manifest.jsonl") and read_text(f"{folder}/prepare.json")
     if begun and '"photographs_digest"' in begun:
         raise UserError(
-            f"{shown(folder)}: this preparation is not finished; run the same `unpairaug prepare` again, and it goes "
+            f"{escape(folder)}: this preparation is not finished; run the same `unpairaug prepare` again, and it goes "
             "on where it was"
         )
 
@@ -229,11 +229,11 @@ def _remarks(shards: Sequence[str], indexes: Sequence[ShardIndex]) -> Iterator[s
     for shard, index in zip(shards, indexes, strict=True):
         if index.odd:
             named = ", ".join(map(repr, index.odd[:NAMED])) + (", …" if len(index.odd) > NAMED else "")
-            many = f"{shown(shard)}: {len(index.odd)} members"
+            many = f"{escape(shard)}: {len(index.odd)} members"
             yield f"{many} are no plain files or lead out of any folder, left out: {named}"
     if beside := sorted({extension for index in indexes for extension in index.beside}):
         named = ", ".join(map(repr, beside[:NAMED])) + (", …" if len(beside) > NAMED else "")
-        where = shown(bare(shards[0])) + (", …" if len(shards) > 1 else "")
+        where = escape(bare(shards[0])) + (", …" if len(shards) > 1 else "")
         yield (
             f"{where}: samples hold further images, left out: {named}; the image of a sample is the one whose "
             "extension has no dot"

@@ -11,7 +11,7 @@ from unpairaug.data.mixture import MixedImages
 from unpairaug.data.sample import Part, sample_images
 from unpairaug.data.shards import open_shards
 from unpairaug.errors import UserError
-from unpairaug.registry.options import nearest
+from unpairaug.registry.suggestions import suggest
 
 SAMPLE = "sample"
 """The word for the photographs that come with scikit-image; a folder of that name is written `./sample`.
@@ -53,7 +53,5 @@ def _camera(source: str) -> str:
     camera = source.partition(":")[2] or "lens"
     if find_camera(camera) is None:
         known = [f"{SAMPLE}:{name}" for name in (*CAMERAS, "drawn-1")]
-        near = nearest(source, known)
-        hint = f"did you mean {near!r}?" if near else f"there are {', '.join(known)}"
-        raise UserError(f"{source!r}: the sample photographs were seen by no such camera; {hint}")
+        raise UserError(f"{source!r}: the sample photographs were seen by no such camera; {suggest(source, known)}")
     return camera

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from unpairaug.data.cache import cache_folder
-from unpairaug.errors import UserError, shown
-from unpairaug.registry.options import nearest
+from unpairaug.errors import UserError, escape
+from unpairaug.registry.suggestions import suggest
 
 COMMANDS = ("pipe", "cmd", "exec", "shell", "gopen")
 """What other programs take for a command in place of an address."""
@@ -33,15 +33,12 @@ def is_url(source: str) -> bool:
         scheme = re.split(r":|\s", link)[0]
         if scheme in COMMANDS:
             raise UserError(
-                f"{shown(source)}: {shown(scheme)}: is a command, and no source of data runs one; give a path, a brace "
-                "pattern, or a URL such as s3://bucket/shards-{000..099}.tar"
+                f"{escape(source)}: {escape(scheme)}: is a command, and no source of data runs one; give a path, a "
+                "brace pattern, or a URL such as s3://bucket/shards-{000..099}.tar"
             )
         if scheme not in known:
-            near = nearest(scheme, known)
-            hint = f"; did you mean {near}?" if near else ""
-            raise UserError(
-                f"{shown(source)}: fsspec knows no kind of address {scheme!r}{hint}; known: {', '.join(known)}"
-            )
+            hint = suggest(scheme, known, list_known=True)
+            raise UserError(f"{escape(source)}: fsspec knows no kind of address {scheme!r}; {hint}")
     return True
 
 
@@ -69,11 +66,11 @@ def read_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
     try:
         found = _far_ranges(ranges) if ranges and is_url(ranges[0][0]) else [_near_range(*one) for one in ranges]
     except Exception as error:  # every file system of fsspec has errors of its own
-        raise UserError(f"{shown(bare(ranges[0][0]))}: cannot be read ({_reason(error)})") from error
+        raise UserError(f"{escape(bare(ranges[0][0]))}: cannot be read ({_reason(error)})") from error
     for (path, offset, size), data in zip(ranges, found, strict=True):
         if len(data) != size:
             raise UserError(
-                f"{shown(bare(path))}: ends after {offset + len(data)} bytes, and {offset + size} are wanted; copy it "
+                f"{escape(bare(path))}: ends after {offset + len(data)} bytes, and {offset + size} are wanted; copy it "
                 "again"
             )
     return found
@@ -95,7 +92,7 @@ def read_text(path: str) -> str | None:
     except UserError:
         raise
     except Exception as error:  # as above
-        raise UserError(f"{shown(bare(path))}: cannot be read ({_reason(error)})") from error
+        raise UserError(f"{escape(bare(path))}: cannot be read ({_reason(error)})") from error
 
 
 def size_of(path: str) -> int:
@@ -122,11 +119,11 @@ def describe(path: str) -> tuple[int, str]:
         marks = (facts.get(key) for key in ("ETag", "etag", "LastModified", "last_modified", "mtime", "created"))
         return int(facts["size"]), str(next((mark for mark in marks if mark), ""))
     except FileNotFoundError as error:
-        raise UserError(f"{shown(bare(path))}: there is no such file") from error
+        raise UserError(f"{escape(bare(path))}: there is no such file") from error
     except UserError:
         raise
     except Exception as error:  # as above
-        raise UserError(f"{shown(bare(path))}: cannot be read ({_reason(error)})") from error
+        raise UserError(f"{escape(bare(path))}: cannot be read ({_reason(error)})") from error
 
 
 def open_file(path: str) -> IO[bytes]:
@@ -155,7 +152,7 @@ def listed(folder: str, ending: str) -> list[str]:
     except UserError:
         raise
     except Exception as error:  # as above
-        raise UserError(f"{shown(folder)}: cannot be listed ({_reason(error)})") from error
+        raise UserError(f"{escape(folder)}: cannot be listed ({_reason(error)})") from error
 
 
 def _near_range(path: str, offset: int, size: int) -> bytes:
@@ -179,7 +176,7 @@ def _far(url: str) -> tuple[Any, str]:
     try:
         return url_to_fs(url, **_kept_by(url))
     except ImportError as error:
-        raise UserError(f"{shown(bare(url))}: {error}") from error
+        raise UserError(f"{escape(bare(url))}: {error}") from error
 
 
 def _kept_by(url: str) -> dict[str, Any]:
@@ -192,4 +189,4 @@ def _kept_by(url: str) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    return shown(str(error).split("\n")[0]) or type(error).__name__
+    return escape(str(error).split("\n")[0]) or type(error).__name__

@@ -23,7 +23,7 @@ from unpairaug.data.shard_index import FOLDER_INDEX, folder_index_text, read_ind
 from unpairaug.data.sources import open_images
 from unpairaug.data.storage import is_url
 from unpairaug.degrading.degrade import Degradation
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 from unpairaug.prepare.journal import Journal
 from unpairaug.prepare.record import refuse_bad
 from unpairaug.prepare.remove import PARTIAL
@@ -123,9 +123,11 @@ class Job:
             lock = FileLock(self.target / ".lock")
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise UserError(f"{shown(self.target)}: another `degrade` is writing here; wait for it") from error
+            raise UserError(f"{escape(self.target)}: another `degrade` is writing here; wait for it") from error
         except OSError as error:
-            raise UserError(f"{shown(self.target)} cannot be written: {error.strerror}; give another folder") from error
+            raise UserError(
+                f"{escape(self.target)} cannot be written: {error.strerror}; give another folder"
+            ) from error
         with lock:
             with written(self.target):
                 self._begin(self._settings(facts))
@@ -151,16 +153,16 @@ class Job:
             self._sweep()
         what = f"{len(lines)} {'pairs' if self.pairs else 'images'} of {len({i for i, _ in lines})} images"
         if problems:
-            refuse_bad(problems, f"{what} are in {shown(self.target)}; mend these, and the same command adds them")
-        return f"{what} in {shown(self.target)}"
+            refuse_bad(problems, f"{what} are in {escape(self.target)}; mend these, and the same command adds them")
+        return f"{what} in {escape(self.target)}"
 
     def _begin(self, settings: dict[str, Any]) -> None:
         begun = _read_settings(self.target)
         if begun is None:
             write_json(self.target / SETTINGS, settings)
         elif changed := differences(begun, settings):
-            what = shown("; ".join(changed))
-            raise UserError(f"{shown(self.target)} was begun otherwise ({what}); give the same, or another folder")
+            what = escape("; ".join(changed))
+            raise UserError(f"{escape(self.target)} was begun otherwise ({what}); give the same, or another folder")
         for path in self.target.iterdir():
             if PARTIAL.fullmatch(path.name):
                 path.unlink()
@@ -212,19 +214,21 @@ def check_places(source: str, target: Path) -> None:
         UserError: it is not.
     """
     if ADDRESS.match(target.as_posix()):
-        raise UserError(f"{shown(target)} is an address; give a folder of this machine, and copy it afterwards")
+        raise UserError(f"{escape(target)} is an address; give a folder of this machine, and copy it afterwards")
     if target.exists() and not target.is_dir():
-        raise UserError(f"{shown(target)} is a file; give a folder for the results")
+        raise UserError(f"{escape(target)} is a file; give a folder for the results")
     folder = Path(source).expanduser()
     if not is_url(source) and folder.is_dir() and folder.resolve() in (target.resolve(), *target.resolve().parents):
         raise UserError(
-            f"{shown(target)} lies in {shown(source)}, where the results would be taken for images at the next call; "
+            f"{escape(target)} lies in {escape(source)}, where the results would be taken for images at the next call; "
             "give a folder outside"
         )
     if target.exists() and _read_settings(target) is None:
         known = (path for path in target.iterdir() if path.name != ".lock" and not PARTIAL.fullmatch(path.name))
         if strangers := [path.name for path in known]:
-            raise UserError(f"{shown(target)} holds other files ({shown(min(strangers))}); give a new or empty folder")
+            raise UserError(
+                f"{escape(target)} holds other files ({escape(min(strangers))}); give a new or empty folder"
+            )
 
 
 def _ends(sizes: Iterable[int], limit: int) -> Iterator[int]:
@@ -252,5 +256,5 @@ def _read_settings(target: Path) -> dict[str, Any] | None:
     except ValueError:
         settings = None
     if not isinstance(settings, dict) or "images_digest" not in settings:
-        raise UserError(f"{shown(path)} was not written by `degrade`; give another folder for the results")
+        raise UserError(f"{escape(path)} was not written by `degrade`; give another folder for the results")
     return settings

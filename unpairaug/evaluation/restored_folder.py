@@ -8,7 +8,7 @@ from pathlib import Path
 from unpairaug.data.decode import Array
 from unpairaug.data.images import FolderImages, has_images
 from unpairaug.data.pairs import some
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 
 MODEL_FILES = ("config.json", "head", "recipe.yaml", "metrics.jsonl")
 """What a folder of a model or of a run has: its pictures are no results."""
@@ -39,7 +39,7 @@ class RestoredFolder:
             lacks = [f"no restored image is there for {some(missing)}"] if missing else []
             lacks += [f"no clean one for {some(alone)}"] if alone else []
             raise UserError(
-                f"{shown(folder)} holds {len(self.images)} restored images, and there are {len(names)} pairs: "
+                f"{escape(folder)} holds {len(self.images)} restored images, and there are {len(names)} pairs: "
                 f"{'; '.join(lacks)}; twins have the same name apart from the extension"
             )
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from unpairaug.errors import UserError
 from unpairaug.registry import Spec, register_head
-from unpairaug.registry.options import UNKNOWN_KEY, Mistake, nearest, shown
+from unpairaug.registry.options import UNKNOWN_KEY, Mistake, format_value
+from unpairaug.registry.suggestions import suggest
 
 if TYPE_CHECKING:
     from spandrel import Architecture, ImageModelDescriptor, SizeRequirements
@@ -128,13 +129,13 @@ def _from_scratch(arch: str, parameters: Spec, scale: int) -> ImageModelDescript
         descriptor: Any = known.architecture.load(dict(weights))
     except Exception as error:  # whatever a stranger's constructor raises, it is the parameters that are wrong
         raise UserError(
-            f"head 'spandrel': {arch} cannot be built with {shown(parameters)}, or spandrel cannot load it then: "
-            f"{_told(error)}{_advice(known.network)}"
+            f"head 'spandrel': {arch} cannot be built with {format_value(parameters)}, or spandrel cannot load it then:"
+            f" {_told(error)}{_advice(known.network)}"
         ) from error
     found = descriptor.model.hyperparameters
     lost = [key for key, value in parameters.items() if not _acts_in_training_alone(key) and _differ(value, found[key])]
     if lost or type(descriptor.model) is not known.network:
-        told = ", ".join(f"{key} {shown(parameters[key])} ({shown(found[key])})" for key in lost)
+        told = ", ".join(f"{key} {format_value(parameters[key])} ({format_value(found[key])})" for key in lost)
         raise UserError(
             f"head 'spandrel': from the weights of {arch}, spandrel would tell another {told or 'class'} (in "
             f"brackets), so no program could load what is trained; leave it out, or give that value"
@@ -232,15 +233,11 @@ def _mistakes_of_a_checkpoint(checkpoint: Path, parameters: Spec) -> Iterator[Mi
 def _mistakes_of_an_architecture(arch: str, parameters: Spec) -> Iterator[Mistake]:
     known = _known()
     if arch not in known:
-        near = nearest(arch, known)
-        hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(sorted(known))}"
-        yield Mistake(("arch",), f"spandrel has no architecture {arch!r}; {hint}")
+        yield Mistake(("arch",), f"spandrel has no architecture {arch!r}; {suggest(arch, sorted(known))}")
         return
     takes = {name: parameter for name, parameter in known[arch].parameters.items() if name != "scale"}
     for key in parameters.keys() - takes.keys():
-        near = nearest(key, takes)
-        hint = f"did you mean {near!r}?" if near else f"{arch} takes {', '.join(takes)}"
-        yield Mistake((key,), f"{UNKNOWN_KEY}; {hint}")
+        yield Mistake((key,), f"{UNKNOWN_KEY}; {suggest(key, takes)}")
     for key, parameter in takes.items():
         if parameter.default is Parameter.empty and key not in parameters and key not in SCALES:
             yield Mistake((key,), f"{arch} requires it, and it is not given")

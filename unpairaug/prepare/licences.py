@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 
 
 class Licences:
@@ -26,13 +26,13 @@ class Licences:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 header, *table = [row for row in csv.reader(file) if row] or [[]]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{shown(path)}: cannot be read as a CSV table ({shown(error)})") from error
+            raise UserError(f"{escape(path)}: cannot be read as a CSV table ({escape(error)})") from error
         if len(header) < 2:
-            raise UserError(f"{shown(path)}: expected a header such as file,licence and one row for each photograph")
+            raise UserError(f"{escape(path)}: expected a header such as file,licence and one row for each photograph")
         rows: dict[str, dict[str, str]] = {}
         for name, *values in table:
             if name in rows:
-                raise UserError(f"{shown(path)}: two rows for {shown(name)}; keep one")
+                raise UserError(f"{escape(path)}: two rows for {escape(name)}; keep one")
             rows[name] = dict(zip(header[1:], values, strict=False))
         return cls(rows)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unpairaug.data.shard_index import index_name
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 from unpairaug.prepare.journal import Entry, Journal
 from unpairaug.prepare.licences import Licences
 from unpairaug.prepare.shards import ShardWriter
@@ -143,7 +143,7 @@ def _check_free(path: Path, piece: Piece) -> None:
     """See that no file of somebody else has the name; the piece itself may be there if the power failed before."""
     if path.exists() and not (path.is_file() and sha256(path.read_bytes()).hexdigest() == piece.sha256):
         raise UserError(
-            f"{shown(path)} is in the way and was not written by `prepare`; move it, and the same command goes on"
+            f"{escape(path)} is in the way and was not written by `prepare`; move it, and the same command goes on"
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from unpairaug.data.images import write_file
 from unpairaug.data.shard_index import FOLDER_INDEX, folder_index_text, read_folder_index
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 from unpairaug.prepare.cut import Cut
 from unpairaug.prepare.journal import Journal
 from unpairaug.prepare.licences import Licences
@@ -94,7 +94,7 @@ def read_settings(target: Path) -> dict[str, Any] | None:
     except ValueError:
         settings = None
     if not isinstance(settings, dict) or "photographs_digest" not in settings:
-        raise UserError(f"{shown(path)} was not written by `prepare`; give another folder for the results")
+        raise UserError(f"{escape(path)} was not written by `prepare`; give another folder for the results")
     return settings
 
 
@@ -145,7 +145,7 @@ def check_done(target: Path, sources: Sequence[Source], licences: Licences | Non
     settings = read_settings(target) or {}
     shards = {} if settings["shard_bytes"] is None else read_folder_index(str(target))
     if shards is None:
-        raise UserError(f"{shown(target / FOLDER_INDEX)} is gone or was changed; --force makes all anew")
+        raise UserError(f"{escape(target / FOLDER_INDEX)} is gone or was changed; --force makes all anew")
     result = Summary(**settings["summary"], shards=shards, unlicensed=_unlicensed(sources, licences))
     with (target / "manifest.jsonl").open(encoding="utf-8") as manifest:
         for row in map(json.loads, manifest):
@@ -173,5 +173,5 @@ def _unlicensed(sources: Sequence[Source], licences: Licences | None) -> list[st
 
 def _checked(path: Path, size: int) -> int:
     if not path.is_file() or path.stat().st_size != size:
-        raise UserError(f"{shown(path)} is gone or was changed since it was written; --force makes all anew")
+        raise UserError(f"{escape(path)} is gone or was changed since it was written; --force makes all anew")
     return size

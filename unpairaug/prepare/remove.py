@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unpairaug.data.shard_index import FOLDER_INDEX, index_name
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 from unpairaug.prepare.journal import Journal
 from unpairaug.prepare.shards import shard_name
 
@@ -65,7 +65,7 @@ def clear(folder: Path, begun: dict[str, Any], journal: Journal) -> None:
                 remove_rows(folder, map(json.loads, file))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{shown(manifest)} was changed ({error!r}); does not tell what to remove; give another folder"
+            f"{escape(manifest)} was changed ({error!r}); does not tell what to remove; give another folder"
         ) from error
     ours = [FOLDER_INDEX] if begun.get("shard_bytes") is not None else []
     ours += ["bad.txt"] if begun.get("summary", {}).get("bad") else []

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from unpairaug.data.images import list_images
-from unpairaug.errors import RunStopped, UserError, shown
+from unpairaug.errors import RunStopped, UserError, escape
 from unpairaug.prepare.cut import Cut
 from unpairaug.prepare.journal import Journal
 from unpairaug.prepare.keys import keys_of
@@ -82,9 +82,11 @@ class Preparation:
             lock = FileLock(self.target / ".lock")
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise UserError(f"{shown(self.target)}: another `prepare` is writing here; wait for it") from error
+            raise UserError(f"{escape(self.target)}: another `prepare` is writing here; wait for it") from error
         except OSError as error:
-            raise UserError(f"{shown(self.target)} cannot be written: {error.strerror}; give another folder") from error
+            raise UserError(
+                f"{escape(self.target)} cannot be written: {error.strerror}; give another folder"
+            ) from error
         with lock:
             with written(self.target):
                 if force and (begun := read_settings(self.target)) is not None:
@@ -169,7 +171,7 @@ class Preparation:
             write_json(self.target / "prepare.json", self.settings)
         elif changed := differences(begun, self.settings):
             raise UserError(
-                f"{shown(self.target)} was begun otherwise ({'; '.join(changed)}); give the same, another folder, "
+                f"{escape(self.target)} was begun otherwise ({'; '.join(changed)}); give the same, another folder, "
                 "or --force to begin anew"
             )
         if self.is_done:
@@ -196,29 +198,31 @@ def _check_places(source: Path, target: Path) -> None:
     for folder in (source, target):
         if ADDRESS.match(folder.as_posix()):
             raise UserError(
-                f"{shown(folder)} is an address; `prepare` reads and writes folders of this machine: copy the "
+                f"{escape(folder)} is an address; `prepare` reads and writes folders of this machine: copy the "
                 "photographs here first, or the results there afterwards"
             )
     here, there = source.expanduser().resolve(), target.expanduser().resolve()
     if here == there or here in there.parents:
         raise UserError(
-            f"{shown(target)} lies in {shown(source)}, where the results would be taken for photographs at the next "
+            f"{escape(target)} lies in {escape(source)}, where the results would be taken for photographs at the next "
             "call; give a folder outside"
         )
     if there in here.parents:
-        raise UserError(f"{shown(source)} lies in {shown(target)}; give a folder for the results that holds no sources")
+        raise UserError(
+            f"{escape(source)} lies in {escape(target)}; give a folder for the results that holds no sources"
+        )
 
 
 def _check_target(target: Path) -> None:
     if target.exists() and not target.is_dir():
-        raise UserError(f"{shown(target)} is a file; give a folder for the results")
+        raise UserError(f"{escape(target)} is a file; give a folder for the results")
     if not target.exists() or read_settings(target) is not None:
         return
     if strangers := [
         path.name for path in target.iterdir() if path.name != ".lock" and not PARTIAL.fullmatch(path.name)
     ]:
         raise UserError(
-            f"{shown(target)} holds other files ({shown(min(strangers))}); give a new or empty folder for the results"
+            f"{escape(target)} holds other files ({escape(min(strangers))}); give a new or empty folder for the results"
         )
 
 
@@ -233,7 +237,7 @@ def written(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunStopped(
-            f"{shown(target)} cannot be written ({error.strerror or error}); what is complete stays, and the same "
+            f"{escape(target)} cannot be written ({error.strerror or error}); what is complete stays, and the same "
             "command goes on once that is mended"
         ) from error
 

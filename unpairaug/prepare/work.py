@@ -25,7 +25,7 @@ from PIL import Image
 
 from unpairaug.data.decode import Array, decode_image
 from unpairaug.data.images import read_file
-from unpairaug.errors import RunStopped, UserError, shown
+from unpairaug.errors import RunStopped, UserError, escape
 from unpairaug.prepare.cut import Cut, detail
 
 COPIED = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
@@ -83,7 +83,7 @@ class Pieces:
     """Why the photograph cannot be used."""
 
     def __str__(self) -> str:
-        return shown(self.source.name)
+        return escape(self.source.name)
 
 
 Work = Callable[[Source], Pieces]

@@ -24,11 +24,11 @@ from unpairaug.registry.options import (
     Text,
     TrueOrFalse,
     constructor_options,
+    format_value,
     mistakes,
-    nearest,
-    refusal,
-    shown,
+    validation_error,
 )
+from unpairaug.registry.suggestions import suggest
 
 MACHINERY = ("params", "lr", "weight_decay", "maximize", "differentiable", "capturable", "fused")
 """Arguments of optimisers that are no options: keys of their own here, or nothing that a recipe should turn."""
@@ -46,7 +46,7 @@ def _rising(lengths: tuple[int | str, ...]) -> tuple[int | str, ...]:
         of_unit = [str(length) for length in lengths if re.sub(r"[\d.]", "", str(length)) == unit]
         amounts = [float(length.removesuffix(unit)) for length in of_unit]
         if amounts != sorted(amounts):
-            raise ValueError(f"given {shown(list(lengths))}, should rise")
+            raise ValueError(f"given {format_value(list(lengths))}, should rise")
     return lengths
 
 
@@ -126,17 +126,15 @@ def _of_its_type(value: Any) -> Any:
         return value
     given = {"type": value} if isinstance(value, str) else value
     if not isinstance(given, dict):
-        raise ValueError(f"given {shown(value)}, should be a name, or a section with `type` and options")
+        raise ValueError(f"given {format_value(value)}, should be a name, or a section with `type` and options")
     name, known = given.get("type"), ", ".join(LR_SCHEDULES)
     if name == "plateau":
         why = "follows the metrics instead of the step, so a resumed run would not equal one that never stopped"
-        raise refusal(Mistake(("type",), f"'plateau' {why}; known here: {known}"))
+        raise validation_error(Mistake(("type",), f"'plateau' {why}; known here: {known}"))
     if name not in LR_SCHEDULES:
-        near = nearest(str(name), LR_SCHEDULES)
-        hint = f"did you mean {near!r}? " if near else ""
-        raise refusal(
-            Mistake(("type",), f"given {shown(name)}, should be a learning-rate schedule; {hint}known: {known}")
-        )
+        hint = suggest(str(name), LR_SCHEDULES, list_known=True)
+        said = f"given {format_value(name)}, should be a learning-rate schedule; {hint}"
+        raise validation_error(Mistake(("type",), said))
     return LR_SCHEDULES[name].model_validate(given)
 
 
@@ -171,9 +169,7 @@ def _unknown_type(name: str) -> str | None:
 
     known, plain = list_optimizers(), name.removeprefix("lookahead_")
     if plain not in known:
-        near = nearest(name, map(str, known))
-        hint = f" Did you mean {near!r}?" if near else ""
-        return f"timm has no optimiser {name!r}.{hint} Known: {', '.join(map(str, known))}."
+        return f"timm has no optimiser {name!r}; {suggest(name, map(str, known), list_known=True)}"
     if get_optimizer_info(plain).second_order:
         return f"{name!r} needs second derivatives, which the joint step does not compute; choose another"
     try:
@@ -187,9 +183,8 @@ def _unknown_option(key: str, optimizer: str) -> str:
     own = list(optimizer_options(optimizer).model_fields)
     if key in NetworkOptimizer.model_fields:
         return f"optimiser {optimizer!r} takes none; its own options: {', '.join(own)}"
-    near = nearest(key, [*NetworkOptimizer.model_fields, *own])
-    hint = f"did you mean {near!r}?" if near else f"its own options: {', '.join(own)}"
-    return f"{UNKNOWN_KEY} of optimiser {optimizer!r}; {hint}"
+    known = [*NetworkOptimizer.model_fields, *own]
+    return f"{UNKNOWN_KEY} of optimiser {optimizer!r}; {suggest(key, known)}"
 
 
 class NetworkOptimizer(Section):
@@ -228,7 +223,7 @@ class NetworkOptimizer(Section):
     @model_validator(mode="after")
     def _has_options_of_its_type(self) -> NetworkOptimizer:
         if wrong := list(self._mistakes()):
-            raise refusal(*wrong)
+            raise validation_error(*wrong)
         return self
 
     def _mistakes(self) -> Iterator[Mistake]:

@@ -20,14 +20,15 @@ from unpairaug.recipe.sections import (
     ScheduleSection,
     Source,
     TrainSection,
-    in_steps,
     is_longer,
+    to_steps,
 )
 from unpairaug.recipe.translator_section import LEARNS, TranslatorSpec
 from unpairaug.recipe.yaml_file import Document, dump, parse
-from unpairaug.registry.options import UNKNOWN_KEY, Mistake, Path, Section, dotted, mistakes, nearest, refusal
+from unpairaug.registry.options import UNKNOWN_KEY, Mistake, Path, Section, dotted_key, mistakes, validation_error
 from unpairaug.registry.plugins import folder_of, plugins
 from unpairaug.registry.registry import TaskSpec, tasks
+from unpairaug.registry.suggestions import suggest
 from unpairaug.registry.terms import as_terms
 
 __all__ = ["BridgeSection", "DataSection", "Recipe", "ScheduleSection", "TrainSection"]
@@ -56,14 +57,14 @@ class Recipe(Section):
         Raises:
             UserError: the lengths turn out to contradict each other.
         """
-        steps = in_steps(self.train.steps, steps_per_epoch, steps=0)
-        values = _with_lengths(self, lambda length: in_steps(length, steps_per_epoch, steps))
+        steps = to_steps(self.train.steps, steps_per_epoch, steps=0)
+        values = _with_lengths(self, lambda length: to_steps(length, steps_per_epoch, steps))
         return _checked(values, lambda path: "")
 
     @model_validator(mode="after")
     def _agree(self) -> Recipe:
         if contradictions := list(_contradictions(self)):
-            raise refusal(*contradictions)
+            raise validation_error(*contradictions)
         return self
 
 
@@ -132,11 +133,9 @@ def _read(recipe: str) -> tuple[str, str]:
     try:
         return str(path), path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        near = nearest(path.stem, known)
-        hint = f"Did you mean {near!r}? " if near else ""
         raise UserError(
-            f"no recipe {recipe!r}: no such file, and none of that name comes with unpairaug or another package. {hint}"
-            f"Known: {', '.join(sorted(known))}."
+            f"no recipe {recipe!r}: no such file, and no recipe of that name comes with unpairaug or another package; "
+            f"{suggest(path.stem, sorted(known), list_known=True)}"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"recipe {recipe!r} cannot be read; give a YAML file in UTF-8: {error}") from error
@@ -146,7 +145,7 @@ def _checked(values: dict[str, Any], place: Callable[[Path], str]) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        lines = [f"{place(path)}{dotted(path)}: {_with_home(path, said)}" for path, said in mistakes(error, values)]
+        lines = [f"{place(path)}{dotted_key(path)}: {_with_home(path, said)}" for path, said in mistakes(error, values)]
         raise UserError("\n".join(lines)) from error
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from unpairaug.registry.options import Number, Section, Text, TrueOrFalse, Whole, shown
+from unpairaug.registry.options import Number, Section, Text, TrueOrFalse, Whole, format_value
 from unpairaug.registry.registry import losses
 from unpairaug.registry.terms import Terms
 
@@ -18,13 +18,13 @@ def _length(value: Any) -> int | str:
     words = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(step|epoch|%)s?\s*", value) if isinstance(value, str) else None
     amount = float(words[1]) if words else value
     if isinstance(amount, bool) or not isinstance(amount, (int, float)):
-        raise ValueError(f"given {shown(value)}, should be a number of steps, '200 epochs', or '30%' of the run")
+        raise ValueError(f"given {format_value(value)}, should be a number of steps, '200 epochs', or '30%' of the run")
     if words and words[2] == "%" and amount:
         return f"{words[1]}%"
     if words and words[2] == "epoch" and amount:
         return f"{words[1]} epochs"
     if amount < 0 or not float(amount).is_integer():
-        raise ValueError(f"given {shown(value)}, should be a whole number of steps, 0 or more")
+        raise ValueError(f"given {format_value(value)}, should be a whole number of steps, 0 or more")
     return int(amount)
 
 
@@ -32,9 +32,9 @@ def _range(value: Any) -> float | tuple[float, float]:
     ends = [value, value] if isinstance(value, (int, float)) else value
     is_range = isinstance(ends, (list, tuple)) and len(ends) == 2
     if not is_range or not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends):
-        raise ValueError(f"given {shown(value)}, should be a number, or two as in [0.5, 1.0]")
+        raise ValueError(f"given {format_value(value)}, should be a number, or two as in [0.5, 1.0]")
     if not 0 <= ends[0] <= ends[1]:
-        raise ValueError(f"given {shown(value)}, should be 0 or more, the lower end first")
+        raise ValueError(f"given {format_value(value)}, should be 0 or more, the lower end first")
     return (float(ends[0]), float(ends[1])) if isinstance(value, (list, tuple)) else float(value)
 
 
@@ -43,24 +43,26 @@ def _strength(value: Any) -> Any:
         return value
     strength = _range(value)
     if max(strength if isinstance(strength, tuple) else (strength,)) > 1:
-        raise ValueError(f"given {shown(value)}, should be within [0, 1]")
+        raise ValueError(f"given {format_value(value)}, should be within [0, 1]")
     return strength
 
 
 def _sources(value: Any) -> Any:
     if not isinstance(value, (str, dict)):
-        raise ValueError(f"given {shown(value)}, should be text; put it in quotes; or {{source: weight, …}}")
+        raise ValueError(f"given {format_value(value)}, should be text; put it in quotes; or {{source: weight, …}}")
     weights: dict[Any, Any] = value if isinstance(value, dict) else {value: 1.0}
     for source, weight in weights.items():
         is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
         if not source or not is_number or not 0 < weight < inf:
-            raise ValueError(f"given {shown(weight)} for source {source!r}, should be a weight above 0 for a name")
+            raise ValueError(
+                f"given {format_value(weight)} for source {source!r}, should be a weight above 0 for a name"
+            )
     if not weights:
         raise ValueError("given {}, should name one source or more, each with its weight")
     return value
 
 
-def in_steps(length: int | str, steps_per_epoch: int, steps: int) -> int:
+def to_steps(length: int | str, steps_per_epoch: int, steps: int) -> int:
     """The length as a number of steps, in a run of `steps`; a part of an epoch that is less than a step is one."""
     if isinstance(length, int):
         return length
@@ -84,7 +86,7 @@ def _perturbation(value: Any) -> Any:
 
 def _whole_run(length: int | str) -> int | str:
     if length == 0 or str(length).endswith("%"):
-        raise ValueError(f"given {shown(length)}, should be 1 step or more, or epochs")
+        raise ValueError(f"given {format_value(length)}, should be 1 step or more, or epochs")
     return length
 
 
@@ -212,7 +214,7 @@ class TrainSection(Section):
     """Sheets of images."""
     validate_every: Count = 500
     """Metrics on the validation pairs, and the score by which the best step is chosen."""
-    choose: TrueOrFalse = True
+    select_checkpoint: TrueOrFalse = True
     """Keep the step with the best score on unpaired training images in `best/`, beside the last one."""
     checkpoint_every: Count = 500
     """Checkpoints."""

@@ -9,7 +9,7 @@ from pydantic import GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 from unpairaug.errors import UserError
-from unpairaug.registry.options import Mistake, refusal, shown
+from unpairaug.registry.options import Mistake, format_value, validation_error
 from unpairaug.registry.registry import Spec, translators
 
 START, LEARNS = "from", "train"
@@ -32,9 +32,9 @@ class Described:
         given = dict(value) if isinstance(value, dict) else {"type": value} if value is not None else {}
         start, learns = given.pop(START, None), given.pop(LEARNS, True)
         if not isinstance(learns, bool):
-            raise refusal(Mistake((LEARNS,), f"given {shown(learns)}, should be true or false"))
+            raise validation_error(Mistake((LEARNS,), f"given {format_value(learns)}, should be true or false"))
         if start is None and not learns:
-            raise refusal(Mistake((LEARNS,), "false wants a trained translator; give one as translator.from"))
+            raise validation_error(Mistake((LEARNS,), "false wants a trained translator; give one as translator.from"))
         if start is not None:
             given = {**_trained(start, given.get("type")), **given}
         scale = info.data.get("task", {}).get("scale", 1)
@@ -45,7 +45,7 @@ class Described:
         try:
             return translators.complete(given, offered)
         except UserError as error:
-            raise refusal(Mistake(("type",), str(error))) from error
+            raise validation_error(Mistake(("type",), str(error))) from error
 
 
 TranslatorSpec = Annotated[Spec, Described()]
@@ -61,11 +61,15 @@ def _trained(start: Any, type: Any) -> Spec:
     from unpairaug.sharing.pretrained import part_spec
 
     if not isinstance(start, str) or not start:
-        raise refusal(Mistake((START,), f"given {shown(start)}, should be a run folder, its translator/, or a hub id"))
+        raise validation_error(
+            Mistake((START,), f"given {format_value(start)}, should be a run folder, its translator/, or a hub id")
+        )
     try:
         spec = part_spec(start, "translator")
     except UserError as error:
-        raise refusal(Mistake((START,), str(error))) from error
+        raise validation_error(Mistake((START,), str(error))) from error
     if type not in (None, spec["type"]):
-        raise refusal(Mistake(("type",), f"given {shown(type)}, but {start} holds a {spec['type']!r}; leave it out"))
+        raise validation_error(
+            Mistake(("type",), f"given {format_value(type)}, but {start} holds a {spec['type']!r}; leave it out")
+        )
     return spec

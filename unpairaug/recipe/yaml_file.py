@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from unpairaug.errors import UserError
-from unpairaug.registry.options import Path, dotted, shown
+from unpairaug.registry.options import Path, dotted_key, format_value
 from unpairaug.registry.terms import as_terms
 
 _REMEDIES = {
@@ -119,7 +119,9 @@ class Document:
             elif key := _key_of(inner, path[:depth]):
                 inner = section[str(step)] = {key: inner}
             if not isinstance(inner, dict):
-                raise UserError(f"override {text}: {dotted(path[:depth])} is {shown(inner)}, which has no keys")
+                raise UserError(
+                    f"override {text}: {dotted_key(path[:depth])} is {format_value(inner)}, which has no keys"
+                )
             section = inner
         return section
 
@@ -198,7 +200,9 @@ class _Reader:
             key, line = str(key_node.value), key_node.start_mark.line + 1
             here = (*path, key)
             if key in lines:
-                self.twice.append(f"{self.at(key_node)}: {dotted(here)}: already given in line {lines[key]}; keep one")
+                self.twice.append(
+                    f"{self.at(key_node)}: {dotted_key(here)}: already given in line {lines[key]}; keep one"
+                )
             lines[key], self.places[here] = line, self.at(key_node)
             values[key] = self.read(value_node, here)
         return values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterable
@@ -23,6 +22,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from unpairaug.registry.suggestions import suggest
 
 Path = tuple[str | int, ...]
 """Keys from the outside in; a number is a position in a list."""
@@ -63,7 +64,7 @@ class Section(BaseModel):
         try:
             return check({} if values is None else values)
         except ValidationError as error:
-            wrong = [_naming_the_nearest(detail, cls.model_fields) for detail in error.errors(include_url=False)]
+            wrong = [_with_suggestion(detail, cls.model_fields) for detail in error.errors(include_url=False)]
         raise ValidationError.from_exception_data(cls.__name__, wrong)
 
 
@@ -94,7 +95,7 @@ def constructor_options(cls: type, without: Collection[str] = ()) -> type[Sectio
     except (NameError, ValueError) as error:
         raise TypeError(f"the signature of {cls.__qualname__} in {cls.__module__} cannot be read: {error}") from error
     fields: dict[str, Any] = {
-        p.name: (strict(annotations.get(p.name, Any)), ... if p.default is p.empty else p.default)
+        p.name: (make_strict(annotations.get(p.name, Any)), ... if p.default is p.empty else p.default)
         for p in parameters
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
@@ -112,7 +113,7 @@ def _checker(cls: Any) -> Any:
 
     def check(options: Section) -> Section:
         if wrong := list(cls.check_options(dict(options))):
-            raise refusal(*wrong)
+            raise validation_error(*wrong)
         return options
 
     return model_validator(mode="after")(check)
@@ -126,7 +127,7 @@ class _OpenOptions(_Options):
     model_config = ConfigDict(extra="allow")
 
 
-def strict(annotation: Any) -> Any:
+def make_strict(annotation: Any) -> Any:
     """The annotation with every number, text and truth value in it held to its own type; a list passes for a tuple."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if isinstance(annotation, type) and not parts:
@@ -134,12 +135,12 @@ def strict(annotation: Any) -> Any:
     if not parts or origin in (Literal, Callable):
         return annotation
     if origin is Annotated:
-        return Annotated[(strict(parts[0]), *annotation.__metadata__)]
-    held = tuple(strict(part) for part in parts)
+        return Annotated[(make_strict(parts[0]), *annotation.__metadata__)]
+    held = tuple(make_strict(part) for part in parts)
     return reduce(or_, held) if origin in (Union, UnionType) else origin[held]
 
 
-def refusal(*wrong: Mistake) -> ValidationError:
+def validation_error(*wrong: Mistake) -> ValidationError:
     """The error that a check raises to say in its own words what is wrong; paths count from where the check stands."""
     details = [_detail("refused", mistake.sentence, mistake.path, None) for mistake in wrong]
     return ValidationError.from_exception_data("options", details)
@@ -155,17 +156,12 @@ def mistakes(error: ValidationError, values: Any) -> list[Mistake]:
     return [Mistake(path, ", or ".join(said)) for path, said in sentences.items()]
 
 
-def dotted(path: Path) -> str:
+def dotted_key(path: Path) -> str:
     """The path as an override spells it: `task.head.depth`."""
     return ".".join(str(step) for step in path)
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` was probably meant to be."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
-
-
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """The value as the user would write it, cut short where it is long."""
     if value is None:
         return "nothing"
@@ -173,14 +169,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _naming_the_nearest(detail: ErrorDetails, known: Iterable[str]) -> InitErrorDetails:
+def _with_suggestion(detail: ErrorDetails, known: Iterable[str]) -> InitErrorDetails:
     """The detail as it was, or with the nearest key where a key of this very section is unknown."""
     kind, sentence = detail["type"], detail["msg"]
     if kind == "extra_forbidden" and len(detail["loc"]) == 1:
-        names = list(known)
-        near = nearest(str(detail["loc"][0]), names)
-        hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(names) or 'no key at all'}"
-        kind, sentence = "unknown_key", f"{UNKNOWN_KEY}; {hint}"
+        kind, sentence = "unknown_key", f"{UNKNOWN_KEY}; {suggest(str(detail['loc'][0]), known)}"
     return _detail(kind, sentence, detail["loc"], detail["input"], detail.get("ctx"))
 
 
@@ -209,8 +202,7 @@ def _sentence(detail: ErrorDetails) -> str:
         return said.removeprefix("Value error, ")
     if kind == "missing":
         return "required, and not given"
-    sentence = f"given {shown(given)}, {_EXPECTED.get(kind, said.removeprefix('Input '))}"
-    near = (
-        nearest(given, re.findall(r"'([^']*)'", said)) if kind == "literal_error" and isinstance(given, str) else None
-    )
-    return f"{sentence}; did you mean {near!r}?" if near else sentence
+    sentence = f"given {format_value(given)}, {_EXPECTED.get(kind, said.removeprefix('Input '))}"
+    is_misspelt = kind == "literal_error" and isinstance(given, str)
+    hint = suggest(given, re.findall(r"'([^']*)'", said), instead="") if is_misspelt else ""
+    return f"{sentence}; {hint}" if hint else sentence

@@ -1,4 +1,4 @@
-"""Code of others: what installed packages bring by their entry points, and the classes of a module."""
+"""Code of other packages: their entry points, and the classes of a module."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from unpairaug.registry.options import nearest
+from unpairaug.registry.suggestions import suggest
 
 FAULTS = (Exception, SystemExit)
-"""What the import of a stranger's module may raise; its run is to end with a message, and no other."""
+"""What the import of another package's module may raise; it becomes a message."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Entry:
 
     name: str
     origin: str
-    """Who brings it: "built in", "registered here", or a package and its version."""
+    """Where it is from: "built in", "registered here", or a package and its version."""
     cls: type | None = None
     """The class, where it can be used."""
     fault: str = ""
@@ -42,8 +42,8 @@ def package_of(plugin: EntryPoint) -> str:
     return f"package {plugin.dist.name} {plugin.dist.version}" if plugin.dist else "an installed package"
 
 
-def told(error: BaseException) -> str:
-    """An error as a traceback's last line tells it."""
+def format_error(error: BaseException) -> str:
+    """An error as the last line of a traceback: its type and its message."""
     return f"{type(error).__name__}: {error}"
 
 
@@ -51,12 +51,12 @@ def folder_of(plugin: EntryPoint) -> Path | None:
     """The folder of the package that an entry point names; a package at the top is not imported for it."""
     try:
         spec = find_spec(plugin.module)
-    except FAULTS:  # the package around it is a stranger's too
+    except FAULTS:  # importing the package around it may fail, too
         return None
     return next(map(Path, (spec and spec.submodule_search_locations) or ()), None)
 
 
-def class_of(plugin: EntryPoint) -> type:
+def load_class(plugin: EntryPoint) -> type:
     """The class that an entry point names, imported now.
 
     Raises:
@@ -64,10 +64,10 @@ def class_of(plugin: EntryPoint) -> type:
     """
     if isinstance(found := plugin.load(), type):
         return found
-    raise TypeError(f"a class is wanted there, and it is {found!r}")
+    raise TypeError(f"expected a class, found {found!r}")
 
 
-def class_in(module: ModuleType, name: str) -> type:
+def find_class(module: ModuleType, name: str) -> type:
     """The class of that name in a module.
 
     Raises:
@@ -76,6 +76,4 @@ def class_in(module: ModuleType, name: str) -> type:
     if isinstance(found := getattr(module, name, None), type):
         return found
     classes = [key for key, value in vars(module).items() if isinstance(value, type)]
-    near = nearest(name, classes)
-    hint = f"did you mean {near!r}?" if near else f"classes there: {', '.join(classes) or 'none'}"
-    raise AttributeError(f"{module.__file__} has no class {name!r}; {hint}")
+    raise AttributeError(f"{module.__file__} has no class {name!r}; {suggest(name, classes)}")

@@ -16,99 +16,34 @@ a name of its own and a weight: `loss: {l1: 1.0, gan: {weight: 0.005, kind: rela
 
 from __future__ import annotations
 
-import pkgutil
-import sys
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.metadata import EntryPoint
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import GetCoreSchemaHandler, ValidationError, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 from unpairaug.errors import UserError
-from unpairaug.registry.options import Mistake, Section, constructor_options, dotted, mistakes, nearest, refusal, shown
-from unpairaug.registry.plugins import FAULTS, Entry, class_in, class_of, package_of, plugins, told
+from unpairaug.registry.lookup import ClassLookup
+from unpairaug.registry.options import (
+    Mistake,
+    Section,
+    constructor_options,
+    dotted_key,
+    format_value,
+    mistakes,
+    validation_error,
+)
 from unpairaug.registry.terms import Terms
 
 T = TypeVar("T")
-C = TypeVar("C")
 
 Spec = dict[str, Any]
 """A component as data: `type`, then the constructor's options."""
 
 
-class Registry(Generic[T]):
-    """Finds the class that a recipe names, checks the options the recipe gives it, and builds it.
-
-    `get` tries, in this order: a class registered in this process, a "module:Class" path, the built-in modules of the
-    package `unpairaug.<plural>`, and an entry point of the group of that name. So no installed package can quietly
-    replace a built-in, and a module that cannot be imported is in the way of nobody who does not ask for it.
-    """
-
-    def __init__(self, kind: str, plural: str | None = None) -> None:
-        self.kind = kind
-        """What the classes are, in the singular: "task"."""
-        self.group = f"unpairaug.{plural or f'{kind}s'}"
-        """The package of the built-in ones, and the entry point group of the others."""
-        self._classes: dict[str, type[T]] = {}
-        self._broken: dict[str, str] = {}
-        """Built-in modules that cannot be imported, and what they raised."""
-
-    def register(self, name: str) -> Callable[[type[C]], type[C]]:
-        """Class decorator that gives the class its name in recipes.
-
-        Raises:
-            ValueError: another class has the name. The same class may be defined again, as a notebook's cell does.
-        """
-
-        def add(cls: Any) -> Any:
-            if not self._is_built_in(cls):
-                self._import_builtins(name)  # before a stranger takes one of their names
-            known = self._classes.get(name)
-            if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-                raise ValueError(f"{self.kind} {name!r} is already {known}; {cls} needs another name")
-            self._classes[name] = cls
-            return cls
-
-        return add
-
-    def get(self, name: str) -> type[T]:
-        """The class of that name.
-
-        Raises:
-            UserError: there is none, or the module that should hold it cannot be imported.
-        """
-        if name not in self._classes and ":" in name:
-            return self._from_path(name)
-        if name not in self._classes:
-            self._import_builtins(name)
-        if name in self._classes:
-            return self._classes[name]
-        if claims := plugins(self.group).get(name):
-            return self._from_plugin(name, claims)
-        raise UserError(self._unknown(name))
-
-    def entries(self) -> Iterator[Entry]:
-        """All that a recipe can name, in order of names; plug-ins are loaded for it, and a broken one says why."""
-        self._import_builtins()
-        here, claimed = dict(self._classes), plugins(self.group)
-        for name in sorted({*here, *self._broken, *claimed}):
-            found = [self._entry_of(name, plugin, claimed[name], here.get(name)) for plugin in claimed.get(name, [])]
-            if name in here and here[name] not in [entry.cls for entry in found]:
-                yield Entry(name, "built in" if self._is_built_in(here[name]) else "registered here", here[name])
-            elif name in self._broken and name not in here:
-                yield Entry(name, "built in", fault=f"its module cannot be imported: {self._broken[name]}")
-            yield from found
-
-    def names(self) -> list[str]:
-        """Every name but those of the form "module:Class"; no plug-in is imported for it."""
-        self._import_builtins()
-        return sorted({*self._classes, *plugins(self.group)})
+class Registry(ClassLookup[T]):
+    """Finds the class that a recipe names, checks the options that the recipe gives it, and builds it."""
 
     def options(self, name: str, without: Collection[str] = ()) -> type[Section]:
         """A pydantic model of the options that the class of that name takes, but those in `without`."""
@@ -130,12 +65,16 @@ class Registry(Generic[T]):
         """
         name, given = self._name_and_options(spec)
         if taken := [key for key in without if key in given]:
-            raise refusal(*(Mistake((key,), f"what holds this {self.kind} decides it; leave it out") for key in taken))
+            raise validation_error(
+                *(Mistake((key,), f"what holds this {self.kind} decides it; leave it out") for key in taken)
+            )
         model = self.options(name, without)
         for key, value in (offered or {}).items():
             if key in model.model_fields and given.setdefault(key, value) != value:
-                contradiction = f"given {shown(given[key])}, but what holds this {self.kind} has {shown(value)}"
-                raise refusal(Mistake((key,), contradiction))
+                contradiction = (
+                    f"given {format_value(given[key])}, but what holds this {self.kind} has {format_value(value)}"
+                )
+                raise validation_error(Mistake((key,), contradiction))
         for key, field in model.model_fields.items():
             part, is_component = given.get(key), any(isinstance(mark, Component) for mark in field.metadata)
             if is_component and isinstance(part, dict) and "type" not in part and not field.is_required():
@@ -156,7 +95,7 @@ class Registry(Generic[T]):
         except ValidationError as error:
             given = spec if isinstance(spec, dict) else {"type": spec}
             found = mistakes(error, {**offered, **given})
-            wrong = [f"{dotted(path)}: {said}".removeprefix(": ") for path, said in found]
+            wrong = [f"{dotted_key(path)}: {said}".removeprefix(": ") for path, said in found]
             raise UserError(f"{self.kind} {given.get('type', given)!r}: {'; '.join(wrong)}") from error
         component: Any = self.get(config["type"])(**{key: value for key, value in config.items() if key != "type"})
         component.config = config
@@ -166,89 +105,8 @@ class Registry(Generic[T]):
         options = _as_spec(spec)
         if isinstance(name := options.pop("type", None), str):
             return name, options
-        given = "required, and not given" if name is None else f"given {shown(name)}, should be a name"
-        raise refusal(Mistake(("type",), f"{given}; known here: {', '.join(self.names())}"))
-
-    def _is_built_in(self, cls: type) -> bool:
-        return cls.__module__.startswith(f"{self.group}.")
-
-    def _import_builtins(self, wanted: str | None = None) -> None:
-        """Import the built-in module called `wanted`, or all of them where none is, or where it holds no such class."""
-        if find_spec(self.group) is None:
-            return
-        package = import_module(self.group)
-        modules = [module.name for module in pkgutil.iter_modules(package.__path__)]
-        for module in sorted(modules, key=lambda module: module != wanted):
-            if module != wanted and wanted in self._classes:
-                return
-            if module != wanted and module in self._broken:
-                continue
-            try:
-                with self._forgetting():
-                    import_module(f"{self.group}.{module}")
-            except FAULTS as error:  # one file in tasks/ must not end the runs of all others
-                self._broken[module] = told(error)
-            else:
-                self._broken.pop(module, None)
-
-    @contextmanager
-    def _forgetting(self) -> Iterator[None]:
-        """Where an import fails, forget the classes that its half of a module has registered."""
-        try:
-            yield
-        except FAULTS:
-            self._classes = {name: cls for name, cls in self._classes.items() if cls.__module__ in sys.modules}
-            raise
-
-    def _unknown(self, name: str) -> str:
-        if name in self._broken:
-            return f"{self.kind} {name!r}: module {self.group}.{name} cannot be imported: {self._broken[name]}"
-        near = nearest(name, self.names())
-        hint = f" Did you mean {near!r}?" if near else ""
-        known = f"Known: {', '.join(self.names()) or 'none'}."
-        broken = f" Not importable: {', '.join(sorted(self._broken))}." if self._broken else ""
-        return f"no {self.kind} is called {name!r}.{hint} {known}{broken} One of your own is named as module:Class."
-
-    def _entry_of(self, name: str, plugin: EntryPoint, claims: list[EntryPoint], here: type | None) -> Entry:
-        origin = package_of(plugin)
-        if here is not None and self._is_built_in(here):
-            return Entry(name, origin, fault="not used: the name is that of a built-in")
-        try:
-            cls = self._from_plugin(name, claims)
-        except UserError as error:
-            return Entry(name, origin, fault=str(error))
-        if here not in (None, cls):
-            return Entry(name, origin, fault="not used: the name is registered here")
-        return Entry(name, origin, cls)
-
-    def _from_plugin(self, name: str, claims: list[EntryPoint]) -> type[T]:
-        if len(claims) > 1:
-            said = " and ".join(f"{package_of(plugin)} ({plugin.value})" for plugin in claims)
-            raise UserError(f"{self.kind} {name!r} is claimed by {said}; write the one you mean as module:Class")
-        try:
-            with self._forgetting():
-                return class_of(claims[0])
-        except FAULTS as error:  # whatever a stranger's module raises, it is the plug-in's name that helps
-            whose = f"the plug-in {claims[0].value} of {package_of(claims[0])}"
-            raise UserError(f"{self.kind} {name!r}: {whose} cannot be loaded: {told(error)}") from error
-
-    def _from_path(self, name: str) -> type[T]:
-        """The class at "module:Class"; the current folder is searched first, as `python -m` does."""
-        module_name, _, attribute = name.partition(":")
-        if not {"", str(Path.cwd())} & set(sys.path):
-            sys.path.insert(0, str(Path.cwd()))
-        try:
-            with self._forgetting():
-                module = import_module(module_name)
-        except FAULTS as error:  # as above: the module is the user's own
-            near = nearest(module_name, [module.name for module in pkgutil.iter_modules([str(Path.cwd())])])
-            hint = f"; did you mean {near!r}?" if near not in (None, module_name) else ""
-            where = f"cannot be imported from {Path.cwd()} or the installed packages"
-            raise UserError(f"{self.kind} {name!r}: module {module_name!r} {where}: {told(error)}{hint}") from error
-        try:
-            return class_in(module, attribute)
-        except AttributeError as error:
-            raise UserError(f"{self.kind} {name!r}: {error}") from error
+        given = "required, and not given" if name is None else f"given {format_value(name)}, should be a name"
+        raise validation_error(Mistake(("type",), f"{given}; known here: {', '.join(self.names())}"))
 
 
 @dataclass(frozen=True)
@@ -268,7 +126,7 @@ class Component:
         try:
             spec = self.registry.complete(value, offered, without=set(self.inherits) - set(offered))
         except UserError as error:
-            raise refusal(Mistake(("type",), str(error))) from error
+            raise validation_error(Mistake(("type",), str(error))) from error
         return {key: option for key, option in spec.items() if key not in self.inherits}
 
 
@@ -279,7 +137,9 @@ def _as_spec(given: Any) -> Spec:
         ValidationError: it is neither.
     """
     if not isinstance(given, (str, dict)):
-        raise refusal(Mistake((), f"given {shown(given)}, should be a name, or a section with `type` and options"))
+        raise validation_error(
+            Mistake((), f"given {format_value(given)}, should be a name, or a section with `type` and options")
+        )
     return {"type": given} if isinstance(given, str) else dict(given)
 
 

@@ -12,7 +12,7 @@ from pydantic import GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from unpairaug.errors import UserError
-from unpairaug.registry.options import Mistake, mistakes, refusal, shown
+from unpairaug.registry.options import Mistake, format_value, mistakes, validation_error
 
 
 @dataclass(frozen=True)
@@ -38,30 +38,32 @@ class Terms:
             except ValidationError as error:
                 wrong += [Mistake((name, *path), said) for path, said in mistakes(error, given)]
         if not wrong and not any(term["weight"] for term in terms.values()):
-            wrong = [Mistake((), f"given {shown(value)}, should have a term whose weight is above 0")]
+            wrong = [Mistake((), f"given {format_value(value)}, should have a term whose weight is above 0")]
         if wrong:
-            raise refusal(*wrong)
+            raise validation_error(*wrong)
         return terms
 
     def term(self, name: str, given: Any) -> dict[str, Any]:
         """The complete spec of one term, given as its weight or as a section; without a type, its name is its type."""
         spec = {"type": name, **(given if isinstance(given, dict) else {"weight": given})}
         if not re.fullmatch(r"\w+", name):
-            raise refusal(
+            raise validation_error(
                 Mistake((), f"a term's name is one word, as in edge: {{type: {spec['type']!r}, weight: 0.1}}")
             )
         weight = spec.pop("weight", 1.0)
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < inf:
             place = ("weight",) if isinstance(given, dict) else ()
-            raise refusal(Mistake(place, f"given {shown(weight)}, should be the term's weight, a number of 0 or more"))
+            raise validation_error(
+                Mistake(place, f"given {format_value(weight)}, should be the term's weight, a number of 0 or more")
+            )
         try:
             complete = self.registry.complete(spec)
         except UserError as error:
             place = ("type",) if isinstance(given, dict) and "type" in given else ()
-            raise refusal(Mistake(place, str(error))) from error
+            raise validation_error(Mistake(place, str(error))) from error
         if self._is_another(name, complete["type"]):
             said = f"{name!r} is another loss; give the term a name of its own, own_{name}: {{type: {spec['type']!r}}}"
-            raise refusal(Mistake(("type",), said))
+            raise validation_error(Mistake(("type",), said))
         return {"type": complete.pop("type"), "weight": float(weight), **complete}
 
     def _is_another(self, name: str, type: str) -> bool:
@@ -83,5 +85,5 @@ def as_terms(given: Any) -> dict[str, Any]:
         return {given.rpartition(":")[2]: {"type": given, "weight": 1.0}}
     if not isinstance(given, dict):
         said = "should be a loss, or a section of losses and their weights, as in {l1: 1.0, ssim: 0.1}"
-        raise refusal(Mistake((), f"given {shown(given)}, {said}"))
+        raise validation_error(Mistake((), f"given {format_value(given)}, {said}"))
     return dict(given)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unpairaug.data.images import write_file
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 from unpairaug.evaluation.metrics import METRICS
 from unpairaug.report.charts import Curve, Group, groups_of, verdicts_of
 from unpairaug.report.pictures import comparisons_of, sheets_of
@@ -44,13 +44,13 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     out = run / "report.html" if out is None else out
     if out.is_dir():
         raise UserError(
-            f"--out {shown(out)} is a folder; give the name of a file, such as {shown(out / 'report.html')}"
+            f"--out {escape(out)} is a folder; give the name of a file, such as {escape(out / 'report.html')}"
         )
     text = page_of(read_record(run))
     try:
         write_file(out, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise UserError(f"{shown(out)} cannot be written ({error.strerror}); give another --out") from error
+        raise UserError(f"{escape(out)} cannot be written ({error.strerror}); give another --out") from error
     return out
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 from unpairaug.recipe.yaml_file import parse
 
 FILES = ("recipe.yaml", "metrics.jsonl", "log.txt", "environment.json")
@@ -80,10 +80,10 @@ def read_record(folder: Path) -> Record:
     """
     if not folder.is_dir():
         what = "this is a file" if folder.exists() else "there is no such folder"
-        raise UserError(f"{shown(folder)}: {what}; expected the output_dir of a run")
+        raise UserError(f"{escape(folder)}: {what}; expected the output_dir of a run")
     if not any((folder / name).is_file() for name in FILES):
         raise UserError(
-            f"{shown(folder)} is no run folder: it has none of {', '.join(FILES)}; give the output_dir of a run"
+            f"{escape(folder)} is no run folder: it has none of {', '.join(FILES)}; give the output_dir of a run"
         )
     record = Record(folder)
     _read_recipe(record)

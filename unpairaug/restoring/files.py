@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unpairaug.data.images import has_images, list_images
 from unpairaug.data.photograph import Photograph, read_photograph, write_photograph
-from unpairaug.errors import UserError, shown
+from unpairaug.errors import UserError, escape
 from unpairaug.restoring.restore import Bicubic, Restorer, automatic_tile, restore_image, restore_within_memory
 
 
@@ -78,7 +78,7 @@ def _refuse_shards(source: Path) -> None:
     is_packed = source.is_dir() and not has_images(source) and any(source.glob("*.tar"))
     if is_far or is_tar or is_packed:
         raise UserError(
-            f"{shown(source)}: restore reads image files of this machine, and no shards or addresses; unpack the "
+            f"{escape(source)}: restore reads image files of this machine, and no shards or addresses; unpack the "
             "images (tar xf) into a folder and give that"
         )
 

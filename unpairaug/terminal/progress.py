@@ -34,11 +34,11 @@ class Progress:
 
     def report(self, values: dict[str, float]) -> None:
         """Log the values of the latest steps with rate and time left."""
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        left = duration((self.steps - self.step) / max(self.steps_per_second, 1e-9))
-        self.say(f"step {self.step}/{self.steps}  {shown}  {self.steps_per_second:.2f} steps/s  {left} left")
+        numbers = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        left = format_duration((self.steps - self.step) / max(self.steps_per_second, 1e-9))
+        self.log(f"step {self.step}/{self.steps}  {numbers}  {self.steps_per_second:.2f} steps/s  {left} left")
 
-    def say(self, message: str) -> None:
+    def log(self, message: str) -> None:
         """Log a line without breaking the bar."""
         if self.bar:
             self.bar.clear()
@@ -51,7 +51,7 @@ class Progress:
             self.bar.close()
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as h:mm:ss, or m:ss below an hour."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -73,6 +73,6 @@ def _told(items: Iterable[T], total: int, every: float = 10.0) -> Iterator[T]:
         now = time.monotonic()
         if done == total or now - told >= every:
             told, rate = now, done / max(now - start, 1e-9)
-            left = duration((total - done) / rate)
+            left = format_duration((total - done) / rate)
             print(f"{done}/{total} images, {rate:.2f} images/s, {left} left: {item}", file=sys.stderr, flush=True)
         yield item

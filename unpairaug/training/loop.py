@@ -152,7 +152,7 @@ class TrainingLoop:
             return
         news = self.bad.add(gather_object(self.bad.images.news()))
         for reason in news:
-            self.progress.say(f"skipped: {reason}")
+            self.progress.log(f"skipped: {reason}")
         share = self.bad.share(step)
         if news or step == self.steps:
             self.record(step, "data", {"bad_images": len(self.bad), "bad_share": share})
@@ -188,7 +188,7 @@ class TrainingLoop:
         if values:
             self.record(step, "guards", values)
         for warning in warnings:
-            self.progress.say(f"warning: {warning}")
+            self.progress.log(f"warning: {warning}")
 
     def validate(self, step: int) -> None:
         """Measure the averaged head on the validation pairs."""
@@ -202,7 +202,7 @@ class TrainingLoop:
         """Measure on the validation pairs, where there are any, divided over the processes."""
         if self.validation is not None:
             means, _ = measure_pairs(restorer, self.validation)
-            self.progress.say(f"step {step}  {split}  " + "  ".join(f"{k} {v:.4f}" for k, v in means.items()))
+            self.progress.log(f"step {step}  {split}  " + "  ".join(f"{k} {v:.4f}" for k, v in means.items()))
             self.record(step, split, means)
 
     def choose(self, step: int) -> None:

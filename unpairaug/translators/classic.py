@@ -14,7 +14,8 @@ from pydantic import AfterValidator, Field, ValidationError
 from torch import Tensor
 
 from unpairaug.registry import register_translator
-from unpairaug.registry.options import UNKNOWN_KEY, Mistake, mistakes, nearest, refusal, shown
+from unpairaug.registry.options import UNKNOWN_KEY, Mistake, format_value, mistakes, validation_error
+from unpairaug.registry.suggestions import suggest
 from unpairaug.rng import Rng, uniform
 from unpairaug.translator import Translator
 
@@ -39,20 +40,20 @@ def _checked(pipeline: tuple[Any, ...]) -> tuple[Step, ...]:
         ValidationError: a transform is unknown, cannot be built with its options, or does more than degrade.
     """
     if not pipeline:
-        raise refusal(Mistake((), "given no transform; translator `bicubic` leaves the source as it is"))
+        raise validation_error(Mistake((), "given no transform; translator `bicubic` leaves the source as it is"))
     steps: list[Step] = []
     wrong: list[Mistake] = []
     for i, given in enumerate(pipeline):
         step = {given: None} if isinstance(given, str) else given
         if not isinstance(step, dict) or len(step) != 1:
-            wrong.append(Mistake((i,), f"given {shown(given)}, should be one transform and its options"))
+            wrong.append(Mistake((i,), f"given {format_value(given)}, should be one transform and its options"))
             continue
         ((name, options),) = step.items()
         steps.append({name: {} if options is None else options})
         path = (i,) if isinstance(given, str) else (i, name)
         wrong += [Mistake((*path, *inner), said) for inner, said in _faults(name, steps[-1][name])]
     if wrong:
-        raise refusal(*wrong)
+        raise validation_error(*wrong)
     return tuple(steps)
 
 
@@ -60,19 +61,16 @@ def _faults(name: str, options: Any) -> Iterator[Mistake]:
     """What is wrong with one transform, at paths below its name."""
     known = _transforms()
     if name not in known:
-        near = nearest(name, known)
-        hint = f"did you mean {near!r}?" if near else f"known: {', '.join(sorted(known))}"
+        hint = suggest(name, sorted(known))
         yield Mistake((), f"albumentations has no transform {name!r} that leaves pixels in their places; {hint}")
         return
     if not isinstance(options, dict):
-        yield Mistake((), f"given {shown(options)}, should be a section of options, such as p: 0.8")
+        yield Mistake((), f"given {format_value(options)}, should be a section of options, such as p: 0.8")
         return
     names = [key for key in signature(known[name].__init__).parameters if key != "self"]
     unknown = [key for key in options if key not in names]
     for key in unknown:
-        near = nearest(str(key), names)
-        hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(names)}"
-        yield Mistake((key,), f"{UNKNOWN_KEY}; {hint}")
+        yield Mistake((key,), f"{UNKNOWN_KEY}; {suggest(str(key), names)}")
     if not unknown:
         yield from _faults_when_tried(known[name], options)
 
