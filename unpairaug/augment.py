@@ -17,7 +17,7 @@ from torch.utils.data import get_worker_info
 from unpairaug.bridge import Bridge
 from unpairaug.errors import UserError
 from unpairaug.rng import Rng, mix_seed, sample_rng, uniform
-from unpairaug.translator import Translator
+from unpairaug.translator import Translator, own_scale
 
 M = TypeVar("M", bound=Callable[..., Any])
 Model = Translator | str | PathLike[str]
@@ -114,7 +114,7 @@ class TranslatorAugment(nn.Module):
 
     def _at_once(self, images: Tensor, translator: Translator, rng: Rng) -> Tensor:
         colours = _as_colours(images)
-        fake = translator.degrade(colours, rng)
+        fake = translator(colours, rng)
         return _like(images, self.bridge(self._source(colours), fake, fake, rng=rng))
 
     def _source(self, colours: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ def _edges(weights: list[float]) -> list[float]:
 
 
 def _common_scale(translators: Sequence[Translator]) -> int:
-    scales = sorted({int(getattr(translator, "scale", 1)) for translator in translators})
+    scales = sorted({own_scale(translator) for translator in translators})
     if len(scales) > 1:
         raise UserError(f"translators that shrink images by {scales} cannot be mixed: a batch has one size")
     return scales[0]

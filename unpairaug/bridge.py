@@ -1,30 +1,21 @@
-"""The one door between translator and head."""
+"""The one place where images pass from the translator to the head, and gradients back."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from unpairaug.camera.measured_camera import MeasuredCamera
 from unpairaug.rng import Rng, normal, uniform
 
 Feed = Literal["fake", "restore(fake)", "source", "real"]
 
 
-class Camera(Protocol):
-    """What the bridge asks of a translator, see `Translator`."""
-
-    @property
-    def doubt(self) -> float | Tensor: ...
-    @property
-    def trust(self) -> float | Tensor: ...
-    def restore(self, real: Tensor) -> Tensor: ...
-    def filed(self, seen: Tensor) -> Tensor: ...
-
-
 class Bridge:
-    """Turns a translated image into what the head is fed, and lets part of the head's gradient back through.
+    """Makes what the head is fed of a translated image, and passes part of the head's gradient back.
 
     A deterministic generator can hide information in invisible detail (Chu et al., 2017), and feedback rewards it for
     that. So the head sees what an 8-bit file would hold. A random strength makes the translation an augmentation rather
@@ -44,12 +35,12 @@ class Bridge:
         real image where pairs exist (the ceiling)."""
         self.strength = None if strength == "measured" else _as_range(strength)
         """Share of the translation in the blend, drawn uniformly per sample: 0 is the source, 1 the fake; None draws it
-        between the translator's `trust` and 1."""
+        between the measured camera's `min_strength` and 1."""
         self.round = round
-        """Round to 8 bits, through a JPEG where the translator makes such files, with a straight-through gradient."""
+        """Round to 8 bits, after a JPEG where the measured camera writes such files, with a straight-through gradient."""
         self.perturbation = None if perturbation == "measured" else _as_range(perturbation)
         """Standard deviation of Gaussian noise added before rounding, in 8-bit steps, drawn uniformly per sample; None
-        draws it between 0 and the translator's `doubt`."""
+        draws it between 0 and the measured camera's `max_perturbation`."""
         self.domain_weights = domain_weights
         """Whether what looks real counts more in the task's loss."""
 
@@ -60,33 +51,41 @@ class Bridge:
         real: Tensor,
         feedback: float = 1.0,
         rng: Rng = None,
-        camera: Camera | None = None,
+        camera: MeasuredCamera | None = None,
+        restore: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """What the head is fed, (B, C, h, w) in [0, 1], from source, fake and real of that shape.
+        """What the head is fed, (B, C, h, w) in [0, 1].
 
-        `feedback` scales the gradient that flows back into `fake`; 0 detaches it. `camera` is the
-        translator; without one nothing is doubted, and no file follows.
+        Args:
+            source: what was degraded, (B, C, h, w) in [0, 1].
+            fake: what the translator made of it, the same shape.
+            real: real degraded images, the same shape.
+            feedback: factor of the head's gradient that flows back into `fake`; 0 detaches it.
+            rng: where strength and perturbation are drawn.
+            camera: what was measured of the camera; without it full strength, no perturbation and no JPEG follow
+                where the recipe says `measured`.
+            restore: the translator's way back, which feed `restore(fake)` needs.
         """
         if self.feed in ("real", "source"):
             return real if self.feed == "real" else source
         fake = fake.detach() if feedback == 0 else scale_gradient(fake, feedback)
         fed = source + _draw(self.strengths(camera), fake, rng) * (fake - source)
-        perturbation = self.perturbation or (0.0, camera.doubt if camera else 0.0)
+        perturbation = self.perturbation or (0.0, 0.0 if camera is None else camera.max_perturbation)
         if perturbation != (0, 0):
             fed = fed + _draw(perturbation, fed, rng) / 255 * normal(fed.shape, fed, rng)
         fed = fed.clamp(0, 1)
         if self.round:
-            fed = round_to_8_bits(camera.filed(fed) if camera else fed)
+            fed = round_to_8_bits(fed if camera is None else camera.apply_jpeg(fed))
         if self.feed == "fake":
             return fed
-        assert camera is not None, "to feed restore(fake) takes a translator's way back"
+        assert restore is not None, "feed restore(fake) needs a translator's way back"
         # The head's gradient stops at what restores: it is to imitate real images restored, not to help the head.
         with torch.no_grad():
-            return camera.restore(fed).clamp(0, 1)
+            return restore(fed).clamp(0, 1)
 
-    def strengths(self, camera: Camera | None) -> tuple[float | Tensor, float | Tensor]:
+    def strengths(self, camera: MeasuredCamera | None) -> tuple[float | Tensor, float | Tensor]:
         """The ends between which the share of the translation is drawn."""
-        return self.strength or (camera.trust if camera else 1.0, 1.0)
+        return self.strength or (1.0 if camera is None else camera.min_strength, 1.0)
 
 
 def _as_range(value: float | tuple[float, float]) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,71 +11,77 @@ from torch import Tensor, nn
 from unpairaug.errors import UserError
 from unpairaug.losses import Losses
 from unpairaug.losses.criterion import Criterion
-from unpairaug.registry import Component, HeadSpec, LossSpec, Spec, heads, tasks, translators
+from unpairaug.registry import Component, HeadSpec, LossSpec, Spec, heads, tasks
 from unpairaug.registry.terms import Terms
 from unpairaug.sharing.hub import HubPart
 from unpairaug.sharing.pretrained import Pretrained
-from unpairaug.translator import Translator
+from unpairaug.translator import Restores, Translator, build_translator, restorer_only
 
 COLOURS = 3
 """Channels of every image that is read."""
-BEHIND = "behind"
-"""The key of a saved task's configuration, and of its weights, for the translator that it stands behind."""
+RESTORER = "restorer"
+"""The key of a saved task's configuration, and of its weights, for the translator that restores first."""
 
 
 class Task(HubPart, nn.Module):
-    """A restoration task: which image is degraded, which head restores it, and how well that went.
+    """A restoration task: which image is degraded, which network restores it, and how well that went.
 
-    A subclass names itself with `@register_task("name")`, builds `self.head` and sets `self.scale`; it overrides
-    `source` where what is degraded is not the clean image itself, and `loss` (one number) or `losses` (named terms)
-    where no registered loss says how well it went.
+    A subclass names itself with `@register_task("name")`. It passes a `head`, or brings its own network and overrides
+    `forward`. It overrides `source` where what is degraded is not the clean image itself, and `loss` (one number) or
+    `losses` (named terms) where no registered loss fits.
     """
 
     part = "task"
     config: Spec
     """What the task was built from: `type` and the constructor's options."""
 
-    def __init__(self, scale: int, head: HeadSpec, loss: LossSpec = "l1") -> None:
+    def __init__(self, scale: int = 1, head: HeadSpec | nn.Module | None = None, loss: LossSpec = "l1") -> None:
         """Build the head.
 
+        Args:
+            scale: side of the restored image over the side of the degraded one.
+            head: a registered head as its name or as a section with `type`; any module (B, 3, h, w) ->
+                (B, 3, scale * h, scale * w); or None for a subclass that overrides `forward`.
+            loss: a registered loss, or a section of weighted terms.
+
         Raises:
-            UserError: it cannot be built, or not for colour images.
+            UserError: the head cannot be built, or not for colour images.
         """
         super().__init__()
         self.trained: Spec = {}
-        self.behind: Translator | None = None
-        """What restores an image before the head sees it; see `standing_behind`. A task in training has none."""
+        self.restorer: Translator | None = None
+        """What restores an image before the head sees it, see `with_restorer`; None in training."""
         self.scale = scale
         """Side of the restored image over the side of the degraded one."""
-        self.head = heads.build(head, scale=scale)
-        if (channels := self.head.config.get("channels", COLOURS)) != COLOURS:
-            raise UserError(
-                f"head {self.head.config['type']!r}: given channels {channels}, but images have {COLOURS} colour "
-                f"channels (grey ones are read as colour, too); leave channels out"
-            )
+        self.head = head if head is None or isinstance(head, nn.Module) else _build_head(head, scale)
         self._loss = loss
         self._criterion: Criterion | None = None
 
     def source(self, clean: Tensor) -> Tensor:
-        """What the translator degrades, (B, C, H / scale, W / scale), of a clean image (B, C, H, W); both in [0, 1]."""
+        """What the translator degrades, (B, 3, H / scale, W / scale), of a clean image (B, 3, H, W); both in [0, 1]."""
         return clean
 
     def __call__(self, degraded: Tensor) -> Tensor:  # type: ignore[override]  # torch declares an attribute
-        """What `forward` makes of a degraded image, or of what the translator before it restores of that."""
-        return super().__call__(degraded if self.behind is None else self.behind.restore(degraded))
+        """The restored image: `forward`, after the restorer where the task has one."""
+        return super().__call__(
+            degraded if self.restorer is None else cast("Restores", self.restorer).restore(degraded)
+        )
 
-    def standing_behind(self, translator: Translator) -> Task:
-        """A task of the same weights for use on real images, which the translator's way back restores first.
+    def with_restorer(self, translator: Translator) -> Task:
+        """A task of the same weights whose input the translator's way back restores first.
 
-        For a head that was trained on such (`real_path.feed: restore(real)`). The two are saved and loaded as one.
+        It is for a head that was trained on restored images (`real_path.feed: restore(real)`). The two are saved and
+        loaded as one.
         """
         twin = copy.copy(self)
-        twin._modules = {**self._modules}  # the copy's alone, so that this task stays as it is
-        twin.behind = translator.way_back()
+        twin._modules = {**self._modules}  # so that this task itself stays without one
+        twin.restorer = restorer_only(translator)
         return twin
 
     def forward(self, degraded: Tensor) -> Tensor:
-        """The restored image (B, C, scale * h, scale * w) from a degraded one (B, C, h, w) in [0, 1]; not clamped."""
+        """The restored image (B, 3, scale * h, scale * w) of a degraded one (B, 3, h, w) in [0, 1]; not clamped."""
+        if self.head is None:
+            raise NotImplementedError(f"{type(self).__name__} must pass a head to Task.__init__, or override forward")
         return self.head(degraded)
 
     @property
@@ -113,26 +119,38 @@ class Task(HubPart, nn.Module):
     def saved(self) -> tuple[Spec, dict[str, Tensor]]:
         """Its configuration and weights.
 
-        A head made from a file says in `saved_as` from which spec it can be built without that file. What the task
-        stands behind is part of both.
+        A head made from a file says in `saved_as` from which spec it can be built without that file. The restorer is
+        part of both.
         """
         saved_as: Spec | None = getattr(self.head, "saved_as", None)
         options = [] if saved_as is None else head_options(self.config)
         if len(options) > 1:
-            options = [key for key in options if {**self.config[key], "scale": self.scale} == self.head.config]
-        before = {} if self.behind is None else {BEHIND: self.behind.config}
-        return {**self.config, **dict.fromkeys(options, saved_as), **before}, self.state_dict()
+            of_head = getattr(self.head, "config", None)
+            options = [key for key in options if {**self.config[key], "scale": self.scale} == of_head]
+        restorer = {} if self.restorer is None else {RESTORER: self.restorer.config}
+        return {**self.config, **dict.fromkeys(options, saved_as), **restorer}, self.state_dict()
 
     @classmethod
     def loaded(cls, contents: Pretrained) -> Task:
         """The task that a folder holds, whatever class it is of; what judged it in training need not be had."""
-        config = {key: value for key, value in contents.config.items() if key != BEHIND}
+        config = {key: value for key, value in contents.config.items() if key != RESTORER}
         task: Task = tasks.build(_without_losses(config))
         task.config = config
-        if BEHIND in contents.config:
-            task = task.standing_behind(translators.build(contents.config[BEHIND]))
+        if RESTORER in contents.config:
+            task = task.with_restorer(build_translator(contents.config[RESTORER]))
         task.load_state_dict(contents.weights)
         return task
+
+
+def _build_head(spec: HeadSpec, scale: int) -> nn.Module:
+    head: nn.Module = heads.build(spec, scale=scale)
+    config = cast("Spec", head.config)
+    if (channels := config.get("channels", COLOURS)) != COLOURS:
+        raise UserError(
+            f"head {config['type']!r}: given channels {channels}, but images have {COLOURS} colour "
+            f"channels (grey ones are read as colour, too); leave channels out"
+        )
+    return head
 
 
 def head_options(config: Spec) -> list[str]:

@@ -1,13 +1,23 @@
-"""The contract of a degradation translator."""
+"""The contract of a degradation translator, and the abilities that some translators have beyond it.
+
+A translator needs `degrade`; one that learns fills `generators` and gives `losses_g`, and `losses_d` where it has
+discriminators. Each further ability is a protocol of its own below: a translator has it by having its methods.
+"""
 
 from __future__ import annotations
 
 import copy
-from typing import Literal
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
+from unpairaug.camera.measured_camera import CameraReport, Measure, MeasuredCamera
+from unpairaug.errors import UserError
 from unpairaug.losses import Losses
+from unpairaug.networks.noise import SignalDependentNoise
 from unpairaug.registry import Spec, translators
 from unpairaug.rng import Rng
 from unpairaug.sharing.hub import HubPart
@@ -15,121 +25,272 @@ from unpairaug.sharing.pretrained import Pretrained
 
 Phase = Literal["translator_warmup", "head_warmup", "joint", "head_finish"]
 """Which networks a step trains: the translator alone, the head alone, both, the head alone again."""
+MEASURE = "measure"
+"""The key of a translator's configuration that says what of the camera is measured."""
+CAMERA = "camera."
+"""Before the names of the measured camera's tensors among saved weights."""
 
 
 class Translator(HubPart, nn.Module):
-    """Learns from unpaired images how the real camera degrades, and degrades clean ones alike.
+    """Learns from unpaired images how the real camera degrades, and degrades clean images in the same way.
 
-    A subclass names itself with `@register_translator("name")` and fills `generators` and `discriminators`; the trainer
-    gives each of them its learning rate, clip and average. `losses_g` and `losses_d` are the two sides of the
-    adversarial game. Images stay on the pixel grid of antialiased bicubic (cell centres): unpaired data cannot reveal a
-    shift, and a shift ruins the head.
+    A subclass names itself with `@register_translator("name")` and overrides `degrade`. To apply a translator, call it:
+    `translator(source, rng)`. Images stay on the pixel grid of antialiased bicubic (cell centres): unpaired data cannot
+    reveal a shift, and a shift ruins the head.
     """
 
     part = "translator"
     config: Spec
     """What the translator was built from: `type` and the constructor's options."""
-    scale: int = 1
-    """Side of the image that `degrade` takes over that of the one it makes. Above 1, it takes the clean image."""
+    camera: MeasuredCamera | None
+    """What was measured of the real camera (`translator.measure`); None where nothing is."""
+    applies_camera: ClassVar[bool] = False
+    """Whether `degrade` and the losses of the class apply the camera themselves; else `BehindCamera` does."""
+    default_measure: ClassVar[Measure] = "none"
+    """`translator.measure` where a recipe does not say it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.trained: Spec = {}
+        self.camera = None
         self.generators = nn.ModuleDict()
+        """Networks that degrade or restore; the trainer gives each its learning rate, clip and average."""
         self.discriminators = nn.ModuleDict()
+        """Networks that judge; they are neither averaged nor saved with the translator."""
         self.rng: Rng = None
-        """Where noise is drawn from when a call brings no generator of its own; the trainer renews it every step."""
-        self.phase: Phase = "joint"
-        """Where the run stands, for terms whose weights differ between warm-up and joint phase; the trainer says it."""
+        """Where losses draw random numbers, and `degrade` where it is given none; the trainer renews it every step."""
         self.smallest_side = 1
         """Side in pixels of the smallest images that the losses can be computed on."""
 
-    measures: bool = False
-    """Whether `measure` is to be called before training."""
+    def forward(self, source: Tensor, rng: Rng = None) -> Tensor:
+        """The source (B, 3, h, w) in [0, 1] as the real camera shows it: same shape, not clamped.
 
-    @property
-    def doubt(self) -> float | Tensor:
-        """Standard deviation, in 8-bit steps, of noise that stands for what the translator may get wrong.
-
-        The head is fed up to that much with `bridge.perturbation: measured`; it follows from what `measure` found.
+        Args:
+            source: what `degrade_input` gives.
+            rng: see `degrade`.
         """
-        return 0.0
-
-    @property
-    def trust(self) -> float | Tensor:
-        """The least share of its translation that the head is fed with `bridge.strength: measured`, at most 1."""
-        return 1.0
-
-    def filed(self, seen: Tensor) -> Tensor:
-        """What the camera's files keep of images (B, C, h, w) in [0, 1]; the gradient passes straight through.
-
-        `degrade` ends in it, but not in training: a discriminator's gradient would pass the file with what the file
-        takes away, and so raise it without end. There it is the bridge that ends in it.
-        """
-        return seen
-
-    def measure(self, source: Tensor, real: Tensor, scenes: int) -> dict[str, float]:
-        """Take from unpaired crops (N, C, h, w) in [0, 1] what needs no training, and say what was found.
-
-        `scenes` is the number of images that they are from, of the side that has fewer. Called once, before the first
-        step of a translator that learns from nothing, with crops that cover all images.
-        """
-        raise NotImplementedError(f"translator {self.config['type']!r} has nothing to measure")
-
-    def given(self, clean: Tensor, source: Tensor) -> Tensor:
-        """What `degrade` takes: the source, or the clean image where the translator shrinks it itself."""
-        return source if self.scale == 1 else clean
+        return self.degrade(source, rng)
 
     def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
-        """The source (B, C, h, w) in [0, 1] as the real camera would show it: the same shape, not clamped.
+        """The degraded source: (B, 3, h, w) in [0, 1] -> the same shape, not clamped.
 
-        With a `scale` above 1 it takes the clean image (B, C, scale * h, scale * w). A stochastic translator draws its
-        noise from `rng`: the same seed gives the same image.
+        Args:
+            source: an image of the clean side, at the size of the real images.
+            rng: where random numbers are drawn (see `unpairaug.rng`: `normal`, `uniform`, `numpy_generators`); the
+                same generator state gives the same image. None draws from `self.rng`.
         """
-        raise NotImplementedError(f"{type(self).__name__} must say how it degrades")
-
-    def restore(self, real: Tensor) -> Tensor:
-        """A real degraded image (B, C, h, w) in [0, 1] as a source would look, where the translator has a way back."""
-        raise NotImplementedError(f"translator {self.config['type']!r} has no restoring generator")
-
-    def way_back(self) -> Translator:
-        """A translator of the same weights that can do nothing but `restore`, in evaluation mode; nobody trains it.
-
-        Of the generators it has `restore` alone, where there is one of that name.
-        """
-        twin, restoring = copy.copy(self), "restore" in self.generators
-        twin._modules = {**self._modules}  # the copy's alone, so that this translator stays as it is
-        kept = [name for name in self.generators if name == "restore" or not restoring]
-        twin.generators = nn.ModuleDict({name: self.generators[name] for name in kept})
-        twin.discriminators = nn.ModuleDict()
-        return twin.eval()
+        raise NotImplementedError(f"{type(self).__name__} must define degrade(source, rng)")
 
     def losses_g(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
-        """The generators' weighted terms. `fake` is `degrade(source)`, still attached; all (B, C, h, w) in [0, 1]."""
+        """The generators' weighted terms by name, each a scalar.
+
+        Args:
+            source: what was degraded, (B, 3, h, w) in [0, 1].
+            real: real degraded images of other scenes, the same shape.
+            fake: what `degrade` made of `source`, with its gradient.
+        """
         return {}
 
     def losses_d(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
-        """The discriminators' weighted terms, asked after `losses_g` on the same batch."""
+        """The discriminators' weighted terms by name; called after `losses_g` on the same batch, `fake` detached."""
         return {}
-
-    def realness(self, image: Tensor) -> Tensor:
-        """How real the translator's own judge finds each place of an image (B, C, h, w): (B, 1, h', w') in [0, 1]."""
-        raise NotImplementedError(f"translator {self.config['type']!r} has no discriminator of degraded images")
-
-    def memory(self) -> dict[str, Tensor]:
-        """What the translator remembers between steps beside its weights, one row for each position of the batch."""
-        return {}
-
-    def load_memory(self, memory: dict[str, Tensor]) -> None:
-        """Take back what `memory` gave."""
 
     def saved(self) -> tuple[Spec, dict[str, Tensor]]:
-        """Its configuration and the generators' weights; nothing that judges is needed to degrade."""
-        return self.config, self.generators.state_dict()
+        """Its configuration, and the weights that degrading needs: the generators' and the measured camera's."""
+        weights = self.generators.state_dict()
+        if self.camera is not None:
+            weights |= {f"{CAMERA}{name}": tensor for name, tensor in self.camera.state_dict().items()}
+        return self.config, weights
+
+    def load_saved(self, weights: Mapping[str, Tensor]) -> None:
+        """Load the weights that `saved` gave.
+
+        Raises:
+            RuntimeError: they do not fit.
+        """
+        of_camera = {name.removeprefix(CAMERA): t for name, t in weights.items() if name.startswith(CAMERA)}
+        self.generators.load_state_dict({name: t for name, t in weights.items() if not name.startswith(CAMERA)})
+        if self.camera is not None:
+            self.camera.load_state_dict(of_camera)
+        elif of_camera:
+            raise RuntimeError(f"unexpected weights of a measured camera: {', '.join(of_camera)}")
 
     @classmethod
     def loaded(cls, contents: Pretrained) -> Translator:
-        """The translator that a folder holds, whatever class it is of."""
-        translator: Translator = translators.build(contents.config)
-        translator.generators.load_state_dict(contents.weights)
+        """The translator that a folder holds, of whatever class."""
+        translator = build_translator(contents.config)
+        translator.load_saved(contents.weights)
         return translator
+
+
+@runtime_checkable
+class TakesClean(Protocol):
+    """Ability: with a `scale` above 1, `degrade` takes the clean image and shrinks it itself.
+
+    It takes (B, 3, scale * h, scale * w) and returns (B, 3, h, w). At scale 1 it takes the source, as any other.
+    """
+
+    scale: int
+
+
+@runtime_checkable
+class Restores(Protocol):
+    """Ability: a way back, for `bridge.feed: restore(fake)` and `real_path.feed: restore(real)`."""
+
+    def restore(self, real: Tensor) -> Tensor:
+        """A real degraded image (B, 3, h, w) in [0, 1] as a source would look: the same shape, not clamped."""
+        ...
+
+
+@runtime_checkable
+class JudgesRealness(Protocol):
+    """Ability: a judge of degraded images, for `bridge.domain_weights`."""
+
+    def realness(self, image: Tensor) -> Tensor:
+        """How real each place of an image (B, 3, h, w) looks: (B, 1, h', w') in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class KeepsImages(Protocol):
+    """Ability: images of earlier steps that discriminators are shown again; checkpoints keep them."""
+
+    def image_pool(self) -> dict[str, Tensor]:
+        """What is kept, by name; each tensor has one row for each position of the batch."""
+        ...
+
+    def load_image_pool(self, pool: dict[str, Tensor]) -> None:
+        """Load what `image_pool` gave."""
+        ...
+
+
+@runtime_checkable
+class FollowsPhase(Protocol):
+    """Ability: terms that differ between warm-up and joint training; the trainer sets `phase` at every step."""
+
+    phase: Phase
+
+
+def degrade_input(translator: Translator, clean: Tensor, source: Tensor) -> Tensor:
+    """What the translator degrades: the source (B, 3, h, w), or the clean image where it shrinks that itself."""
+    return source if own_scale(translator) == 1 else clean
+
+
+def own_scale(translator: Translator) -> int:
+    """How many times smaller the translator itself makes an image."""
+    return translator.scale if isinstance(translator, TakesClean) else 1
+
+
+def restorer_only(translator: Translator) -> Translator:
+    """A copy with the same weights that can only `restore`, in evaluation mode.
+
+    It keeps the generator `restore`, or all of them where none has that name.
+    """
+    twin = copy.copy(translator)
+    twin._modules = {**translator._modules}  # so that the translator itself keeps its networks
+    kept = [name for name in translator.generators if name == "restore" or "restore" not in translator.generators]
+    twin.generators = nn.ModuleDict({name: translator.generators[name] for name in kept})
+    twin.discriminators, twin.camera = nn.ModuleDict(), None
+    return twin.eval()
+
+
+@runtime_checkable
+class LearnsNoise(Protocol):
+    """Ability: noise of its own, which starts at what was measured. To others the measured camera adds noise."""
+
+    @property
+    def learnt_noise(self) -> SignalDependentNoise: ...
+
+
+class BehindCamera(Translator):
+    """Mixed into the class of any translator with `translator.measure`: it learns only what the measurement leaves.
+
+    `degrade` and the losses of the class itself get sources as the measured camera shows them, and discriminators see
+    files where the camera writes some. A way back ends at such sources, too.
+    """
+
+    camera: MeasuredCamera  # type: ignore[assignment]  # never None here
+    plain: ClassVar[type[Translator]]
+    """The class that this is mixed into."""
+    seen: Tensor | None = None
+    """The newest source as the camera shows it, from `forward` for the losses."""
+
+    def forward(self, source: Tensor, rng: Rng = None) -> Tensor:
+        rng = self.rng if rng is None else rng
+        seen = self.camera.apply_optics(source)
+        if not isinstance(self, LearnsNoise):
+            seen = seen + self.camera.noise(seen, rng)
+        self.seen = seen if self.training else None
+        fake = self.degrade(seen, rng)
+        return fake if self.training else self.camera.apply_jpeg(fake)
+
+    def losses_g(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
+        assert self.seen is not None, "losses_g follows a call on the same batch"
+        return super().losses_g(self.seen, real, self.camera.apply_jpeg(fake))
+
+    def losses_d(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
+        assert self.seen is not None, "losses_d follows a call on the same batch"
+        return super().losses_d(self.seen, real, self.camera.apply_jpeg(fake))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _new_behind_camera, (self.plain,), self.__dict__  # so that copies and worker processes find the class
+
+
+@cache
+def behind_camera(plain: type[Translator]) -> type[Translator]:
+    """The translator class with `BehindCamera` mixed in."""
+    return type(
+        f"{plain.__name__}BehindCamera", (BehindCamera, plain), {"plain": plain, "__module__": plain.__module__}
+    )
+
+
+def _new_behind_camera(plain: type[Translator]) -> Translator:
+    cls = behind_camera(plain)
+    return cls.__new__(cls)
+
+
+def hold_camera(translator: Translator, measure: Measure) -> Translator:
+    """The translator with a camera that is still to be measured (`measure_camera`).
+
+    Raises:
+        UserError: it shrinks clean images itself, so that measured optics or noise have no place in front of it.
+    """
+    if own_scale(translator) > 1 and (measure == "all" or not isinstance(translator, LearnsNoise)):
+        raise UserError(
+            f"translator.measure {measure!r}: {translator.config['type']!r} shrinks clean images by "
+            f"{own_scale(translator)} itself, but a camera is measured at the size of real images; give measure: none"
+        )
+    translator.camera = MeasuredCamera(measure)
+    translator.smallest_side = max(translator.smallest_side, MeasuredCamera.smallest_side)
+    if not translator.applies_camera:
+        translator.__class__ = behind_camera(type(translator))  # type: ignore[assignment]
+    return translator
+
+
+@torch.no_grad()
+def measure_camera(translator: Translator, source: Tensor, real: Tensor, scenes: int) -> CameraReport:
+    """Measure the camera that the translator holds, see `MeasuredCamera.measure`; noise that it learns starts there."""
+    assert translator.camera is not None, "hold_camera comes first"
+    report = translator.camera.measure(source, real, scenes)
+    if isinstance(translator, LearnsNoise):
+        black, white, share = report.starting_noise()
+        translator.learnt_noise.start_at(black, white)
+        translator.learnt_noise.start_with(share * report.noise.energy + 1 - share, share * report.noise.shared)
+    return report
+
+
+def build_translator(spec: str | Spec) -> Translator:
+    """The translator that a recipe's section or a saved configuration describes: `type`, its options, `measure`.
+
+    Raises:
+        UserError: there is no such translator, an option is wrong, or it cannot hold a measured camera.
+    """
+    given: Spec = {"type": spec} if isinstance(spec, str) else dict(spec)
+    measure: Measure | None = given.pop(MEASURE, None)
+    translator: Translator = translators.build(given)
+    measure = translator.default_measure if measure is None else measure
+    if measure == "none":
+        return translator
+    translator = hold_camera(translator, measure)
+    translator.config = {**translator.config, MEASURE: measure}
+    return translator

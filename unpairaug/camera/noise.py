@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from unpairaug.camera.sharpness import (
     FAINTEST,
@@ -19,7 +20,8 @@ from unpairaug.camera.sharpness import (
     light_ends,
     sharpness,
 )
-from unpairaug.camera.spectra import BANDS, COARSE, Windows, windows_of
+from unpairaug.camera.spectra import BANDS, COARSE, Windows, kernel_of, windows_of
+from unpairaug.rng import Rng, normal
 
 SIGMAS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 11.0, 15.0)
 """Standard deviations, in 8-bit steps, that are tried in front of a file."""
@@ -45,6 +47,62 @@ class MeasuredNoise:
     def variance(self, light: float) -> float:
         """In squared 8-bit steps, where a channel has that light, in [0, 1]."""
         return self.level**2 * (1 + self.growth * (light / self.light - 1))
+
+
+GRAIN = 7
+"""Side in pixels of the filter that gives measured noise its grain."""
+LARGE = 15
+"""Side of a filter that has any course of gains over the frequencies."""
+
+
+def grain_of(energy: Tensor, side: int) -> Tensor:
+    """The filter (side, side) that gives white noise that energy in each ring, (BANDS + 1,), at the same variance."""
+    kernel = F.pad(kernel_of(energy.sqrt(), LARGE), (side // 2 - LARGE // 2,) * 4)  # its middle
+    return kernel / kernel.norm()
+
+
+def channel_mix(shared: float, channels: int) -> Tensor:
+    """The matrix (channels, channels) that gives independent channels that correlation with each other."""
+    mixed = shared * torch.ones(channels, channels) + (1 - shared) * torch.eye(channels)
+    values, vectors = torch.linalg.eigh(mixed)
+    return vectors * values.clamp(min=0).sqrt() @ vectors.T
+
+
+def sensor_deviation(image: Tensor, black: Tensor, white: Tensor, least: float = 0.0) -> Tensor:
+    """Standard deviation at each pixel and channel of an image in [0, 1], given that in black and in white.
+
+    The variance grows linearly with a channel's light, as that of a sensor does.
+    """
+    variance = torch.lerp(black.square(), white.square(), image.float().clamp(0, 1))
+    return variance.clamp(min=least**2).sqrt()
+
+
+class CameraNoise(nn.Module):
+    """Noise as it was measured, for an image (B, 3, H, W) in [0, 1]: the same shape, mean 0; none until `become`."""
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        self.ends: Tensor
+        self.register_buffer("ends", torch.zeros(2))
+        """Standard deviation in black and in white, in units of the image."""
+        self.grain: Tensor
+        self.register_buffer("grain", grain_of(torch.ones(BANDS + 1), GRAIN))
+        self.mix: Tensor
+        self.register_buffer("mix", torch.eye(channels))
+
+    def become(self, noise: MeasuredNoise) -> None:
+        """Take the level, the growth with light, the grain and the correlation of channels of measured noise."""
+        black, white = (max(noise.variance(light), 0.0) ** 0.5 / 255 for light in (0.0, 1.0))
+        self.ends.copy_(torch.tensor([black, white]))
+        self.grain.copy_(grain_of(noise.energy, GRAIN))
+        self.mix.copy_(channel_mix(noise.shared, len(self.mix)))
+
+    def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
+        channels = image.shape[1]
+        kernel = self.grain.expand(channels, 1, GRAIN, GRAIN)
+        grained = F.conv2d(normal(image.shape, image, rng), kernel, padding=GRAIN // 2, groups=channels)
+        mixed = F.conv2d(grained, self.mix[:, :, None, None])
+        return (sensor_deviation(image, self.ends[0], self.ends[1]) * mixed).to(image.dtype)
 
 
 def shared_by_channels(images: Tensor, grey: Windows) -> float:

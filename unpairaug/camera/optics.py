@@ -49,7 +49,7 @@ ANY, NO_LIFT, SAME = (0.0, math.inf), (0.0, 1.0), (1.0, 1.0)
 """Least and greatest gain: of anything, of optics, and where both sides have the same."""
 
 
-class Lens(nn.Module):
+class Optics(nn.Module):
     """A fixed symmetric filter of images (B, C, H, W), one for all channels; it changes nothing until `measure`."""
 
     def __init__(self, side: int = 15) -> None:

@@ -22,7 +22,7 @@ from unpairaug.restoring.tiles import Box, split_into_tiles
 from unpairaug.rng import PositionRng, mix_seed, uniform
 from unpairaug.sharing.pretrained import FOLDER
 from unpairaug.task import Task
-from unpairaug.translator import Translator
+from unpairaug.translator import Translator, degrade_input, own_scale
 
 log = logging.getLogger("unpairaug")
 
@@ -79,9 +79,9 @@ class Degrader:
                 f"{how.model} is a run at scale {self.task.scale}, given --scale {how.scale}; leave it out, or give "
                 f"its {FOLDER['translator']}/ folder to use the translator for something else"
             )
-        self.scale = self.task.scale if self.task is not None else how.scale or self.translator.scale
-        if self.translator.scale not in (1, self.scale):
-            raise UserError(f"{how.model} shrinks images by {self.translator.scale} itself, given --scale {self.scale}")
+        self.scale = self.task.scale if self.task is not None else how.scale or own_scale(self.translator)
+        if (own := own_scale(self.translator)) not in (1, self.scale):
+            raise UserError(f"{how.model} shrinks images by {own} itself, given --scale {self.scale}")
         self.bridge = Bridge(strength=how.strength)
 
     @cached_property
@@ -137,7 +137,7 @@ class Degrader:
         So it is with instance norm, or whatever else looks at the whole image.
         """
         side, middle = 4 * MARGINS[-1], 2 * MARGINS[-1]
-        scale = self.translator.scale
+        scale = own_scale(self.translator)
         image = _probe(scale * side, self.device)
         whole = self._translated(image, Box(0, 0, side, side))[..., middle:, middle:]
         for margin in MARGINS:
@@ -174,7 +174,7 @@ class Degrader:
                 source = self._source(pixels)[..., rows, columns]
                 rng = PositionRng(seed, window)
                 part = pixels[(..., *window.within(wide).times(self.scale).slices)]
-                fake = self.translator.degrade(self.translator.given(part, source), rng)
+                fake = self.translator(degrade_input(self.translator, part, source), rng)
                 degraded = self.bridge(source, fake, fake, feedback=0, rng=rng)
         except torch.OutOfMemoryError as error:
             raise UserError(
@@ -193,7 +193,7 @@ class Degrader:
 
     def _translated(self, given: Tensor, window: Box) -> Tensor:
         with torch.inference_mode():
-            return self.translator.degrade(given, PositionRng(0, window)).clamp(0, 1)
+            return self.translator(given, PositionRng(0, window)).clamp(0, 1)
 
 
 def _probe(side: int, device: torch.device) -> Tensor:

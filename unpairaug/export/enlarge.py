@@ -39,6 +39,8 @@ class EnlargeByConvolution(nn.Module):
 
 def portable(task: Task) -> nn.Module:
     """The task's head, its enlargement at the start, where it has one, in operations that every engine has."""
+    if task.head is None:
+        return task  # its own network is in its `forward`
     behind = getattr(task.head, "behind_enlargement", None)
     if behind is None or task.scale == 1:
         return task.head

@@ -44,13 +44,14 @@ def spec_of(task: Task) -> Spec:
     """From what the head can be built, with its scale."""
     spec = getattr(task.head, "saved_as", None) or getattr(task.head, "config", None)
     if spec is None:
-        raise UserError("this task builds its head itself, so no file could say how; let it take `head: HeadSpec`")
+        raise UserError("this task brings its own network, so a file cannot say how to build it; export --format onnx or ncnn")
     return {**spec, "scale": task.scale}
 
 
 def network_name(task: Task) -> str:
     """What people call the head's network."""
-    return getattr(task.head, "architecture", None) or spec_of(task)["type"]
+    name = getattr(task.head, "architecture", None) or getattr(task.head, "config", {}).get("type")
+    return name or type(task if task.head is None else task.head).__name__
 
 
 def alone(network: nn.Module) -> nn.Module:

@@ -16,7 +16,9 @@ from unpairaug.task import Task
 
 
 def write(task: Task, path: Path) -> None:
-    save(task.head.state_dict(), path, {"unpairaug": __version__, "head": json.dumps(spec_of(task))})
+    spec = json.dumps(spec_of(task))
+    assert task.head is not None, "spec_of refuses a task without a head"
+    save(task.head.state_dict(), path, {"unpairaug": __version__, "head": spec})
 
 
 def read(path: Path, task: Task) -> Loaded:

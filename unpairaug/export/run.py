@@ -59,9 +59,9 @@ def export(model: str, out: Path, format: str, license: str | None = None) -> Ex
     outs = [out, *(out.with_suffix(suffix) for suffix in kind.beside), out.with_name(f"{out.name}.json")]
     _check_outs(outs, format)
     task = Task.from_pretrained(model)
-    if task.behind is not None:
+    if task.restorer is not None:
         raise UserError(
-            f"the head of {model} takes what the translator {task.behind.config['type']!r} restores of an image "
+            f"the head of {model} takes what the translator {task.restorer.config['type']!r} restores of an image "
             f"(real_path.feed: restore(real)), and a file for other programs holds a head alone; `unpairaug restore` "
             f"and `Task.from_pretrained` use both"
         )

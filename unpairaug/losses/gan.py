@@ -20,7 +20,7 @@ class Adversarial(nn.Module):
     processes and micro-steps; with `instance` or `none`, only the relativistic one does.
     """
 
-    without_twin = True
+    without_ground_truth = True
 
     def __init__(
         self,

@@ -52,7 +52,7 @@ class TotalVariation(nn.Module):
     """
 
     smallest_side = 2
-    without_twin = True
+    without_ground_truth = True
 
     def __init__(self, power: Literal[1, 2] = 1) -> None:
         super().__init__()

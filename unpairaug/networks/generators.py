@@ -13,8 +13,6 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from unpairaug.camera.jpeg import JpegFile
-from unpairaug.camera.optics import Lens
 from unpairaug.networks.init import init_gan_weights, zero_
 from unpairaug.networks.noise import SignalDependentNoise
 from unpairaug.networks.resize import pad_to_multiple
@@ -149,26 +147,15 @@ class PlainGenerator(nn.Module):
 
 
 class NoisyGenerator(nn.Module):
-    """A residual generator whose result carries noise that depends on the image: (B, C, H, W) in [0, 1] -> the same.
+    """A residual generator whose result carries noise that depends on the image: (B, C, H, W) in [0, 1] -> the same."""
 
-    With `lens`, both see the image through a `Lens`, which changes nothing until it is measured. What else was measured
-    is then kept beside it: `doubt` and `trust`, see `Translator`, and the `file` that the camera writes.
-    """
-
-    def __init__(self, width: int = 16, depth: int = 5, grain: int = 3, channels: int = 3, lens: bool = False) -> None:
+    def __init__(self, width: int = 16, depth: int = 5, grain: int = 3, channels: int = 3) -> None:
         super().__init__()
-        self.lens = Lens() if lens else nn.Identity()
-        self.doubt: Tensor
-        self.trust: Tensor
-        for name, value in {"doubt": 0.0, "trust": 1.0}.items():
-            self.register_buffer(name, torch.tensor(value), persistent=lens)
-        self.file = JpegFile() if lens else nn.Identity()
         self.content = ResidualGenerator(width, depth, channels)
         self.noise = SignalDependentNoise(grain, channels)
 
     def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
-        seen = self.lens(image)
-        return self.content(seen) + self.noise(seen, rng)
+        return self.content(image) + self.noise(image, rng)
 
 
 def make_norm(norm: Norm, width: int) -> nn.Module:

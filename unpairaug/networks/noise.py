@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from unpairaug.camera.spectra import kernel_of
+from unpairaug.camera.noise import channel_mix, grain_of
 from unpairaug.networks.init import zero_
 from unpairaug.rng import Rng, normal
 
@@ -22,10 +22,6 @@ def _odd(grain: int) -> int:
 
 Grain = Annotated[int, Field(ge=1), AfterValidator(_odd)]
 """Side in pixels of the filter that correlates noise."""
-
-
-LARGE = 15
-"""Side of a filter that has any course of gains over the frequencies."""
 
 
 class SignalDependentNoise(nn.Module):
@@ -64,14 +60,10 @@ class SignalDependentNoise(nn.Module):
         return F.softplus(self.strength(image - 0.5) + start.expm1().log())  # the inverse of softplus
 
     def start_with(self, energy: Tensor, shared: float) -> None:
-        """Make noise of that energy in each ring of frequencies, see `kernel_of`, and that correlation of channels."""
+        """Make noise of that energy in each ring of frequencies, see `grain_of`, and that correlation of channels."""
         channels, side = len(self.grain.weight), self.grain.weight.shape[-1]
-        kernel = F.pad(kernel_of(energy.sqrt(), LARGE), (side // 2 - LARGE // 2,) * 4)  # its middle
-        mixed = shared * torch.ones(channels, channels) + (1 - shared) * torch.eye(channels)
-        values, vectors = torch.linalg.eigh(mixed)
-        root = vectors * values.clamp(min=0).sqrt() @ vectors.T
         with torch.no_grad():
-            self.grain.weight.copy_(root[:, :, None, None] * (kernel / kernel.norm()))
+            self.grain.weight.copy_(channel_mix(shared, channels)[:, :, None, None] * grain_of(energy, side))
 
     def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
         return self.deviation(image) * self.grain(normal(image.shape, image, rng))

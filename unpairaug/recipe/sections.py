@@ -14,7 +14,7 @@ from unpairaug.registry.registry import losses
 from unpairaug.registry.terms import Terms
 
 
-def _length(value: Any) -> int | str:
+def _parse_length(value: Any) -> int | str:
     words = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(step|epoch|%)s?\s*", value) if isinstance(value, str) else None
     amount = float(words[1]) if words else value
     if isinstance(amount, bool) or not isinstance(amount, (int, float)):
@@ -28,7 +28,7 @@ def _length(value: Any) -> int | str:
     return int(amount)
 
 
-def _range(value: Any) -> float | tuple[float, float]:
+def _parse_range(value: Any) -> float | tuple[float, float]:
     ends = [value, value] if isinstance(value, (int, float)) else value
     is_range = isinstance(ends, (list, tuple)) and len(ends) == 2
     if not is_range or not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends):
@@ -38,16 +38,16 @@ def _range(value: Any) -> float | tuple[float, float]:
     return (float(ends[0]), float(ends[1])) if isinstance(value, (list, tuple)) else float(value)
 
 
-def _strength(value: Any) -> Any:
+def _parse_strength(value: Any) -> Any:
     if value == "measured":
         return value
-    strength = _range(value)
+    strength = _parse_range(value)
     if max(strength if isinstance(strength, tuple) else (strength,)) > 1:
         raise ValueError(f"given {format_value(value)}, should be within [0, 1]")
     return strength
 
 
-def _sources(value: Any) -> Any:
+def _parse_sources(value: Any) -> Any:
     if not isinstance(value, (str, dict)):
         raise ValueError(f"given {format_value(value)}, should be text; put it in quotes; or {{source: weight, …}}")
     weights: dict[Any, Any] = value if isinstance(value, dict) else {value: 1.0}
@@ -71,7 +71,7 @@ def to_steps(length: int | str, steps_per_epoch: int, steps: int) -> int:
 
 
 def is_longer(parts: Iterable[int | str], whole: int | str) -> bool:
-    """Whether the parts exceed the whole, as far as that can be said: steps, epochs and shares do not compare."""
+    """Whether the parts are longer than the whole; False where units differ: steps, epochs and shares do not compare."""
     lengths = [length for length in parts if length != 0]
     if lengths and all(isinstance(length, str) and length.endswith("%") for length in lengths):
         whole = "100%"
@@ -80,41 +80,41 @@ def is_longer(parts: Iterable[int | str], whole: int | str) -> bool:
     return len(units) == 1 and sum(amounts) > float(re.sub(r"[^\d.]", "", str(whole)))
 
 
-def _perturbation(value: Any) -> Any:
-    return value if value == "measured" else _range(value)
+def _parse_perturbation(value: Any) -> Any:
+    return value if value == "measured" else _parse_range(value)
 
 
-def _whole_run(length: int | str) -> int | str:
+def _check_run_length(length: int | str) -> int | str:
     if length == 0 or str(length).endswith("%"):
         raise ValueError(f"given {format_value(length)}, should be 1 step or more, or epochs")
     return length
 
 
-LENGTH = BeforeValidator(_length)
+LENGTH = BeforeValidator(_parse_length)
 """Marks the fields that `Recipe.resolve` turns into steps."""
 LENGTHS = "lengths"
 """Marks those that hold several lengths."""
 Length = Annotated[int | str, LENGTH]
-"""Steps, passes over the clean images, or a share of the run: 1200, "200 epochs", "30%"."""
-Range = Annotated[float | tuple[float, float], BeforeValidator(_range)]
-Perturbation = Annotated[float | tuple[float, float] | Literal["measured"], BeforeValidator(_perturbation)]
-Strength = Annotated[float | tuple[float, float] | Literal["measured"], BeforeValidator(_strength)]
+"""Steps, epochs of the clean images, or a share of the run: 1200, "200 epochs", "30%"."""
+Range = Annotated[float | tuple[float, float], BeforeValidator(_parse_range)]
+Perturbation = Annotated[float | tuple[float, float] | Literal["measured"], BeforeValidator(_parse_perturbation)]
+Strength = Annotated[float | tuple[float, float] | Literal["measured"], BeforeValidator(_parse_strength)]
 Count = Annotated[Whole, Field(ge=1)]
 Source = Annotated[Text, Field(min_length=1)]
-Sources = Annotated[Source | dict[Text, Number], BeforeValidator(_sources)]
+Sources = Annotated[Source | dict[Text, Number], BeforeValidator(_parse_sources)]
 """One source, or several with weights that are ratios of each other: {photos/a: 3, photos/b: 1}."""
 Rate = Annotated[Number, Field(gt=0)]
 Weight = Annotated[Number, Field(ge=0)]
-TwinlessLoss = Annotated[dict[str, Any], Terms(losses)]
+UnpairedLoss = Annotated[dict[str, Any], Terms(losses)]
 Decay = Annotated[Number, Field(ge=0, lt=1)]
 
 
 class BridgeSection(Section):
-    """What passes from the translator to the head."""
+    """The input of the head."""
 
     feed: Literal["fake", "restore(fake)", "source", "real"] = "fake"
-    """What the head is trained on: translated images; those after the translator's way back (pseudo-supervision); plain
-    sources; or (the ceiling) real ones, which needs `data.ceiling_clean`."""
+    """Input of the head: translated images; translated images restored by the translator (pseudo-supervision); plain
+    sources; or real images (the ceiling), which needs `data.ceiling_clean`."""
     strength: Strength = 1.0
     """Share of the translation in what the head sees: 0 is the source; [low, high] draws it for each sample, `measured`
     from the translator's trust to 1."""
@@ -129,24 +129,24 @@ class BridgeSection(Section):
 
 
 class RealPathSection(Section):
-    """What is asked of the head on real images, which have no clean twin; by default nothing."""
+    """Losses of the head on real images, which have no ground truth; none by default."""
 
     feed: Literal["real", "restore(real)"] = "real"
-    """What the head is given: real images, or those after the translator's way back, in use as in training."""
-    loss: TwinlessLoss | None = None
-    """Terms that need no twin, as in {gan: 0.01, tv: 0.1}; the names are those of `task.loss`."""
+    """Input of the head: real images, or real images restored by the translator; in use as in training."""
+    loss: UnpairedLoss | None = None
+    """Terms that need no ground truth, as in {gan: 0.01, tv: 0.1}; the names are those of `task.loss`."""
     lambda_cycle: Weight = 0.0
-    """Weight of a cycle: a generator of its own makes the real image of the restored one."""
+    """Weight of a cycle: a generator of its own computes the real image from the restored one."""
     cycle_width: Count = 64
     """Features of that generator."""
     cycle_power: Literal[1, 2] = 2
-    """Differences of the cycle: 1 absolute; 2 squared, as CinCGAN has it."""
+    """Norm of the cycle's differences: 1 absolute; 2 squared, as in CinCGAN."""
     lambda_consistency: Weight = 0.0
     """Weight of the squared difference between the restored image, degraded again, and the real one."""
 
 
 class ScheduleSection(Section):
-    """When what is trained."""
+    """Which networks are trained when."""
 
     translator_warmup: Length = 0
     """First part of the run, in which the translator alone is trained."""
@@ -172,9 +172,9 @@ class DataSection(Section):
     val_clean: Source | None = None
     """Clean images of the validation pairs; null does without validation."""
     val_degraded: Source | None = None
-    """Their degraded twins, of the same names."""
+    """Degraded images of the validation pairs, of the same names."""
     ceiling_clean: Source | None = None
-    """The clean twins of `degraded`, for a run that feeds real pairs; no other run reads them."""
+    """Ground truth of `degraded`, for a run that feeds real pairs; no other run reads it."""
     batch_size: Count = 16
     """Images of each side per process and micro-step."""
     crop: Count = 96
@@ -186,18 +186,18 @@ class DataSection(Section):
     num_workers: Annotated[Whole, Field(ge=0)] = 2
     """Processes that read images; 0 reads them in the training process."""
     on_bad: Literal["raise", "skip"] = "raise"
-    """What a training image that cannot be used does: ends the run, or is named, counted and replaced by another."""
+    """A training image that cannot be used ends the run, or is named, counted and replaced by another."""
     max_bad: Annotated[Number, Field(ge=0, le=1)] = 0.01
     """Share of bad images, of those looked at, above which even `skip` ends the run."""
 
 
 class TrainSection(Section):
-    """The course of the run, and what is written on the way; intervals are in steps."""
+    """Length and outputs of the run; intervals are in steps."""
 
-    steps: Annotated[Length, AfterValidator(_whole_run)]
+    steps: Annotated[Length, AfterValidator(_check_run_length)]
     """Length of the run; a step is one update of every network in play."""
     seed: Annotated[Whole, Field(ge=0)] = 0
-    """Decides initial weights, the order of the data, and every draw."""
+    """Seed of initial weights, of the order of the data, and of every random draw."""
     lambda_task: Weight = 1.0
     """Weight of the task loss."""
     clip: Rate | None = None
@@ -209,16 +209,16 @@ class TrainSection(Section):
     mixed_precision: Literal["no", "bf16", "fp16"] | None = None
     """Precision of the networks' passes; null leaves it to accelerate's flag."""
     log_every: Count = 50
-    """Losses."""
+    """Interval of logged losses."""
     sample_every: Count = 500
-    """Sheets of images."""
+    """Interval of sample sheets."""
     validate_every: Count = 500
-    """Metrics on the validation pairs, and the score by which the best step is chosen."""
+    """Interval of metrics on the validation pairs, and of the score that selects the best step."""
     select_checkpoint: TrueOrFalse = True
     """Keep the step with the best score on unpaired training images in `best/`, beside the last one."""
     checkpoint_every: Count = 500
-    """Checkpoints."""
+    """Interval of checkpoints."""
     keep_checkpoints: Count = 2
-    """How many of the latest checkpoints stay."""
+    """Number of the latest checkpoints that are kept."""
     resume: Source = "auto"
-    """`auto` goes on from the run folder's latest checkpoint, if there is one; `never`; or a checkpoint's folder."""
+    """`auto` resumes from the run folder's latest checkpoint, if there is one; `never`; or a checkpoint's folder."""

@@ -12,8 +12,11 @@ from unpairaug.errors import UserError
 from unpairaug.registry.options import Mistake, format_value, validation_error
 from unpairaug.registry.registry import Spec, translators
 
-START, LEARNS = "from", "train"
-"""Keys beside the class's own options: a trained translator's folder or hub id, and whether it learns on."""
+START, LEARNS, MEASURE = "from", "train", "measure"
+"""Keys beside the class's own options: a trained translator's folder or hub id, whether it learns on, and
+what of the camera is measured before training."""
+MEASURES = ("all", "noise", "none")
+"""Optics, noise and JPEG files; noise and JPEG files, where both image sets have the same optics; nothing."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,21 @@ class Described:
             ValidationError: an option is wrong, or there is no trained translator of that name.
         """
         given = dict(value) if isinstance(value, dict) else {"type": value} if value is not None else {}
-        start, learns = given.pop(START, None), given.pop(LEARNS, True)
+        start, learns, measure = given.pop(START, None), given.pop(LEARNS, True), given.pop(MEASURE, None)
+        if measure not in (None, *MEASURES):
+            raise validation_error(Mistake((MEASURE,), f"given {format_value(measure)}, should be all, noise or none"))
         if not isinstance(learns, bool):
             raise validation_error(Mistake((LEARNS,), f"given {format_value(learns)}, should be true or false"))
         if start is None and not learns:
             raise validation_error(Mistake((LEARNS,), "false wants a trained translator; give one as translator.from"))
         if start is not None:
             given = {**_trained(start, given.get("type")), **given}
+            measure = given.pop(MEASURE, None) if measure is None else measure
         scale = info.data.get("task", {}).get("scale", 1)
         spec = self._complete(given, {"scale": scale})
+        spec[MEASURE] = (
+            getattr(translators.get(spec["type"]), "default_measure", "none") if measure is None else measure
+        )
         return spec if start is None else {**spec, START: start, LEARNS: learns}
 
     def _complete(self, given: Spec, offered: Spec) -> Spec:

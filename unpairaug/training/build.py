@@ -1,4 +1,4 @@
-"""From a checked recipe to the objects of a run."""
+"""Build the objects of a run from a checked recipe."""
 
 from __future__ import annotations
 
@@ -22,58 +22,58 @@ from unpairaug.data.sources import Source, is_sample
 from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe
 from unpairaug.recipe.translator_section import LEARNS, START, without_start
-from unpairaug.registry import Spec, tasks, translators
+from unpairaug.registry import Spec, tasks
 from unpairaug.sharing.pretrained import load_part
 from unpairaug.task import Task
 from unpairaug.training.real_path import RealPath
 from unpairaug.training.schedule import Schedule
 from unpairaug.training.trainer import JointTrainer
-from unpairaug.translator import Translator
+from unpairaug.translator import BehindCamera, JudgesRealness, Restores, Translator, build_translator
 
-SHOWN = 4
-"""Samples on a run's picture sheets."""
-READ_AT_ONCE = 64
-"""Samples whose images are held in memory together."""
+SAMPLE_ROWS = 4
+"""Samples on a sample sheet."""
+READ_CHUNK = 64
+"""Samples whose images are in memory at the same time."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The images of a run, each of them looked at once."""
+    """The images of a run, after the preflight has read each of them."""
 
     crops: UnpairedCrops
-    """What training reads."""
+    """The training samples."""
     validation: ValidationPairs | None
-    """What the averaged head is measured on, where pairs were given."""
+    """The pairs that the averaged head is measured on; None where none are given."""
     report: DataReport
     """What the preflight found."""
     bad: BadCount | None = None
-    """Where bad images are skipped, how many they are."""
+    """Counts the bad images, where they are skipped."""
 
     def identity(self) -> dict[str, str]:
-        """What the order of the samples follows from beside the recipe: the images of each side."""
+        """A fingerprint of the images of each side: with the recipe, they decide the order of the samples."""
         sides = {"clean": self.crops.clean, "degraded": self.crops.degraded}
-        return {side: f"{len(images)} images, {_digest(images)}" for side, images in sides.items()}
+        return {side: f"{len(images)} images, {_fingerprint(images)}" for side, images in sides.items()}
 
-    def passes(self, recipe: Recipe, processes: int) -> str:
-        """How often a run of the recipe, its lengths in steps, sees the images of each side."""
+    def epochs(self, recipe: Recipe, processes: int) -> str:
+        """How many epochs of each side a run of the recipe takes, its lengths in steps, as a line of the log."""
         assert isinstance(recipe.train.steps, int), "resolve the recipe's epochs first"
         samples = recipe.train.steps * samples_per_step(recipe, processes)
         sides = {"clean": self.crops.clean, "degraded": self.crops.degraded}
-        told = (f"{name} {passes}" for side, images in sides.items() for name, passes in _passes(side, images, samples))
-        return f"passes over the images in {recipe.train.steps} steps: {', '.join(told)}"
+        epochs = (f"{name} {count}" for side, images in sides.items() for name, count in _epochs(side, images, samples))
+        return f"epochs in {recipe.train.steps} steps: {', '.join(epochs)}"
 
-    def shown(self, count: int = SHOWN) -> UnpairedBatch:
-        """The first samples of the stream: for the picture sheets, and for what is measured before training."""
-        batches = [self.crops.__getitems__(ks.tolist()) for ks in torch.arange(count).split(READ_AT_ONCE)]
+    def first_samples(self, count: int = SAMPLE_ROWS) -> UnpairedBatch:
+        """The first samples of the stream: for the sample sheets, and for what is measured before training."""
+        batches = [self.crops.__getitems__(ks.tolist()) for ks in torch.arange(count).split(READ_CHUNK)]
         return UnpairedBatch(*map(torch.cat, zip(*batches, strict=True)))
 
 
 def open_data(recipe: Recipe, processes: int = 1) -> TrainingData:
-    """Open and look at every image that the recipe names.
+    """Open the image sets of the recipe and check every image.
 
     Args:
         recipe: whose `data` and scale are read.
-        processes: how many train together; the order of large sets of shards depends on the samples of a step.
+        processes: number of training processes; the order of large sets of shards depends on the samples per step.
 
     Raises:
         UserError: an image or a folder is missing, broken, too small, or contradicts the scale.
@@ -87,7 +87,7 @@ def open_data(recipe: Recipe, processes: int = 1) -> TrainingData:
     skip = data.on_bad == "skip" and not paired
     share = data.max_bad if skip else None
     report = preflight(**sets, scale=scale, crop=data.crop, max_bad=share)  # type: ignore[arg-type]  # its own names
-    if is_sample(data.val_clean) and not any(map(is_sample, (*_named(data.clean), *_named(data.degraded)))):
+    if is_sample(data.val_clean) and not any(map(is_sample, (*_source_list(data.clean), *_source_list(data.degraded)))):
         report.warnings.append(
             "validation measures on the sample photographs, not on yours: give data.val_clean and data.val_degraded, "
             "or null for both"
@@ -107,50 +107,50 @@ def open_data(recipe: Recipe, processes: int = 1) -> TrainingData:
     )
     bad = None
     if crops.bad is not None:
-        crops.bad.note_all(report.bad)
+        crops.bad.add_all(report.bad)
         count = len(crops.clean) + len(crops.degraded)
-        bad = BadCount(crops.bad, data.max_bad, report.looked_at, count, samples_per_step(recipe, processes))
+        bad = BadCount(crops.bad, data.max_bad, report.checked, count, samples_per_step(recipe, processes))
     validation = ValidationPairs(sets["val_clean"], sets["val_degraded"], scale) if "val_clean" in sets else None
     return TrainingData(crops, validation, report, bad)
 
 
-def in_steps(recipe: Recipe, data: TrainingData, processes: int) -> Recipe:
+def resolve_lengths(recipe: Recipe, data: TrainingData, processes: int) -> Recipe:
     """The recipe with every length in steps; an epoch is one pass over the clean images."""
     return recipe.resolve(data.report.steps_per_epoch(samples_per_step(recipe, processes)))
 
 
 def samples_per_step(recipe: Recipe, processes: int) -> int:
-    """Samples of each side in one update of the networks, of all processes together."""
+    """Samples of each side in one step, of all processes together: the global batch size."""
     return recipe.data.batch_size * processes * recipe.train.gradient_accumulation
 
 
 def make_accelerator(recipe: Recipe, **options: Any) -> Accelerator:
-    """Device, precision and processes as accelerate's launcher says, or the recipe.
+    """An accelerator with the device, precision and processes of accelerate's launcher, or those of the recipe.
 
-    Micro-batches are counted by the trainer, so accelerate's own count is held at 1 whatever its flag says.
+    The trainer counts micro-batches, so accelerate's own count is fixed at 1 whatever its flag says.
     """
     one = GradientAccumulationPlugin(num_steps=1)
     return Accelerator(mixed_precision=recipe.train.mixed_precision, gradient_accumulation_plugin=one, **options)
 
 
 def build_trainer(recipe: Recipe, accelerator: Accelerator) -> JointTrainer:
-    """Translator, task, bridge and schedule of the recipe (with lengths in steps), in one trainer.
+    """A trainer with translator, task, bridge and schedule of the recipe, whose lengths are in steps.
 
-    Each part's weights follow from the seed alone, so that the same head starts alike under every translator.
+    The initial weights of each part depend on the seed alone, so that the same head starts equal with every translator.
 
     Raises:
         UserError: the crop is too small for the translator or a loss, the task's scale is not the recipe's, the weights
-            that a loss needs cannot be had, or an optimiser cannot do its work.
+            of a loss cannot be loaded, or an optimiser cannot be used.
     """
     set_seed(recipe.train.seed)
     translator = _build_translator(recipe.translator)
     set_seed(recipe.train.seed)
     task = tasks.build(recipe.task)
     set_seed(recipe.train.seed)
-    _refuse_what_is_none_of_ours(recipe, translator, task)
-    _refuse_what_the_translator_cannot(recipe, translator)
-    _refuse_what_nobody_measured(recipe, translator)
-    _refuse_what_does_not_fit(recipe, translator, task)  # builds what judges the head, too
+    _validate_base_classes(recipe, translator, task)
+    _validate_translator_methods(recipe, translator)
+    _validate_measured_values(recipe, translator)
+    _validate_sizes(recipe, translator, task)  # also builds the discriminators of the task's losses
     bridge = Bridge(**recipe.bridge.model_dump())
     real_path = RealPath(task.scale, **recipe.real_path.model_dump())
     schedule = make_schedule(recipe)
@@ -158,11 +158,11 @@ def build_trainer(recipe: Recipe, accelerator: Accelerator) -> JointTrainer:
 
 
 def _build_translator(spec: Spec) -> Translator:
-    """The translator of a recipe's section, with the weights it starts from; one that does not learn is frozen."""
-    translator = translators.build(without_start(spec))
+    """The translator of a recipe's section with its initial weights; frozen if `translator.train` is false."""
+    translator = build_translator(without_start(spec))
     if start := spec.get(START):
         try:
-            translator.generators.load_state_dict(load_part(start, "translator").weights)
+            translator.load_saved(load_part(start, "translator").weights)
         except RuntimeError as error:
             raise UserError(f"translator.from {start!r}: its weights do not fit the options given: {error}") from error
         translator.generators.requires_grad_(spec[LEARNS])
@@ -176,52 +176,59 @@ def make_schedule(recipe: Recipe) -> Schedule:
     return schedule
 
 
-def _refuse_what_is_none_of_ours(recipe: Recipe, translator: object, task: object) -> None:
+def _validate_base_classes(recipe: Recipe, translator: object, task: object) -> None:
     for part, base, spec in ((translator, Translator, recipe.translator), (task, Task, recipe.task)):
         if not isinstance(part, base):
             what, cls = base.__name__.lower(), type(part).__name__
             raise UserError(f"{what} {spec['type']!r}: {cls} is no {what}; derive it from unpairaug.{base.__name__}")
 
 
-def _refuse_what_the_translator_cannot(recipe: Recipe, translator: Translator) -> None:
-    """Where the recipe asks for what the translator leaves to its base class, which has only an error for it."""
+def _validate_translator_methods(recipe: Recipe, translator: Translator) -> None:
+    """Raise if the recipe needs an ability that the translator does not have."""
     feeds = {"bridge.feed": recipe.bridge.feed, "real_path.feed": recipe.real_path.feed}
-    asked = {f"{key}: {feed}": "restore" for key, feed in feeds.items() if feed.startswith("restore(")}
+    needed: dict[str, tuple[str, type]] = {
+        f"{key}: {feed}": ("restore", Restores) for key, feed in feeds.items() if feed.startswith("restore(")
+    }
     if recipe.bridge.domain_weights:
-        asked["bridge.domain_weights: true"] = "realness"
-    for key, method in asked.items():
-        if getattr(type(translator), method) is getattr(Translator, method):
+        needed["bridge.domain_weights: true"] = "realness", JudgesRealness
+    for key, (method, ability) in needed.items():
+        if not isinstance(translator, ability):
             raise UserError(
                 f"{key} needs a translator with `{method}`, and {recipe.translator['type']!r} has none; take another "
                 f"translator, or leave {key.partition(':')[0]} out"
             )
-
-
-def _refuse_what_nobody_measured(recipe: Recipe, translator: Translator) -> None:
-    others = {"strength": "a share, such as bridge.strength=[0.5,1]"}
-    others["perturbation"] = "8-bit steps, such as bridge.perturbation=[0,8]"
-    for key, other in others.items():
-        if getattr(recipe.bridge, key) == "measured" and not translator.measures:
+        if ability is Restores and isinstance(translator, BehindCamera):
             raise UserError(
-                f"bridge.{key}: measured needs a translator that measures, and {recipe.translator['type']!r}, as it is "
-                f"given, does not; set translator.lens=measured where it has that key, or give {other}"
+                f"{key} needs a way back to sources, and behind a measured camera {recipe.translator['type']!r} "
+                f"restores what the camera shows of them; give translator.measure=none"
             )
 
 
-def _digest(images: ImageSet) -> str:
-    """A fingerprint of the names and their order; of shards, which may be too many to name, of their sizes."""
+def _validate_measured_values(recipe: Recipe, translator: Translator) -> None:
+    others = {"strength": "a share, such as bridge.strength=[0.5,1]"}
+    others["perturbation"] = "8-bit steps, such as bridge.perturbation=[0,8]"
+    for key, other in others.items():
+        if getattr(recipe.bridge, key) == "measured" and translator.camera is None:
+            raise UserError(
+                f"bridge.{key}: measured needs a measured camera, and translator.measure is none; set "
+                f"translator.measure=all, or give {other}"
+            )
+
+
+def _fingerprint(images: ImageSet) -> str:
+    """A hash of the names and their order; of shards, whose names may be too many, of their sizes."""
     if isinstance(images, MixedImages):
-        parts = [_digest(one) for one in images.sets]
+        parts = [_fingerprint(one) for one in images.sets]
     else:
         parts = list(images.names) if images.shard_sizes is None else [str(size) for size in images.shard_sizes]
     return blake2b("\0".join(parts).encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
-def _named(source: Source) -> Iterable[str]:
+def _source_list(source: Source) -> Iterable[str]:
     return [source] if isinstance(source, str) else source
 
 
-def _passes(side: str, images: ImageSet, samples: int) -> Iterator[tuple[str, str]]:
+def _epochs(side: str, images: ImageSet, samples: int) -> Iterator[tuple[str, str]]:
     if not isinstance(images, MixedImages):
         yield side, f"{samples / len(images):.3g}"
         return
@@ -229,7 +236,7 @@ def _passes(side: str, images: ImageSet, samples: int) -> Iterator[tuple[str, st
         yield f"{side} {one.source}", f"{samples * weight / sum(images.weights) / len(one):.3g}"
 
 
-def _refuse_what_does_not_fit(recipe: Recipe, translator: Translator, task: Task) -> None:
+def _validate_sizes(recipe: Recipe, translator: Translator, task: Task) -> None:
     scale = recipe.task.get("scale", 1)
     if task.scale != scale:
         raise UserError(
@@ -242,7 +249,7 @@ def _refuse_what_does_not_fit(recipe: Recipe, translator: Translator, task: Task
             f"data.crop {recipe.data.crop} at task.scale {scale} gives translator {recipe.translator['type']!r} images "
             f"of {side} px, and it needs {least}; set data.crop to {least * scale} or more"
         )
-    _refuse_another_shape(task, side, recipe.task["type"])
+    _validate_output_shape(task, side, recipe.task["type"])
     for name, least in task.criterion.smallest_side.items():
         if recipe.data.crop < least:
             raise UserError(
@@ -251,10 +258,10 @@ def _refuse_what_does_not_fit(recipe: Recipe, translator: Translator, task: Task
             )
 
 
-def _refuse_another_shape(task: Task, side: int, name: str) -> None:
-    """Try the head on an image of the training size: one of another shape would be broadcast against the clean one."""
+def _validate_output_shape(task: Task, side: int, name: str) -> None:
+    """Run the head once at the training size: an output of another shape would be broadcast against the clean image."""
     expected = (1, 3, side * task.scale, side * task.scale)
-    task.eval()  # nothing is learnt from the trial, not even a running mean
+    task.eval()  # so that running statistics stay as they are
     try:
         with torch.no_grad():
             found = tuple(task(torch.zeros(1, 3, side, side)).shape)
@@ -262,7 +269,7 @@ def _refuse_another_shape(task: Task, side: int, name: str) -> None:
         raise UserError(f"task {name!r}: its head cannot restore an image of {side} px: {error}") from error
     if found != expected:
         raise UserError(
-            f"task {name!r}: from an image (1, 3, {side}, {side}) its head makes {found}, and at scale {task.scale} "
-            f"{expected} is expected; take another head, or another task.scale"
+            f"task {name!r}: from an image (1, 3, {side}, {side}) its head returns {found}; at scale {task.scale} "
+            f"{expected} is expected; use another head or task.scale"
         )
     task.train()

@@ -23,10 +23,10 @@ from unpairaug.scoring.scores import spectrum_distance
 from unpairaug.task import Task
 from unpairaug.training.checkpoint import Tensors
 from unpairaug.training.trainer import JointTrainer
-from unpairaug.translator import Translator
+from unpairaug.translator import Translator, degrade_input
 
 SIGMA = 2.0
-"""Standard deviation in pixels of the blur before an image is compared with itself degraded again, whose noise differs."""
+"""Standard deviation in pixels of the blur before an image is compared with itself degraded again: noise differs."""
 MAX_RADIUS = 3.0
 """Largest radius of that blur in standard deviations; the blur is narrowed for smaller crops."""
 PIXELS = 2**19
@@ -68,9 +68,10 @@ class CheckpointSelection:
     def measure(self) -> dict[str, float]:
         """`score`, the sum of three terms in dB; smaller is better.
 
-        `translation`: distance of translated clean images to real ones, `scores.spectrum_distance`. `restoration`: error
-        of the head on the translated images, whose ground truth is known. `consistency`: difference between the real
-        images and themselves restored and degraded again, both blurred. Errors are mean squares in squared 8-bit steps.
+        `translation`: distance of translated clean images to real ones, `scores.spectrum_distance`. `restoration`:
+        error of the head on the translated images, whose ground truth is known. `consistency`: difference between the
+        real images and themselves restored and degraded again, both blurred. Errors are mean squares in squared 8-bit
+        steps.
         """
         fakes, errors, differences = [], [], []
         for rows in torch.arange(len(self.batch.index)).split(CHUNK):
@@ -95,9 +96,9 @@ class CheckpointSelection:
     def degrade(self, image: Tensor, index: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] through the averaged translator, at the mean strength of the recipe."""
         translator = self.trainer.ema_translator
-        strength = sum(self.trainer.bridge.strengths(translator)) / 2
+        strength = sum(self.trainer.bridge.strengths(translator.camera)) / 2
         source = self.trainer.task.source(image)
-        fake = translator.degrade(translator.given(image, source), sample_rng(self.seed, index.tolist(), image.device))
+        fake = translator(degrade_input(translator, image, source), sample_rng(self.seed, index.tolist(), image.device))
         return (source + strength * (fake - source)).clamp(0, 1)
 
     def is_best(self, values: dict[str, float]) -> bool:

@@ -17,7 +17,7 @@ from unpairaug.bridge import round_to_8_bits
 from unpairaug.data import UnpairedBatch
 from unpairaug.rng import Rng, mix_seed, normal, sample_rng
 from unpairaug.training.trainer import TRANSLATOR_LEARNS, JointTrainer
-from unpairaug.translator import Phase, Translator
+from unpairaug.translator import JudgesRealness, Phase, Translator, degrade_input
 
 PATIENCE = 3
 """Bad checks in a row before a guard warns: an untrained translator or discriminator may look bad for a while."""
@@ -267,13 +267,13 @@ class Guards:
         translator = trainer.translator_in(phase)
         with _in_eval_mode(translator, trainer.translator, trainer.task):
             source = trainer.task.source(clean)
-            given = translator.given(clean, source)
-            drawn, second = (translator.degrade(given, self.rng(draw)) for draw in (0, 1))
+            degraded_from = degrade_input(translator, clean, source)
+            drawn, second = (translator(degraded_from, self.rng(draw)) for draw in (0, 1))
             head_errors, perturbation = self.head_errors(source, drawn, translator)
             fake = drawn.clamp(0, 1)
-            realness = trainer.translator.realness
-            is_judged = self.has_learning_discriminator(phase)
-            judged = (realness(real), realness(round_to_8_bits(fake))) if is_judged else None
+            judged, judge = None, trainer.translator
+            if isinstance(judge, JudgesRealness) and self.has_learning_discriminator(phase):
+                judged = judge.realness(real), judge.realness(round_to_8_bits(fake))
         shift = mean_colours[1] - mean_colours[0] + (clean.mean((0, 2, 3)) - source.mean((0, 2, 3)))
         return Snapshot(source, fake, second.clamp(0, 1), shift, judged, head_errors, perturbation)
 
@@ -285,8 +285,7 @@ class Guards:
     def has_learning_discriminator(self, phase: Phase) -> bool:
         """Whether a discriminator of degraded images is trained in this phase."""
         learns = any(name.startswith("discriminator_") for name in self.trainer.networks)
-        has_realness = type(self.trainer.translator).realness is not Translator.realness
-        return learns and has_realness and phase in TRANSLATOR_LEARNS
+        return learns and phase in TRANSLATOR_LEARNS
 
     def head_errors(
         self, source: Tensor, fake: Tensor, translator: Translator
@@ -295,7 +294,7 @@ class Guards:
         bridge, (clean, real, _) = self.trainer.bridge, self.samples
         if bridge.feed in ("real", "source"):
             return None, None
-        fed = bridge(source, fake, real, 0.0, self.rng(2), translator)
+        fed = bridge(source, fake, real, 0.0, self.rng(2), translator.camera, getattr(translator, "restore", None))
         changed = round_to_8_bits((fed + normal(fed.shape, fed, self.rng(3)) / 255).clamp(0, 1))
         before, after = (self.trainer.task(image) - clean for image in (fed, changed))
         return (before, after), changed - fed

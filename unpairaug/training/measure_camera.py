@@ -1,4 +1,4 @@
-"""What a translator takes from the images before the first step: see `Translator.measure`."""
+"""The measurement of the camera before the first step."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from unpairaug.training.trainer import JointTrainer
 
 PIXELS = 2**23
 """Pixels of all degraded crops together: from here on, more of them change little."""
-OF_EACH = 400
+CROPS_PER_IMAGE = 400
 """Crops of each image of the side that has fewer: more show the same again."""
-MOST, LEAST = 8192, 256
-"""Crops, however small or many the images are, and however large or few."""
+MAX_CROPS, MIN_CROPS = 8192, 256
 
 log = logging.getLogger("unpairaug")
 
 
 def measure_camera(recipe: Recipe, data: TrainingData, trainer: JointTrainer, run: RunFolder) -> None:
-    """Show the translator the first crops of the stream, unless it measures nothing or is a trained one.
+    """Measure the camera on the first crops of the stream, unless the translator holds none or is a trained one.
 
-    What it found is said, and kept in the run's metrics (split `camera`). Every process reads the same crops, so that
-    all find the same.
+    The figures are logged, and kept in the run's metrics (split `camera`). Every process reads the same crops, so all
+    measure the same.
     """
-    if not trainer.translator.measures or START in recipe.translator:
+    if trainer.translator.camera is None or START in recipe.translator:
         return
     side, scenes = recipe.data.crop // trainer.task.scale, min(len(data.crops.clean), len(data.crops.degraded))
-    crops = data.shown(max(LEAST, min(PIXELS // side**2, OF_EACH * scenes, MOST)))
+    crops = data.first_samples(max(MIN_CROPS, min(PIXELS // side**2, CROPS_PER_IMAGE * scenes, MAX_CROPS)))
     clean, real, _ = to_device(crops, trainer.accelerator)
-    found = trainer.measure(clean, real, scenes)
-    run.metrics(0, "camera", found)
+    found = trainer.measure_camera(clean, real, scenes).values()
+    run.log_metrics(0, "camera", found)
     log.info("camera  " + "  ".join(f"{name} {value:.2f}" for name, value in found.items()))

@@ -1,9 +1,9 @@
-"""What is asked of the head on real images, which have no clean twin."""
+"""Loss terms on what the head restores of real images, which have no ground truth."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from unpairaug.losses.criterion import Criterion
 from unpairaug.networks.generators import PlainGenerator
 from unpairaug.registry import Spec
 from unpairaug.task import Task
-from unpairaug.translator import Translator
+from unpairaug.translator import Restores, Translator, degrade_input
 
 RealFeed = Literal["real", "restore(real)"]
 
@@ -43,7 +43,7 @@ class RealPath:
         """Build the networks that judge.
 
         Raises:
-            UserError: a term of `loss` compares an image with its clean twin, which real images do not have.
+            UserError: a term of `loss` needs ground truth, which real images do not have.
         """
         self.feed: RealFeed = feed
         """What the head is given: the real image, or what the translator restored of it."""
@@ -53,10 +53,10 @@ class RealPath:
         self.generators = nn.ModuleDict({"cycle": PlainGenerator(cycle_width, scale)} if lambda_cycle else {})
         self.discriminators = self.criterion.discriminators if self.criterion else nn.ModuleDict()
         for name, term in self.criterion.terms.items() if self.criterion else ():
-            if not getattr(term, "without_twin", False):
+            if not getattr(term, "without_ground_truth", False):
                 raise UserError(
-                    f"real_path.loss.{name} compares an image with its clean twin, which real images do not have; "
-                    f"what can stand here: gan, tv, and losses of your own with `without_twin = True`"
+                    f"real_path.loss.{name} needs ground truth, which real images do not have; possible here: gan, tv, "
+                    f"and losses of your own with `without_ground_truth = True`"
                 )
 
     def __bool__(self) -> bool:
@@ -74,7 +74,7 @@ class RealPath:
         """
         if self.feed == "real":
             return task(real)
-        cleaned = translator.restore(real)
+        cleaned = cast("Restores", translator).restore(real)
         return task(cleaned.detach() if feedback == 0 else scale_gradient(cleaned, feedback))
 
     def losses_g(self, restored: Tensor, real: Tensor, clean: Tensor, task: Task, translator: Translator) -> Losses:
@@ -92,7 +92,7 @@ class RealPath:
             terms["cycle"] = self.lambda_cycle * self.cycle_loss(self.generators["cycle"](restored), real)
         if self.lambda_consistency:
             # Squared, so that the noise of either side moves the value and not the gradient.
-            again = translator.degrade(translator.given(restored, task.source(restored)), translator.rng)
+            again = translator(degrade_input(translator, restored, task.source(restored)), translator.rng)
             terms["consistency"] = self.lambda_consistency * F.mse_loss(again, real)
         return {f"real_{name}": term for name, term in terms.items()}
 

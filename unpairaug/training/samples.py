@@ -14,7 +14,7 @@ from unpairaug.bridge import round_to_8_bits
 from unpairaug.data import UnpairedBatch
 from unpairaug.rng import sample_rng
 from unpairaug.task import Task
-from unpairaug.translator import Translator
+from unpairaug.translator import Translator, degrade_input
 
 COLUMNS = ["source", "fake", "real", "restored real", "restored fake", "clean"]
 SIDE = 128
@@ -30,7 +30,7 @@ def sample_sheet(translator: Translator, task: Task, batch: UnpairedBatch, seed:
     """A sheet (H, W, 3) uint8: a row for each sample, a column for each of `COLUMNS`."""
     source = task.source(batch.clean)
     rng = sample_rng(seed, batch.index.tolist(), source.device)
-    fake = round_to_8_bits(translator.degrade(translator.given(batch.clean, source), rng).clamp(0, 1))
+    fake = round_to_8_bits(translator(degrade_input(translator, batch.clean, source), rng).clamp(0, 1))
     small = [F.interpolate(x, scale_factor=task.scale, mode="nearest") for x in (source, fake, batch.degraded)]
     return sheet([*small, task(batch.degraded), task(fake), batch.clean], COLUMNS)
 

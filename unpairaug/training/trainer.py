@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from unpairaug.bridge import Bridge
+from unpairaug.camera import CameraReport
 from unpairaug.data import UnpairedBatch
 from unpairaug.losses import Losses
 from unpairaug.recipe import TrainSection
@@ -24,7 +25,16 @@ from unpairaug.training.learning_rates import learning_rates
 from unpairaug.training.optimizers import NetworkOptimizers, role_of
 from unpairaug.training.real_path import RealPath
 from unpairaug.training.schedule import Schedule
-from unpairaug.translator import Phase, Translator
+from unpairaug.translator import (
+    FollowsPhase,
+    JudgesRealness,
+    KeepsImages,
+    Phase,
+    Restores,
+    Translator,
+    degrade_input,
+    measure_camera,
+)
 
 TRANSLATOR_LEARNS: tuple[Phase, ...] = ("translator_warmup", "joint")
 REAL_PATH_LEARNS: tuple[Phase, ...] = ("joint", "head_finish")
@@ -77,13 +87,19 @@ class JointTrainer:
         self.ema_translator = _with_generators(translator, generators)
         self.average.eval().requires_grad_(False)
         if real_path.feed == "restore(real)":
-            self.ema_task = self.ema_task.standing_behind(self.ema_translator)
+            self.ema_task = self.ema_task.with_restorer(self.ema_translator)
 
-    def measure(self, clean: Tensor, real: Tensor, scenes: int) -> dict[str, float]:
-        """Let the translator see crops (N, C, H, W) and (N, C, h, w) before the first step; what it says of them."""
-        found = self.translator.measure(self.task.source(clean), real, scenes)
+    def measure_camera(self, clean: Tensor, real: Tensor, scenes: int) -> CameraReport:
+        """Measure the camera that the translator holds on unpaired crops, before the first step.
+
+        Args:
+            clean: (N, 3, H, W) in [0, 1].
+            real: (N, 3, h, w) in [0, 1].
+            scenes: number of images that they are from, of the side that has fewer.
+        """
+        report = measure_camera(self.translator, self.task.source(clean), real, scenes)
         self.average.module.load_state_dict(self.learned.state_dict())
-        return found
+        return report
 
     def train_step(self, micro_batches: Sequence[UnpairedBatch], step: int) -> Losses:
         """One update of every network that the phase trains; the mean of each loss term over the micro-batches."""
@@ -99,7 +115,8 @@ class JointTrainer:
         """Add the gradients of one micro-batch, in the order of the data: source, fake, restored, losses."""
         clean, real, index = batch
         self.translator.rng = rng = sample_rng(self.train.seed, index.tolist(), clean.device)
-        self.translator.phase = phase
+        if isinstance(self.translator, FollowsPhase):
+            self.translator.phase = phase
 
         with self.accelerator.autocast():
             self.discriminators_learn(False)
@@ -110,7 +127,7 @@ class JointTrainer:
             restored = restored_real = None
             feedback = self.schedule.feedback_at(step)
             if phase != "translator_warmup":
-                fed = self.bridge(source, fake, real, feedback, rng, self.translator_in(phase))
+                fed = self.bridge(source, fake, real, feedback, rng, self.translator.camera, self.restore_in(phase))
                 restored = self.task(fed)
                 losses_g = {**losses_g, **self.task_losses(self.weighed(restored, clean, fed), clean)}
             if phase in REAL_PATH_LEARNS and self.real_path:
@@ -143,12 +160,19 @@ class JointTrainer:
         if not self.bridge.domain_weights:
             return restored
         with torch.no_grad():
-            weights = F.interpolate(self.translator.realness(fed), size=clean.shape[-2:], mode="bilinear")
+            weights = F.interpolate(
+                cast("JudgesRealness", self.translator).realness(fed), size=clean.shape[-2:], mode="bilinear"
+            )
         return clean + weights * (restored - clean)
 
     def translator_in(self, phase: Phase) -> Translator:
         """The translator while it learns, else the averaged one, in evaluation mode."""
         return self.translator if self.translator_learns and phase != "head_finish" else self.ema_translator
+
+    def restore_in(self, phase: Phase) -> Callable[[Tensor], Tensor] | None:
+        """The way back of `translator_in`, where it has one."""
+        translator = self.translator_in(phase)
+        return translator.restore if isinstance(translator, Restores) else None
 
     def degrade(self, clean: Tensor, source: Tensor, phase: Phase, rng: Rng) -> Tensor:
         """The fake: of the translator while it learns; the source itself before, the averaged translator's after."""
@@ -156,7 +180,7 @@ class JointTrainer:
             return source
         translator = self.translator_in(phase)
         with torch.set_grad_enabled(translator is self.translator):
-            return translator.degrade(translator.given(clean, source), rng)
+            return translator(degrade_input(translator, clean, source), rng)
 
     def backward(self, losses: Losses, share: float) -> None:
         total = torch.stack([*losses.values()]).sum() if losses else torch.zeros(())
@@ -207,6 +231,7 @@ class JointTrainer:
         and the step.
         """
         moments, counts = self.optimizers.state()
+        pool = self.translator.image_pool() if isinstance(self.translator, KeepsImages) else {}
         files = {
             "translator": self.translator.state_dict(),
             "task": self.task.state_dict(),
@@ -218,7 +243,7 @@ class JointTrainer:
             },
             "average": self.average.state_dict(),
             "optimizer": moments,
-            "memory": {name: self.accelerator.gather(rows) for name, rows in self.translator.memory().items()},
+            "image_pool": {name: self.accelerator.gather(rows) for name, rows in pool.items()},
         }
         scaler = self.accelerator.scaler
         return files, {"scaler": scaler.state_dict() if scaler else None, "optimizer": counts}
@@ -234,8 +259,9 @@ class JointTrainer:
         self.average.load_state_dict(files["average"])
         self.optimizers.load_state(files["optimizer"], state["optimizer"])
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
-        mine = {name: rows.chunk(ranks)[rank].to(self.accelerator.device) for name, rows in files["memory"].items()}
-        self.translator.load_memory(mine)
+        if isinstance(self.translator, KeepsImages):
+            pool = files["image_pool"].items()
+            self.translator.load_image_pool({n: t.chunk(ranks)[rank].to(self.accelerator.device) for n, t in pool})
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
@@ -244,4 +270,5 @@ def _with_generators(translator: Translator, generators: nn.ModuleDict) -> Trans
     """A translator of the same kind that degrades with other generators; for use, not for training."""
     twin = copy.deepcopy(translator)
     twin.generators, twin.discriminators = generators, nn.ModuleDict()
+    twin.camera = translator.camera  # measured once, before training: the two share it
     return twin.eval()

@@ -13,8 +13,8 @@ from unpairaug.losses.adversarial import GAMES, GameName
 from unpairaug.networks.generators import PlainGenerator
 from unpairaug.registry import DiscriminatorSpec, discriminators, losses, register_translator
 from unpairaug.rng import Rng
-from unpairaug.translator import Translator
-from unpairaug.translators.base.pool import ImagePool
+from unpairaug.translator import Phase, Translator
+from unpairaug.translators.base.image_pool import ImagePool
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -58,6 +58,7 @@ class CinCGAN(Translator):
         self.lambda_tv, self.tv = lambda_tv, losses.build("tv", power=2)
         self.pool = ImagePool(pool_size)
         self.restored: Tensor | None = None
+        self.phase: Phase = "joint"
 
     def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
         return self.generators["degrade"](source)
@@ -83,8 +84,8 @@ class CinCGAN(Translator):
         shown = self.pool.query(self.restored, self.rng)
         return {"d_clean": self.game.discriminator_loss(self.discriminators["clean"], shown, source, self.r1)}
 
-    def memory(self) -> dict[str, Tensor]:
+    def image_pool(self) -> dict[str, Tensor]:
         return self.pool.state()
 
-    def load_memory(self, memory: dict[str, Tensor]) -> None:
-        self.pool.load_state(memory)
+    def load_image_pool(self, pool: dict[str, Tensor]) -> None:
+        self.pool.load_state(pool)

@@ -48,8 +48,8 @@ class CycleGAN(CycleTranslator):
     def losses_g(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
         """`gan_*`, `cycle_*` and, unless its weight is 0, `identity_*`; each for one generator or one cycle."""
         idt = self.lambda_identity > 0
-        restored, reconstructed_source, *same_source = self.together(self.restore, real, fake, *[source] * idt)
-        reconstructed_real, *same_real = self.together(self.degrade, restored, *[real] * idt)
+        restored, reconstructed_source, *same_source = self.run_as_one_batch(self.restore, real, fake, *[source] * idt)
+        reconstructed_real, *same_real = self.run_as_one_batch(self.degrade, restored, *[real] * idt)
         losses = {
             **self.adversarial(source, real, fake, restored),
             "cycle_clean": self.lambda_cycle * cycle_loss(reconstructed_source, source),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import Field
 from torch import Tensor
@@ -11,7 +11,7 @@ from unpairaug.camera.jpeg import as_file
 from unpairaug.errors import UserError
 from unpairaug.losses.adversarial import GameName
 from unpairaug.networks.blur import RandomBlur
-from unpairaug.networks.noise import Grain, SensorNoise
+from unpairaug.networks.noise import Grain, SensorNoise, SignalDependentNoise
 from unpairaug.registry import DiscriminatorSpec, register_translator
 from unpairaug.rng import Rng, uniform
 from unpairaug.translators.base.one_sided_translator import OneSidedTranslator
@@ -66,6 +66,10 @@ class KernelNoise(OneSidedTranslator):
         """Whether the fake is on the 256 levels of a file."""
         self.jpeg = jpeg
         """Lowest and highest quality of the JPEG that each fake goes through, drawn for each; None writes none."""
+
+    @property
+    def learnt_noise(self) -> SignalDependentNoise:
+        return cast("SensorNoise", self.generators["noise"]).dependent
 
     def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
         """The source, or above scale 1 the clean image (B, C, H, W), as a camera's file: (B, C, H / scale, W / scale).

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import Field
 
 from unpairaug.losses.adversarial import GameName
 from unpairaug.networks.generators import ResidualGenerator
-from unpairaug.networks.noise import Grain, SensorNoise
+from unpairaug.networks.noise import Grain, SensorNoise, SignalDependentNoise
 from unpairaug.registry import DiscriminatorSpec, register_translator
 from unpairaug.translators.base.one_sided_translator import OneSidedTranslator
 
@@ -48,3 +48,7 @@ class OneSided(OneSidedTranslator):
             lambda_zero_mean,
             pool_size,
         )
+
+    @property
+    def learnt_noise(self) -> SignalDependentNoise:
+        return cast("SensorNoise", self.generators["noise"]).dependent

@@ -33,9 +33,9 @@ class CycleTranslator(JudgedTranslator):
         Args:
             generators: `degrade` and `restore`.
             discriminator: of each domain.
-            game: what both sides pay for the logits.
+            game: the adversarial losses of both sides.
             r1: weight of the gradient penalty on real images.
-            pool_size: fakes of earlier steps that each discriminator is shown again.
+            pool_size: fakes of earlier steps that each discriminator sees again.
         """
         super().__init__(generators, discriminator, game, r1, pool_size, domains=("degraded", "clean"))
         self.restored: Tensor | None = None
@@ -52,17 +52,17 @@ class CycleTranslator(JudgedTranslator):
         """`gan_degrade` and `gan_restore`; the restored images are kept for `losses_d`."""
         self.restored = restored.detach()
         return {
-            "gan_degrade": self.fool("degraded", fake, real),
-            "gan_restore": self.fool("clean", restored, source),
+            "gan_degrade": self.generator_loss("degraded", fake, real),
+            "gan_restore": self.generator_loss("clean", restored, source),
         }
 
     def losses_d(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
         """`d_degraded` and `d_clean`: each discriminator on its own domain and on a pool of fakes."""
         assert self.restored is not None, "losses_d follows losses_g on the same batch"
         shown = {"degraded": (real, fake), "clean": (source, self.restored)}
-        return {f"d_{domain}": self.judge(domain, *images) for domain, images in shown.items()}
+        return {f"d_{domain}": self.discriminator_loss(domain, *images) for domain, images in shown.items()}
 
-    def together(self, generator: Callable[[Tensor], Tensor], *images: Tensor) -> list[Tensor]:
+    def run_as_one_batch(self, generator: Callable[[Tensor], Tensor], *images: Tensor) -> list[Tensor]:
         """The generator's result for each batch, computed in one pass where that changes nothing."""
         if not self.one_pass:
             return [generator(image) for image in images]

@@ -1,4 +1,4 @@
-"""What every translator with discriminators shares: the game they play, their pools, their verdict on a place."""
+"""What translators with discriminators share: adversarial losses, image pools, realness."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unpairaug.losses import Losses
 from unpairaug.losses.adversarial import GAMES, GameName
 from unpairaug.registry import Spec, discriminators
 from unpairaug.translator import Translator
-from unpairaug.translators.base.pool import ImagePool
+from unpairaug.translators.base.image_pool import ImagePool
 
 
 class JudgedTranslator(Translator):
@@ -33,10 +33,10 @@ class JudgedTranslator(Translator):
         Args:
             generators: by name.
             discriminator: of each domain.
-            game: what both sides pay for the logits.
+            game: the adversarial losses of both sides.
             r1: weight of the gradient penalty on real images.
-            pool_size: fakes of earlier steps that each discriminator is shown again.
-            domains: what is judged.
+            pool_size: fakes of earlier steps that each discriminator sees again.
+            domains: a discriminator for each.
         """
         super().__init__()
         self.generators.update(generators)
@@ -45,25 +45,25 @@ class JudgedTranslator(Translator):
         self.pools = {domain: ImagePool(pool_size) for domain in self.discriminators}
         self.smallest_side = max(getattr(d, "smallest_side", 1) for d in self.discriminators.values())
 
-    def fool(self, domain: str, made: Tensor, true: Tensor) -> Tensor:
-        """What a generator pays for the images (B, C, h, w) that it made for a domain."""
-        return self.game.generator_loss(self.discriminators[domain], made, true)
+    def generator_loss(self, domain: str, fake: Tensor, real: Tensor) -> Tensor:
+        """The adversarial loss of a generator for the images (B, C, h, w) that it made for a domain: a scalar."""
+        return self.game.generator_loss(self.discriminators[domain], fake, real)
 
-    def judge(self, domain: str, real: Tensor, fake: Tensor) -> Tensor:
-        """What a domain's discriminator pays for true images and those of its pool, to which the fakes go."""
+    def discriminator_loss(self, domain: str, real: Tensor, fake: Tensor) -> Tensor:
+        """The loss of a domain's discriminator on real images and on its image pool, to which the fakes are added."""
         pooled = self.pools[domain].query(fake, self.rng)
         return self.game.discriminator_loss(self.discriminators[domain], pooled, real, self.r1)
 
     def losses_d(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
         """`d_degraded`: the discriminator on real images and a pool of fakes."""
-        return {"d_degraded": self.judge("degraded", real, fake)}
+        return {"d_degraded": self.discriminator_loss("degraded", real, fake)}
 
     def realness(self, image: Tensor) -> Tensor:
         return self.game.realness(self.discriminators["degraded"](image))
 
-    def memory(self) -> dict[str, Tensor]:
+    def image_pool(self) -> dict[str, Tensor]:
         return {f"{domain}.{k}": v for domain, pool in self.pools.items() for k, v in pool.state().items()}
 
-    def load_memory(self, memory: dict[str, Tensor]) -> None:
-        for domain, pool in self.pools.items():
-            pool.load_state({k.partition(".")[2]: v for k, v in memory.items() if k.startswith(f"{domain}.")})
+    def load_image_pool(self, pool: dict[str, Tensor]) -> None:
+        for domain, own in self.pools.items():
+            own.load_state({k.partition(".")[2]: v for k, v in pool.items() if k.startswith(f"{domain}.")})

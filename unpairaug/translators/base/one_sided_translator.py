@@ -40,12 +40,12 @@ class OneSidedTranslator(JudgedTranslator):
         Args:
             generators: `content` and `noise`.
             discriminator: of degraded images.
-            game: what both sides pay for the logits.
+            game: the adversarial losses of both sides.
             r1: weight of the gradient penalty on real images.
             sigma: width in pixels of the Gaussian whose low frequencies are tied.
             lambda_low: weight of `low_degrade`.
             lambda_zero_mean: weight of `zero_mean`.
-            pool_size: fakes of earlier steps that the discriminator is shown again.
+            pool_size: fakes of earlier steps that the discriminator sees again.
         """
         super().__init__(generators, discriminator, game, r1, pool_size)
         self.smallest_side = max(self.smallest_side, radius_of(sigma) + 1)
@@ -70,7 +70,7 @@ class OneSidedTranslator(JudgedTranslator):
         (content, noise), self.parts = self.parts, None  # nothing holds on to the graph
         low = partial(low_pass, sigma=self.sigma)
         return {
-            "gan_degrade": self.fool("degraded", fake, real),
+            "gan_degrade": self.generator_loss("degraded", fake, real),
             "low_degrade": self.lambda_low * F.l1_loss(low(content), low(source)),
             "zero_mean": self.lambda_zero_mean * zero_mean_loss(noise),
         }
