@@ -20,7 +20,7 @@ from unpairaug.commands.arrange import arrange
 from unpairaug.commands.check import check
 from unpairaug.commands.prepare import prepare
 from unpairaug.data.images import FolderImages
-from unpairaug.data.pairs import match, read_pair
+from unpairaug.data.pairs import match_pairs, read_pair
 from unpairaug.errors import UserError
 from unpairaug.recipe import load_recipe
 
@@ -166,7 +166,7 @@ def tree(folder: Path) -> dict[str, tuple[bool, bytes]]:
 def same_scenes(clean: Path, degraded: Path, scale: int) -> int:
     """See that two folders hold true pairs; how many."""
     sides = FolderImages(str(clean)), FolderImages(str(degraded))
-    pairs = [read_pair(*sides, at, scale) for at in match(*sides, scale)]
+    pairs = [read_pair(*sides, at, scale) for at in match_pairs(*sides, scale)]
     assert all(scene_of(pair.clean) == scene_of(pair.degraded) for pair in pairs)
     return len(pairs)
 

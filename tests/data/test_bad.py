@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from unpairaug.data import FolderImages, StepBatches, UnpairedBatch, UnpairedCrops, loader, write_image
+from unpairaug.data import FolderImages, StepBatches, UnpairedBatch, UnpairedCrops, create_loader, write_image
 from unpairaug.data.bad import BadCount, BadImages
-from unpairaug.data.images import DECODED
+from unpairaug.data.images import IMAGE_CACHE
 from unpairaug.data.preflight import preflight
 from unpairaug.errors import UserError
 
@@ -17,7 +17,7 @@ from unpairaug.errors import UserError
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Forty images of noise, none of them decoded yet."""
-    DECODED.clear()
+    IMAGE_CACHE.clear()
     for i in range(40):
         write_image(
             tmp_path / "images" / f"{i:02}.png", np.random.default_rng(i).integers(0, 256, (16, 16, 3), np.uint8)
@@ -43,16 +43,16 @@ def test_only_the_bad_file_is_replaced_and_by_the_same_image_for_any_number_of_w
     before = [crops(folder)[k] for k in range(80)]
     dataset = crops(folder)
     (folder / "07.png").write_bytes(b"")
-    DECODED.clear()
-    after = list(loader(dataset, StepBatches(0, 20, 4)))
+    IMAGE_CACHE.clear()
+    after = list(create_loader(dataset, StepBatches(0, 20, 4)))
     alone = [UnpairedBatch(*rows) for batch in after for rows in zip(*batch, strict=True)]
     changed = [k for k in range(80) if not same(before[k], alone[k])]
     assert 2 <= len(changed) <= 4, "twice on each side, in two epochs"
     for workers in (1, 3):
         fresh = crops_of(dataset)
-        shared = list(loader(fresh, StepBatches(0, 20, 4), workers))
+        shared = list(create_loader(fresh, StepBatches(0, 20, 4), workers))
         assert all(map(same, after, shared))
-        assert [where for where, _ in fresh.bad.news()] == [f"{folder}/07.png"], "named once"
+        assert [where for where, _ in fresh.bad.pop_new()] == [f"{folder}/07.png"], "named once"
 
 
 def crops_of(dataset: UnpairedCrops) -> UnpairedCrops:
@@ -64,8 +64,8 @@ def test_what_the_preflight_found_is_replaced_like_what_is_found_later(folder: P
     later, known = crops(folder), crops(folder)
     report = preflight(known.clean, known.degraded, scale=1, crop=8, max_bad=0.1)
     assert [where for where, _ in report.bad] == [f"{folder}/07.png"] * 2
-    assert "left out: " in str(report) and report.looked_at == 80
-    known.bad.note_all(report.bad)
+    assert "left out: " in str(report) and report.checked == 80
+    known.bad.add_all(report.bad)
     assert all(same(later[k], known[k]) for k in range(80))
 
 
@@ -91,8 +91,8 @@ def test_a_set_of_bad_files_alone_ends_with_their_names(folder: Path):
 
 def test_the_share_counts_each_file_of_all_processes_once():
     mine = BadImages()
-    mine.note("a", "a: known")
-    count = BadCount(mine, 0.01, looked_at=50, count=1000, per_step=4)
+    mine.add("a", "a: known")
+    count = BadCount(mine, 0.01, checked=50, count=1000, per_step=4)
     assert count.add([("a", "a: again"), ("b", "b: bad"), ("b", "b: bad too")]) == ["b: bad"]
     assert len(count) == 2 and count.add([("b", "b: bad")]) == []
     assert count.share(step=0) == 2 / 50, "the preflight looked at more than was shown"

@@ -40,10 +40,10 @@ def home(tmp_path_factory) -> Path:
         for i in range(5):
             write_image(root / "photographs" / side / f"{i}.png", draw.integers(0, 256, (pixels, pixels, 3), np.uint8))
         for kind, bound in (("shards", 60_000), ("files", None)):
-            cut = Cut.of(48, 24, 1 if side == "clean" else 2, 0.0)
+            cut = Cut.from_options(48, 24, 1 if side == "clean" else 2, 0.0)
             preparation = Preparation(root / "photographs" / side, root / kind / side, cut, shard_bytes=bound)
-            with preparation.claimed():
-                assert all(done.problem is None for done in preparation.work(1))
+            with preparation.lock_target():
+                assert all(done.problem is None for done in preparation.cut_photographs(1))
                 preparation.finish("raise")
     assert all(len(list((root / "shards" / side).glob("*.tar"))) > 1 for side in ("clean", "degraded"))
     return root
@@ -99,7 +99,7 @@ def test_shards_and_files_read_by_workers_stopped_and_resumed_leave_the_same_byt
     run = place / kind
     train("smoke", [*options(home / kind, run, steps=2), "data.num_workers=2"])
     train("smoke", [*options(home / kind, run), "data.num_workers=2" if kind == "shards" else "data.num_workers=0"])
-    assert "goes on from" in (run / "log.txt").read_text()
+    assert "resumed from" in (run / "log.txt").read_text()
     assert_same_bytes(reference, run)
 
 

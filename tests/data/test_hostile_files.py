@@ -299,8 +299,8 @@ def test_prepare_takes_a_thousand_hostile_files_and_writes_nothing_outside_its_f
     (tmp_path / "bystander").write_text("as it was")
     before = sorted(os.listdir(folder))
     preparation = Preparation(folder, tmp_path / "out", Cut(1000, 500), shard_bytes=shard_bytes, max_bad=1.0)
-    with preparation.claimed():
-        assert sum(1 for _ in preparation.work(1)) == len(known)
+    with preparation.lock_target():
+        assert sum(1 for _ in preparation.cut_photographs(1)) == len(known)
         result = preparation.finish("skip")
     assert len(result.bad) == sum(right is None for _, _, right, _ in known.values())
     assert sorted(os.listdir(folder)) == before and sorted(os.listdir(tmp_path)) == ["bystander", "out"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unpairaug.data.images import DecodedImages, FolderImages, list_images, read_image, write_image
+from unpairaug.data.images import FolderImages, ImageCache, list_images, read_image, write_image
 from unpairaug.errors import UserError
 
 
@@ -132,9 +132,9 @@ def test_decoded_images_are_kept_within_the_bound_and_the_first_stay(tmp_path, p
     paths = [tmp_path / f"{i}.png" for i in range(3)]
     for path in paths:
         write_image(path, photograph)
-    kept = DecodedImages(limit=2 * photograph.nbytes)
+    kept = ImageCache(limit=2 * photograph.nbytes)
     first, second, third = (kept.read(path) for path in paths)
-    assert kept.held == 2 * photograph.nbytes
+    assert kept.cached_bytes == 2 * photograph.nbytes
     assert kept.read(paths[0]) is first and kept.read(paths[1]) is second, "the second read costs no decoding"
     assert kept.read(paths[2]) is not third
     with pytest.raises(ValueError, match="read-only"):
@@ -144,21 +144,21 @@ def test_decoded_images_are_kept_within_the_bound_and_the_first_stay(tmp_path, p
 @pytest.mark.parametrize("limit", [0, 2**20])
 def test_a_window_is_the_same_whether_its_image_is_kept_or_not(tmp_path, photograph, limit, monkeypatch):
     write_image(tmp_path / "a.png", photograph)
-    kept = DecodedImages(limit)
-    monkeypatch.setattr("unpairaug.data.images.DECODED", kept)
-    window = FolderImages(tmp_path).window(0, lambda width, height: (3, 2, width - 1, height - 4))
+    kept = ImageCache(limit)
+    monkeypatch.setattr("unpairaug.data.images.IMAGE_CACHE", kept)
+    window = FolderImages(tmp_path).read_window(0, lambda width, height: (3, 2, width - 1, height - 4))
     np.testing.assert_array_equal(window, photograph[2:-4, 3:-1])
-    assert kept.held == (photograph.nbytes if limit else 0)
+    assert kept.cached_bytes == (photograph.nbytes if limit else 0)
 
 
 def test_a_file_that_changed_is_decoded_again(tmp_path, photograph):
-    kept = DecodedImages(limit=2**20)
+    kept = ImageCache(limit=2**20)
     write_image(tmp_path / "a.png", photograph)
     kept.read(tmp_path / "a.png")
     write_image(tmp_path / "a.png", photograph[:10])
     assert kept.read(tmp_path / "a.png").shape == (10, 30, 3)
     kept.clear()
-    assert kept.held == 0
+    assert kept.cached_bytes == 0
 
 
 def test_reading_an_image_does_not_import_torch(checkout):

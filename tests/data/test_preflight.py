@@ -112,17 +112,17 @@ def test_a_validation_image_that_is_also_trained_on_is_noticed(data):
 
 def test_a_large_set_is_decoded_once_and_remembered_until_a_file_changes(data, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setattr(scan, "REMEMBERED", 3)
-    decoded, seen = [], scan._seen
-    monkeypatch.setattr(scan, "_seen", lambda images, i: decoded.append(images.names[i]) or seen(images, i))
+    monkeypatch.setattr(scan, "MIN_CACHED", 3)
+    decoded, seen = [], scan._decode_facts
+    monkeypatch.setattr(scan, "_decode_facts", lambda images, i: decoded.append(images.names[i]) or seen(images, i))
     clean = FolderImages(data / "clean")
-    first = scan.look_at(clean, whole=False)
-    assert len(decoded) == 3 and scan.look_at(clean, whole=False) == first and len(decoded) == 3
+    first = scan.scan_images(clean, whole=False)
+    assert len(decoded) == 3 and scan.scan_images(clean, whole=False) == first and len(decoded) == 3
     write_image(data / "clean" / "c1.png", noise(35, 40, 9))
-    assert scan.look_at(clean, whole=False)[1].seen.height == 35 and decoded[3:] == ["c1.png"]
+    assert scan.scan_images(clean, whole=False)[1].facts.height == 35 and decoded[3:] == ["c1.png"]
     (kept,) = scan.cache_folder("scans").iterdir()
     kept.write_text('{"broken": ')
-    assert scan.look_at(clean, whole=False)[0] == first[0] and len(decoded) == 7
+    assert scan.scan_images(clean, whole=False)[0] == first[0] and len(decoded) == 7
 
 
 def test_the_report_tells_the_kinds_of_images(data):

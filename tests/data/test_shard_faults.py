@@ -24,16 +24,16 @@ from unpairaug.data import (
     write_image,
 )
 from unpairaug.data.cache import cache_folder, write_cached
-from unpairaug.data.images import DECODED
+from unpairaug.data.images import IMAGE_CACHE
 from unpairaug.data.order import WINDOW
-from unpairaug.data.pairs import match
+from unpairaug.data.pairs import match_pairs
 from unpairaug.data.preflight import preflight
 from unpairaug.data.shards import ShardImages
-from unpairaug.data.storage import size_of
+from unpairaug.data.storage import file_size
 from unpairaug.errors import UserError
 from unpairaug.prepare.cut import Cut
 from unpairaug.prepare.run import Preparation
-from unpairaug.restoring.files import outputs_of
+from unpairaug.restoring.files import plan_outputs
 
 CHECKOUT = str(Path(__file__).resolve().parents[2])
 
@@ -63,7 +63,7 @@ def opened(source: object) -> ShardImages:
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    DECODED.clear()
+    IMAGE_CACHE.clear()
     return tmp_path / "cache"
 
 
@@ -105,7 +105,7 @@ def test_two_archives_in_one_file_are_refused(twenty: Path):
 @pytest.mark.parametrize("padding", [512, 1024, 10240])
 def test_every_usual_end_of_an_archive_is_one(twenty: Path, padding: int):
     starts, whole = headers(twenty), twenty.read_bytes()
-    end = starts[-1] + 512 * (1 + -(-opened(twenty)._range(19)[2] // 512))
+    end = starts[-1] + 512 * (1 + -(-opened(twenty)._byte_range(19)[2] // 512))
     twenty.write_bytes(whole[:end] + bytes(padding if padding < 10240 else -(-(end + 1024) // 10240) * 10240 - end))
     assert len(opened(twenty)) == 20
 
@@ -131,10 +131,10 @@ def test_names_match_those_of_a_folder_whether_with_dots_or_behind_a_dot(tmp_pat
     packed = opened(write_tar(tmp_path / "s.tar", names))
     folder = open_images(str(tmp_path / "folder"), "clean", 1)
     assert list(packed.names) == ["s.tar/a.png", "s.tar/b/IMG.1.png"]
-    assert match(packed, folder, 1) == match(folder, packed, 1) == [(0, 0), (1, 1)]
+    assert match_pairs(packed, folder, 1) == match_pairs(folder, packed, 1) == [(0, 0), (1, 1)]
     images = {name: np.zeros((8, 8, 3), np.uint8) for name in ("a.png", "b/IMG.2.png")}
     with pytest.raises(UserError, match="have no partner"):
-        match(folder, MemoryImages("memory", images), 1)
+        match_pairs(folder, MemoryImages("memory", images), 1)
 
 
 INDEXES = {
@@ -153,7 +153,7 @@ INDEXES = {
 
 @pytest.mark.parametrize("kind", INDEXES)
 def test_an_impossible_index_is_named(twenty: Path, kind: str):
-    text = INDEXES[kind].replace("SIZE", str(size_of(str(twenty))))
+    text = INDEXES[kind].replace("SIZE", str(file_size(str(twenty))))
     twenty.with_suffix(".index.json").write_text(text)
     with pytest.raises(UserError, match=r"twenty\.index\.json: .*make the shards again, or remove it"):
         opened(twenty)
@@ -169,7 +169,7 @@ def test_an_impossible_list_of_shards_is_named(twenty: Path, samples, size):
 
 def test_control_characters_of_a_name_do_not_reach_a_message(tmp_path: Path):
     shard = write_tar(tmp_path / "s\n.tar", ["a\x1b[31m\n.png"])
-    assert opened(shard).where(0).isprintable()
+    assert opened(shard).location(0).isprintable()
     shard.write_bytes(shard.read_bytes()[:700])
     for wrong in (shard, tmp_path / "no\nne.tar"):
         with pytest.raises(UserError) as error:
@@ -201,20 +201,20 @@ def test_an_unfinished_preparation_is_no_data(tmp_path: Path, packed: bool):
     for i in range(3):
         write_image(tmp_path / "in" / f"{i}.png", np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8))
     preparation = Preparation(tmp_path / "in", tmp_path / "out", Cut(), shard_bytes=20_000 if packed else None)
-    with preparation.claimed():
-        for _ in preparation.work(1):
+    with preparation.lock_target():
+        for _ in preparation.cut_photographs(1):
             pass  # all is cut, and the command killed before its end
     ways = [tmp_path / "out", *(tmp_path / "out").glob("*.tar")]
     for way in ways:
         with pytest.raises(UserError, match="out: this preparation is not finished; run the same `unpairaug prepare`"):
             open_images(str(way), "clean", 1)
-    with preparation.claimed():
+    with preparation.lock_target():
         preparation.finish("raise")
     assert len(open_images(str(tmp_path / "out"), "clean", 1)) == 3
 
 
 def test_of_many_images_in_foreign_shards_only_some_are_decoded_before_training(twenty: Path, monkeypatch):
-    monkeypatch.setattr(scan, "SAMPLED", 5)
+    monkeypatch.setattr(scan, "MAX_DECODED", 5)
     images = opened(twenty)
     report = preflight(images, images, scale=1, crop=8)
     assert report.sets["clean"].count == 20 and sum(report.sets["clean"].kinds.values()) == 5
@@ -222,8 +222,8 @@ def test_of_many_images_in_foreign_shards_only_some_are_decoded_before_training(
 
 
 def test_a_walk_loads_each_index_once_an_epoch_however_many_lanes_there_are(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(order, "WHOLE", 0)
-    monkeypatch.setattr(shards, "HELD", 1)
+    monkeypatch.setattr(order, "MAX_PERMUTED", 0)
+    monkeypatch.setattr(shards, "MIN_HELD_IMAGES", 1)
     count, each, lanes = 60, 10, 20
     for i in range(count):
         write_tar(tmp_path / f"{i:03}.tar", [f"{i}-{at}.png" for at in range(each)])
@@ -234,7 +234,7 @@ def test_a_walk_loads_each_index_once_an_epoch_however_many_lanes_there_are(tmp_
     dataset = UnpairedCrops(images, images, crop=8, scale=1, seed=0, lanes=2 * lanes, own_lanes=lanes)
     for step in range(count * each // (2 * lanes)):
         for k in range(2 * lanes * step, 2 * lanes * step + lanes):  # what the first of two processes reads
-            images.stem(dataset.shown(k)[0])
+            images.stem(dataset.image_indices(k)[0])
     assert len(loaded) <= 2 * count
     assert images._index.keep == min(count, lanes * (WINDOW + 1)), "bounded"
 
@@ -250,10 +250,10 @@ def test_copies_that_an_address_asks_for_are_found_by_the_next_process(twenty: P
 def test_an_address_with_a_signature_is_that_of_its_file(twenty: Path, monkeypatch):
     from unpairaug.data import storage
 
-    monkeypatch.setattr(storage, "_far", lambda url: (fsspec.filesystem("file"), str(twenty)))
+    monkeypatch.setattr(storage, "_remote_file_system", lambda url: (fsspec.filesystem("file"), str(twenty)))
     images = opened("https://host/bucket/x.tar?X-Sig=a/b.c")
     assert len(images) == 20 and images.names[0] == "x.tar/00.png"
-    assert images.where(0) == "https://host/bucket/x.tar/00.png", "no signature in a log"
+    assert images.location(0) == "https://host/bucket/x.tar/00.png", "no signature in a log"
 
 
 @pytest.mark.parametrize(
@@ -273,8 +273,8 @@ def test_near_misses_of_a_source_are_told_what_to_write(source: str, words: str,
 @pytest.mark.parametrize("source", ["twenty.tar", ".", "s3://bucket/x"])
 def test_restore_says_that_it_reads_no_shards(twenty: Path, source: str, monkeypatch):
     monkeypatch.chdir(twenty.parent)
-    with pytest.raises(UserError, match="restore reads image files of this machine, and no shards"):
-        outputs_of(Path(source), Path("out"))
+    with pytest.raises(UserError, match="restore reads local image files, no shards"):
+        plan_outputs(Path(source), Path("out"))
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
@@ -288,7 +288,7 @@ def test_a_closed_cache_folder_is_no_cache(twenty: Path, cache: Path):
 
 
 def test_an_index_kept_by_an_older_version_is_not_believed(twenty: Path, cache: Path, monkeypatch):
-    monkeypatch.setattr(index_of, "_SCAN", index_of._SCAN - 1)
+    monkeypatch.setattr(index_of, "_SCAN_VERSION", index_of._SCAN_VERSION - 1)
     opened(twenty)
     (kept,) = cache.rglob("*.json")
     values = json.loads(kept.read_text())

@@ -15,8 +15,8 @@ import webdataset
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from unpairaug.data import FolderImages, StepBatches, UnpairedBatch, UnpairedCrops, loader, open_images, order
-from unpairaug.data.images import DECODED, ImageSet, write_image
+from unpairaug.data import FolderImages, StepBatches, UnpairedBatch, UnpairedCrops, create_loader, open_images, order
+from unpairaug.data.images import IMAGE_CACHE, ImageSet, write_image
 from unpairaug.data.mixture import MixedImages
 from unpairaug.data.shards import ShardImages
 from unpairaug.data.storage import is_url
@@ -79,7 +79,7 @@ def home(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    DECODED.clear()
+    IMAGE_CACHE.clear()
     return tmp_path / "cache"
 
 
@@ -117,8 +117,8 @@ def test_every_kind_of_source_gives_the_images_of_the_folder_by_name_and_pixel(s
     for i in range(len(images)):
         assert images.stem(i) == folder.stem(i)
         assert np.array_equal(images[i], folder[i])
-        assert images.encoded(i)[:4] == b"\x89PNG"
-    assert images.where(0).endswith("s-000.tar/000.png") and images.names[0] == "s-000.tar/000.png"
+        assert images.read_bytes(i)[:4] == b"\x89PNG"
+    assert images.location(0).endswith("s-000.tar/000.png") and images.names[0] == "s-000.tar/000.png"
     assert np.array_equal(pickle.loads(pickle.dumps(images))[2], folder[2])
 
 
@@ -139,7 +139,7 @@ def test_few_images_in_shards_are_drawn_like_those_of_a_folder(home: Path):
 @pytest.fixture(params=["folder", "shards", "walked", "far", "mixture", "walked mixture"])
 def dataset(request, home: Path, monkeypatch) -> UnpairedCrops:
     if "walked" in request.param or request.param == "far":
-        monkeypatch.setattr(order, "WHOLE", 0)
+        monkeypatch.setattr(order, "MAX_PERMUTED", 0)
     folder, shards = FolderImages(home / "images"), open_images(str(home / "plain"), "clean", 1)
     if "mixture" in request.param:
         return crops(MixedImages([folder, shards], [2.0, 1.0]), MixedImages([shards, folder], [1.0, 0.3]))
@@ -154,7 +154,7 @@ def test_workers_and_processes_change_no_byte_of_the_sequence(dataset: UnpairedC
     steps = 5
     expected = [dataset[k] for k in range(8 * steps)]
     ranks = [
-        list(loader(dataset, StepBatches(0, steps, 8 // processes, rank=rank, processes=processes), workers))
+        list(create_loader(dataset, StepBatches(0, steps, 8 // processes, rank=rank, processes=processes), workers))
         for rank in range(processes)
     ]
     assert all(len(batches) == steps for batches in ranks)
@@ -168,31 +168,31 @@ def test_workers_and_processes_change_no_byte_of_the_sequence(dataset: UnpairedC
 @settings(max_examples=12)
 def test_stopped_after_any_step_and_restored_the_rest_is_the_same(home_of_all, k: int):
     whole, fresh = home_of_all
-    rest = list(loader(pickle.loads(fresh), StepBatches(k, k + 2, 4, accumulation=2)))
+    rest = list(create_loader(pickle.loads(fresh), StepBatches(k, k + 2, 4, accumulation=2)))
     assert len(rest) == 4 and all(map(same, rest, whole[2 * k : 2 * k + 4]))
 
 
 @pytest.fixture(scope="module")
 def home_of_all(home: Path):
     """42 steps of a mixture of a folder and walked shards, and what starts them anew."""
-    known, order.WHOLE = order.WHOLE, 0
+    known, order.MAX_PERMUTED = order.MAX_PERMUTED, 0
     try:
         sets = [FolderImages(home / "images"), open_images(str(home / "indexed"), "clean", 1)]
         dataset = crops(MixedImages(sets, [1.0, 2.0]))
     finally:
-        order.WHOLE = known
+        order.MAX_PERMUTED = known
     fresh = pickle.dumps(dataset)
-    return list(loader(dataset, StepBatches(0, 43, 4, accumulation=2))), fresh
+    return list(create_loader(dataset, StepBatches(0, 43, 4, accumulation=2))), fresh
 
 
 def test_nothing_is_read_twice_in_an_epoch_over_processes_and_workers(home: Path, monkeypatch):
-    monkeypatch.setattr(order, "WHOLE", 0)
+    monkeypatch.setattr(order, "MAX_PERMUTED", 0)
     images = open_images(str(home / "indexed"), "clean", 1)
     dataset = UnpairedCrops(images, images, crop=20, scale=1, seed=0, flip=False, rotate=False, lanes=6)
     marks = {picture(number)[:, :20].tobytes(): number for number in range(30) if number % 3 == 0}
     shown = []
     for rank in range(3):
-        for batch in loader(dataset, StepBatches(0, 5, 2, rank=rank, processes=3), num_workers=2):
+        for batch in create_loader(dataset, StepBatches(0, 5, 2, rank=rank, processes=3), num_workers=2):
             pixels = batch.clean.permute(0, 2, 3, 1).numpy()
             shown += [image.tobytes() for image in pixels]
     assert len(shown) == len(set(shown)) == 30 and marks.keys() <= set(shown)
@@ -206,7 +206,7 @@ def test_far_images_of_a_batch_are_fetched_in_one_call(home: Path, monkeypatch):
     monkeypatch.setattr(
         memory, "cat_ranges", lambda self, paths, *a, **o: calls.append(len(paths)) or whole(self, paths, *a, **o)
     )
-    list(loader(crops(clean, degraded), StepBatches(0, 1, 4)))
+    list(create_loader(crops(clean, degraded), StepBatches(0, 1, 4)))
     assert calls == [4, 4], "one call for each side"
 
 
@@ -226,7 +226,7 @@ def test_an_index_that_was_made_is_kept_and_made_again_when_the_shard_changes(ho
 def test_a_shard_cut_anywhere_is_named_with_how_far_it_is_whole(home: Path, tmp_path: Path):
     whole = (home / "plain" / "s-000.tar").read_bytes()
     images = open_images(str(home / "plain" / "s-000.tar"), "clean", 1)
-    ends = [offset + size for _, offset, size in (images._range(i) for i in range(EACH))]
+    ends = [offset + size for _, offset, size in (images._byte_range(i) for i in range(EACH))]
     for size in [1, 511, 512, 600, *ends, ends[2] + 300, ends[-1] - 1]:
         (tmp_path / "s.tar").write_bytes(whole[:size])
         with pytest.raises(UserError, match=r"s\.tar: this (shard is cut|is no whole tar)") as error:
@@ -326,7 +326,7 @@ def test_a_folder_of_images_that_also_holds_a_tar_is_read_as_before(home: Path, 
 def test_few_indexes_are_held_at_a_time(home: Path, monkeypatch):
     from unpairaug.data import shards
 
-    monkeypatch.setattr(shards, "HELD", 1)
+    monkeypatch.setattr(shards, "MIN_HELD_IMAGES", 1)
     images = open_images(str(home / "indexed"), "clean", 1)
     assert isinstance(images, ShardImages)
     for i in range(len(images)):

@@ -16,7 +16,7 @@ from unpairaug.data import (
     UnpairedBatch,
     UnpairedCrops,
     ValidationPairs,
-    loader,
+    create_loader,
     write_image,
 )
 from unpairaug.data.augment import SYMMETRIES, Views, splitmix64
@@ -84,17 +84,17 @@ def test_another_seed_gives_another_sequence(folders):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_number_of_workers_changes_nothing(folders, workers):
-    alone = list(loader(crops(folders), StepBatches(0, 6, 4)))
-    shared = list(loader(crops(folders), StepBatches(0, 6, 4), num_workers=workers))
+    alone = list(create_loader(crops(folders), StepBatches(0, 6, 4)))
+    shared = list(create_loader(crops(folders), StepBatches(0, 6, 4), num_workers=workers))
     assert len(alone) == 6 and all(map(same, alone, shared))
     assert isinstance(shared[0], UnpairedBatch) and shared[0].index.dtype == torch.int64
 
 
 def test_two_processes_with_half_the_batch_see_in_each_step_what_one_process_sees(folders):
-    alone = list(loader(crops(folders), StepBatches(0, 4, batch_size=4)))
-    ranks = [list(loader(crops(folders), StepBatches(0, 4, 2, rank=r, processes=2))) for r in (0, 1)]
-    for one, *halves in zip(alone, *ranks, strict=True):
-        assert same(one, UnpairedBatch(*map(torch.cat, zip(*halves, strict=True))))
+    alone = list(create_loader(crops(folders), StepBatches(0, 4, batch_size=4)))
+    ranks = [list(create_loader(crops(folders), StepBatches(0, 4, 2, rank=r, processes=2))) for r in (0, 1)]
+    for one, *split_scenes in zip(alone, *ranks, strict=True):
+        assert same(one, UnpairedBatch(*map(torch.cat, zip(*split_scenes, strict=True))))
 
 
 @pytest.mark.parametrize("accumulation,processes", [(1, 1), (2, 1), (1, 4), (2, 2), (4, 1)])
@@ -109,9 +109,11 @@ def test_however_a_step_is_cut_it_reads_the_same_samples(accumulation, processes
 
 
 def test_starting_at_a_step_gives_the_tail_of_the_whole(folders):
-    whole = list(loader(crops(folders), StepBatches(0, 7, 3, accumulation=2)))
+    whole = list(create_loader(crops(folders), StepBatches(0, 7, 3, accumulation=2)))
     for start in (1, 4, 7):
-        assert all(map(same, whole[2 * start :], loader(crops(folders), StepBatches(start, 7, 3, accumulation=2))))
+        assert all(
+            map(same, whole[2 * start :], create_loader(crops(folders), StepBatches(start, 7, 3, accumulation=2)))
+        )
 
 
 def test_each_side_shows_every_image_once_an_epoch_in_a_new_order(folders):
@@ -208,7 +210,7 @@ def test_a_file_that_breaks_during_the_run_is_named_in_one_line(folders, tmp_pat
     (tmp_path / "a.png").write_bytes(b"")
     dataset = UnpairedCrops(FolderImages(folders["clean"]), images, crop=8, scale=1, seed=0)
     with pytest.raises(UserError, match=rf"^{tmp_path}/a\.png: the file is empty \(0 bytes\)[^\n]*$"):
-        list(loader(dataset, StepBatches(0, 1, 2), workers))
+        list(create_loader(dataset, StepBatches(0, 1, 2), workers))
 
 
 def test_validation_pairs_match_by_name_whatever_the_extension(folders, tmp_path):

@@ -199,7 +199,7 @@ def test_shards_become_shards_and_the_same_images_as_files_do(tmp_path, model, p
     assert [packed.stem(i) for i in range(4)] == ["below/photo_2", "photo_0", "photo_1", "photo_3"]
     degrade(Job(str(photographs), tmp_path / "files", how))
     for i, row in enumerate(files):
-        assert packed.encoded(i) == (tmp_path / "files" / row["file"]).read_bytes()
+        assert packed.read_bytes(i) == (tmp_path / "files" / row["file"]).read_bytes()
     degrade(Job(str(tmp_path / "packed"), tmp_path / "again", how))
     assert [row["source"] for row in rows(tmp_path / "again")] == list(packed.names)
     assert len(open_images(str(tmp_path / "again"), "clean", 1)) == 4

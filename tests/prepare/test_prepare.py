@@ -23,8 +23,8 @@ from hypothesis import given, settings, strategies as st
 from unpairaug.data.decode import MAX_PIXELS
 from unpairaug.data.images import read_image, write_image
 from unpairaug.errors import UserError
-from unpairaug.prepare.cut import Cut, detail
-from unpairaug.prepare.keys import keys_of
+from unpairaug.prepare.cut import Cut, measure_detail
+from unpairaug.prepare.keys import make_keys
 from unpairaug.prepare.run import Preparation
 
 WHOLE = Cut()
@@ -44,8 +44,8 @@ def unpairaug_prepare(*arguments: object) -> subprocess.CompletedProcess[str]:
 def prepare(source: Path, target: Path, cut: Cut = WHOLE, on_bad="raise", force=False, workers=1, **options):
     """What the command does, in this process."""
     preparation = Preparation(source, target, cut, **options)
-    with preparation.claimed(force):
-        for _ in preparation.work(workers):
+    with preparation.lock_target(force):
+        for _ in preparation.cut_photographs(workers):
             pass
         return preparation.finish(on_bad)
 
@@ -80,9 +80,9 @@ def test_every_pixel_lies_in_a_sub_image_and_every_sub_image_in_the_image(width,
     seen = np.zeros((height, width), bool)
     if stride > size:
         with pytest.raises(UserError, match=rf"--stride {stride} is larger than --size {size}"):
-            Cut.of(size, stride, 1, 0)
+            Cut.from_options(size, stride, 1, 0)
         return
-    windows = list(Cut.of(size, stride, 1, 0).windows(width, height))
+    windows = list(Cut.from_options(size, stride, 1, 0).windows(width, height))
     for window in windows:
         assert 0 <= window.left < window.right <= width and 0 <= window.top < window.bottom <= height
         assert (window.right - window.left, window.bottom - window.top) == (min(size, width), min(size, height))
@@ -93,8 +93,8 @@ def test_every_pixel_lies_in_a_sub_image_and_every_sub_image_in_the_image(width,
 
 @given(side=st.integers(30, 200), columns=st.integers(1, 30), stride=st.integers(1, 30), scale=st.integers(2, 4))
 def test_the_two_sides_of_a_pair_are_cut_alike_at_their_scales(side, columns, stride, scale):
-    clean = Cut.of(size=30 * scale, stride=stride * scale, scale=1, min_detail=0)
-    degraded = Cut.of(size=30 * scale, stride=stride * scale, scale=scale, min_detail=0)
+    clean = Cut.from_options(size=30 * scale, stride=stride * scale, scale=1, min_detail=0)
+    degraded = Cut.from_options(size=30 * scale, stride=stride * scale, scale=scale, min_detail=0)
     small = list(degraded.windows(side, columns))
     large = list(clean.windows(side * scale, columns * scale))
     assert [tuple(scale * edge for edge in window.box) for window in small] == [window.box for window in large]
@@ -102,16 +102,16 @@ def test_the_two_sides_of_a_pair_are_cut_alike_at_their_scales(side, columns, st
 
 
 def test_the_scale_must_divide_size_and_stride():
-    assert Cut.of(480, None, 4, 0) == Cut(120, 60)
+    assert Cut.from_options(480, None, 4, 0) == Cut(120, 60)
     with pytest.raises(UserError, match=r"--size 481 is not divisible by --scale 4; try 480"):
-        Cut.of(481, None, 4, 0)
+        Cut.from_options(481, None, 4, 0)
     with pytest.raises(UserError, match=r"give their --size"):
-        Cut.of(None, 240, 1, 0)
+        Cut.from_options(None, 240, 1, 0)
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="/\0", exclude_categories=[]), min_size=1), unique=True))
 def test_keys_are_distinct_and_safe_whatever_the_names(names):
-    keys = keys_of([f"{name}/{name}.png" for name in names if name not in (".", "..")])
+    keys = make_keys([f"{name}/{name}.png" for name in names if name not in (".", "..")])
     assert len({key.casefold() for key in keys}) == len(keys)
     for key in keys:
         assert key.encode() and "." not in key and not key.startswith(("-", "/", "__"))
@@ -130,8 +130,8 @@ def test_long_names_that_collide_fit_the_plainest_tar_with_many_windows(tmp_path
 
 def test_detail_is_zero_for_a_flat_image_and_grows_with_contrast():
     noise = np.random.default_rng(0).integers(0, 100, (20, 20, 3), dtype=np.uint8)
-    assert detail(np.full((20, 20, 3), 77, np.uint8)) == 0
-    assert 0 < detail(noise // 4) < detail(noise)
+    assert measure_detail(np.full((20, 20, 3), 77, np.uint8)) == 0
+    assert 0 < measure_detail(noise // 4) < measure_detail(noise)
 
 
 def test_sub_images_are_the_pixels_that_the_manifest_says(photographs, tmp_path):
@@ -212,8 +212,8 @@ def test_stopped_after_any_photograph_it_goes_on_to_the_same_bytes(photographs, 
     options = {"shard_bytes": shard_bytes, "max_bad": 1.0}
     prepare(photographs, tmp_path / "whole", Cut(32, 16), "skip", **options)
     begun = Preparation(photographs, tmp_path / "parts", Cut(32, 16), **options)
-    with begun.claimed():
-        work = begun.work(1)
+    with begun.lock_target():
+        work = begun.cut_photographs(1)
         for _ in range(images):
             next(work)
         del work
@@ -286,8 +286,8 @@ def test_force_removes_what_prepare_wrote_and_no_file_of_the_user(photographs, t
     out, mine = tmp_path / "out", ["my_own.png", "album/x.webp.png", "notes.jsonl", "a/.mine.partial", "images-9.tar"]
     write_image(photographs / "only" / "here.png", np.zeros((50, 50, 3), np.uint8))
     begun = Preparation(photographs, out, Cut(32, 16), shard_bytes=shard_bytes)
-    with begun.claimed():
-        for _ in islice(begun.work(2), photographs_done):
+    with begun.lock_target():
+        for _ in islice(begun.cut_photographs(2), photographs_done):
             pass
         if photographs_done == 10:
             begun.finish("raise")
@@ -305,21 +305,21 @@ def test_force_removes_what_prepare_wrote_and_no_file_of_the_user(photographs, t
 def test_what_is_to_be_made_again_is_removed_while_it_is_known_whose_it_is(photographs, tmp_path):
     out = tmp_path / "out"
     begun = Preparation(photographs, out, Cut(32, 16), shard_bytes=60_000)
-    with begun.claimed():
-        for _ in begun.work(1):
+    with begun.lock_target():
+        for _ in begun.cut_photographs(1):
             pass
     (out / "images-000001.tar").unlink()
-    with begun.claimed():
+    with begun.lock_target():
         assert names(out) == ["images-000000.tar"]
 
 
 def test_a_file_of_the_user_is_not_overwritten(photographs, tmp_path):
     begun = Preparation(photographs, tmp_path / "out", Cut(32, 16))
-    with begun.claimed():
+    with begun.lock_target():
         (tmp_path / "out" / "a").mkdir()
         (tmp_path / "out" / "a" / "photo_0_r00c00.png").write_bytes(b"mine")
         with pytest.raises(UserError, match=r"photo_0_r00c00\.png is in the way"):
-            next(begun.work(1))
+            next(begun.cut_photographs(1))
     assert (tmp_path / "out" / "a" / "photo_0_r00c00.png").read_bytes() == b"mine"
 
 
@@ -427,8 +427,8 @@ def test_bad_photographs_are_all_named_and_skipping_them_then_takes_no_second_re
         prepare(photographs, out, Cut(32, 16), max_bad=0.5)
     assert not (out / "manifest.jsonl").exists()
     preparation = Preparation(photographs, out, Cut(32, 16), max_bad=0.5)
-    with preparation.claimed():
-        assert preparation.left == 0
+    with preparation.lock_target():
+        assert preparation.remaining == 0
         result = preparation.finish("skip")
     assert result.images == 9
     bad = (out / "bad.txt").read_text().splitlines()
@@ -458,7 +458,7 @@ def test_a_table_of_licences_goes_into_the_manifest(photographs, tmp_path):
 
 def test_two_preparations_do_not_share_a_folder(photographs, tmp_path):
     first = Preparation(photographs, tmp_path / "out", Cut())
-    with first.claimed(), pytest.raises(UserError, match="another `prepare` is writing"):
+    with first.lock_target(), pytest.raises(UserError, match="another `prepare` is writing"):
         prepare(photographs, tmp_path / "out")
 
 

@@ -7,13 +7,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from unpairaug.data import loader
+from unpairaug.data import create_loader
 from unpairaug.data.streams import StepBatches
 from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe, load_recipe, to_yaml
 from unpairaug.registry import translators
 from unpairaug.run import train
-from unpairaug.training.build import build_trainer, in_steps, make_accelerator, open_data
+from unpairaug.training.build import build_trainer, make_accelerator, open_data, resolve_lengths
 from unpairaug.training.loop import to_device
 from unpairaug.training.trainer import JointTrainer
 from unpairaug.translator import Translator
@@ -40,9 +40,9 @@ def recipe_with(section: str, *more: str) -> Recipe:
 def trainer_of(recipe: Recipe, steps: int = 2) -> JointTrainer:
     """A trainer that has taken some steps."""
     data = open_data(recipe)
-    recipe = in_steps(recipe, data, 1)
+    recipe = resolve_lengths(recipe, data, 1)
     trainer = build_trainer(recipe, make_accelerator(recipe, cpu=True))
-    for step, batch in enumerate(loader(data.crops, StepBatches(0, steps, 2))):
+    for step, batch in enumerate(create_loader(data.crops, StepBatches(0, steps, 2))):
         trainer.train_step([to_device(batch, trainer.accelerator)], step)
     return trainer
 
@@ -118,7 +118,7 @@ def test_a_warm_up_of_a_frozen_translator_is_refused(trained: Path):
 
 
 def test_domain_weights_of_an_untrained_discriminator_are_refused(trained: Path):
-    with pytest.raises(UserError, match=r"bridge\.domain_weights: true asks a discriminator that .* untrained"):
+    with pytest.raises(UserError, match=r"bridge\.domain_weights: true needs a trained discriminator"):
         recipe_with(f"{{from: {trained}, train: false}}", "bridge.domain_weights=true")
 
 
@@ -134,7 +134,7 @@ def test_a_run_with_another_real_path_is_not_continued(tmp_path: Path):
 def test_weights_that_do_not_fit_the_options_are_refused(trained: Path):
     recipe = recipe_with(f"{{from: {trained}, width: 8}}")
     with pytest.raises(UserError, match=r"translator\.from .*: its weights do not fit the options given"):
-        build_trainer(in_steps(recipe, open_data(recipe), 1), make_accelerator(recipe, cpu=True))
+        build_trainer(resolve_lengths(recipe, open_data(recipe), 1), make_accelerator(recipe, cpu=True))
 
 
 def _written(path: Path, recipe: Recipe) -> str:

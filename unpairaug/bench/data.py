@@ -20,8 +20,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from unpairaug.data import FolderImages, StepBatches, UnpairedCrops, loader, open_images
-from unpairaug.data.images import DECODED, ImageSet
+from unpairaug.data import FolderImages, StepBatches, UnpairedCrops, create_loader, open_images
+from unpairaug.data.images import IMAGE_CACHE, ImageSet
 from unpairaug.data.shard_index import write_index
 from unpairaug.recipe import Recipe
 
@@ -88,7 +88,7 @@ def compare_readers(recipe: Recipe, batches: int, files: int = FILES) -> list[Re
 def memory_over(recipe: Recipe, samples: int, readings: int = 10, files: int = FILES) -> Iterator[tuple[int, int]]:
     """Samples read from shards so far, and bytes of this process's memory, at even intervals.
 
-    Decoded images are kept as in training: memory grows until they are all there, or fill `DECODED.limit`.
+    Decoded images are kept as in training: memory grows until they are all there, or fill `IMAGE_CACHE.limit`.
     """
     with _laid_out(recipe, files) as found, _one_thread():
         size = recipe.data.batch_size
@@ -100,7 +100,7 @@ def memory_over(recipe: Recipe, samples: int, readings: int = 10, files: int = F
 
 
 def _ours(clean: ImageSet, degraded: ImageSet, recipe: Recipe, batches: int) -> Iterator[object]:
-    return iter(loader(_crops(clean, degraded, recipe), StepBatches(0, batches, recipe.data.batch_size)))
+    return iter(create_loader(_crops(clean, degraded, recipe), StepBatches(0, batches, recipe.data.batch_size)))
 
 
 def _crops(clean: ImageSet, degraded: ImageSet, recipe: Recipe) -> UnpairedCrops:
@@ -154,7 +154,7 @@ def _shown(files: Files, recipe: Recipe, batches: int) -> list[list[tuple[Path, 
     crops, size = _crops(files.clean, files.degraded, recipe), recipe.data.batch_size
     pairs = [
         (files.clean.root / files.clean.names[i], files.degraded.root / files.degraded.names[j])
-        for i, j in (crops.shown(k) for k in range(batches * size))
+        for i, j in (crops.image_indices(k) for k in range(batches * size))
     ]
     return [pairs[at : at + size] for at in range(0, len(pairs), size)]
 
@@ -189,19 +189,19 @@ def _lay_out(images: ImageSet, count: int, folder: Path, shards: Path) -> None:
         with tarfile.open(shard, "w") as tar:
             for i in range(first, min(first + PER_SHARD, count)):
                 path = folder / f"{i:06}{PurePosixPath(images.names[i]).suffix}"
-                path.write_bytes(images.encoded(i))
+                path.write_bytes(images.read_bytes(i))
                 tar.add(path, path.name)
         write_index(str(shard))
 
 
 @contextmanager
 def _nothing_kept() -> Iterator[None]:
-    limit, DECODED.limit = DECODED.limit, 0
-    DECODED.clear()
+    limit, IMAGE_CACHE.limit = IMAGE_CACHE.limit, 0
+    IMAGE_CACHE.clear()
     try:
         yield
     finally:
-        DECODED.limit = limit
+        IMAGE_CACHE.limit = limit
 
 
 @contextmanager

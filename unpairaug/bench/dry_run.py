@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from unpairaug.bench.memory import PeakMemory, total_memory
-from unpairaug.data import StepBatches, UnpairedBatch, loader
+from unpairaug.data import StepBatches, UnpairedBatch, create_loader
 from unpairaug.errors import UserError
 from unpairaug.training.loop import to_device
 from unpairaug.training.trainer import JointTrainer
@@ -35,7 +35,7 @@ def dry_run(trainer: JointTrainer, crops: Dataset[UnpairedBatch], batch_size: in
     Raises:
         UserError: a loss term is not finite, or the device's memory does not suffice.
     """
-    batches = iter(loader(crops, StepBatches(0, 2, batch_size, accumulation)))
+    batches = iter(create_loader(crops, StepBatches(0, 2, batch_size, accumulation)))
     joint = trainer.schedule.translator_end - 1
     with PeakMemory(trainer.accelerator.device) as memory:
         times = [_timed_step(trainer, islice(batches, accumulation), joint) for _ in range(2)]

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unpairaug.benchmarks.layout import Benchmark, Pair, Split, files_in, halves, paired
+from unpairaug.benchmarks.layout import Benchmark, Pair, Split, find_files, pair_files, split_scenes
 from unpairaug.errors import UserError, escape
 
 _TARGET = "canon"
 
 
-def _split(source: Path, scale: int) -> Split:
-    clean, degraded = halves(_pairs(source / "training_data"))
-    return Split(clean, degraded, _pairs(source / "test_data" / "patches"))
+def _split_data_set(source: Path, scale: int) -> Split:
+    clean, degraded = split_scenes(_find_pairs(source / "training_data"))
+    return Split(clean, degraded, _find_pairs(source / "test_data" / "patches"))
 
 
-def _pairs(folder: Path) -> list[Pair]:
-    clean = files_in(folder / _TARGET, r"(\d+)\.jpg")
-    return paired(clean, files_in(_telephone(folder), r"(\d+)\.jpg"))
+def _find_pairs(folder: Path) -> list[Pair]:
+    clean = find_files(folder / _TARGET, r"(\d+)\.jpg")
+    return pair_files(clean, find_files(_find_phone_folder(folder), r"(\d+)\.jpg"))
 
 
-def _telephone(folder: Path) -> Path:
+def _find_phone_folder(folder: Path) -> Path:
     """The one folder beside the Canon's."""
     folders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     found = [path for path in folders if path.name != _TARGET]
@@ -34,7 +34,7 @@ def _telephone(folder: Path) -> Path:
 
 
 DPED = Benchmark(
-    split=_split,
+    split=_split_data_set,
     layout="training_data/canon/0.jpg …, training_data/iphone/0.jpg …\n"
     "test_data/patches/canon/0.jpg …, test_data/patches/iphone/0.jpg …\n"
     "the folder of one telephone: dped/iphone, dped/blackberry or dped/sony",

@@ -53,7 +53,7 @@ class Benchmark:
     """Side in pixels of the pieces to cut clean photographs into before training; None for those that are small."""
 
 
-def files_in(folder: Path, pattern: str) -> dict[str, Path]:
+def find_files(folder: Path, pattern: str) -> dict[str, Path]:
     """The files of a folder whose whole name fits, by what the pattern's only group finds; in the order of that.
 
     Numbers are ordered as numbers.
@@ -71,10 +71,10 @@ def files_in(folder: Path, pattern: str) -> dict[str, Path]:
                 raise UserError(f"{escape(first)} and {escape(path)}: two files of one name; remove one")
     if not found:
         raise UserError(f"{escape(folder)}: no file in this folder is called as it should be (as a pattern: {pattern})")
-    return {key: found[key] for key in sorted(found, key=_in_order)}
+    return {key: found[key] for key in sorted(found, key=_sort_key)}
 
 
-def paired(clean: dict[str, Path], degraded: dict[str, Path], scene: Callable[[str], str] = str) -> list[Pair]:
+def pair_files(clean: dict[str, Path], degraded: dict[str, Path], scene: Callable[[str], str] = str) -> list[Pair]:
     """Pairs of two folders' files, by their keys, in the order of the clean ones.
 
     Raises:
@@ -87,19 +87,19 @@ def paired(clean: dict[str, Path], degraded: dict[str, Path], scene: Callable[[s
     return [Pair(key, scene(key), path, degraded[key]) for key, path in clean.items()]
 
 
-def halves(pairs: Iterable[Pair]) -> tuple[list[Pair], list[Pair]]:
+def split_scenes(pairs: Iterable[Pair]) -> tuple[list[Pair], list[Pair]]:
     """The pairs of the first half of the scenes, in their order, and of the second, which is larger by one if odd.
 
     Raises:
         UserError: there is but one scene.
     """
     pairs = list(pairs)
-    scenes = sorted({pair.scene for pair in pairs}, key=_in_order)
+    scenes = sorted({pair.scene for pair in pairs}, key=_sort_key)
     if len(scenes) < 2:
         raise UserError(f"only one scene, {scenes[0]}; two sides without a common scene take at least two")
     first = set(scenes[: len(scenes) // 2])
     return [pair for pair in pairs if pair.scene in first], [pair for pair in pairs if pair.scene not in first]
 
 
-def _in_order(key: str) -> tuple[int, str]:
+def _sort_key(key: str) -> tuple[int, str]:
     return (int(key), key) if key.isdecimal() else (0, key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from unpairaug.benchmarks.layout import Benchmark, Pair, Split, files_in, paired
+from unpairaug.benchmarks.layout import Benchmark, Pair, Split, find_files, pair_files
 from unpairaug.errors import UserError
 
 HALF = 400
@@ -23,23 +23,23 @@ _WHOLE = "400 clean images, 400 degraded ones, 100 pairs to measure on"
 
 
 def _split_2017(source: Path, scale: int) -> Split:
-    pairs = partial(_pairs, source, f"LR_unknown/X{scale}", rf"(\d{{4}})x{scale}\.png")
-    first, second = _by_number(pairs("train"))
+    pairs = partial(_find_pairs, source, f"LR_unknown/X{scale}", rf"(\d{{4}})x{scale}\.png")
+    first, second = _split_by_number(pairs("train"))
     return Split(first, second, pairs("valid"))
 
 
 def _split_2018(source: Path, scale: int) -> Split:
-    pairs = partial(_pairs, source, "LR_mild", rf"(\d{{4}})x{scale}m\.png")
-    first, second = _by_number(pairs("train"))
+    pairs = partial(_find_pairs, source, "LR_mild", rf"(\d{{4}})x{scale}m\.png")
+    first, second = _split_by_number(pairs("train"))
     return Split(second, first, pairs("valid"))
 
 
-def _pairs(source: Path, degraded: str, pattern: str, part: str) -> list[Pair]:
-    clean = files_in(source / f"DIV2K_{part}_HR", r"(\d{4})\.png")
-    return paired(clean, files_in(source / f"DIV2K_{part}_{degraded}", pattern))
+def _find_pairs(source: Path, degraded: str, pattern: str, part: str) -> list[Pair]:
+    clean = find_files(source / f"DIV2K_{part}_HR", r"(\d{4})\.png")
+    return pair_files(clean, find_files(source / f"DIV2K_{part}_{degraded}", pattern))
 
 
-def _by_number(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
+def _split_by_number(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
     first = [pair for pair in pairs if int(pair.scene) <= HALF]
     second = [pair for pair in pairs if int(pair.scene) > HALF]
     if not first or not second:

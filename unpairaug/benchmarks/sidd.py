@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unpairaug.benchmarks.layout import Benchmark, Pair, Split, files_in, halves, paired
+from unpairaug.benchmarks.layout import Benchmark, Pair, Split, find_files, pair_files, split_scenes
 from unpairaug.data.images import Array
 from unpairaug.errors import UserError, escape
 
@@ -18,30 +18,30 @@ _BLOCKS = {"clean": "ValidationGtBlocksSrgb", "degraded": "ValidationNoisyBlocks
 """Of both a file and the one variable in it."""
 
 
-def _split(source: Path, scale: int) -> Split:
-    shots = files_in(source / "Data", r"(\d{4}_\d{3}_\w+)")
-    clean, degraded = halves(pair for name, folder in shots.items() for pair in _shot(name, folder))
-    return Split(clean, degraded, _validation(source))
+def _split_data_set(source: Path, scale: int) -> Split:
+    shots = find_files(source / "Data", r"(\d{4}_\d{3}_\w+)")
+    clean, degraded = split_scenes(pair for name, folder in shots.items() for pair in _shot_pairs(name, folder))
+    return Split(clean, degraded, _validation_pairs(source))
 
 
-def _shot(name: str, folder: Path) -> list[Pair]:
+def _shot_pairs(name: str, folder: Path) -> list[Pair]:
     """The photographs of one shot: one in the small edition, two in the medium one."""
     clean, degraded = (
-        files_in(folder, rf"(?:\d{{4}}_)?{kind}_SRGB_(\d{{3}})\.(?:PNG|png)") for kind in ("GT", "NOISY")
+        find_files(folder, rf"(?:\d{{4}}_)?{kind}_SRGB_(\d{{3}})\.(?:PNG|png)") for kind in ("GT", "NOISY")
     )
     scene = name.split("_")[1]
-    return [Pair(f"{name}_{pair.name}", scene, pair.clean, pair.degraded) for pair in paired(clean, degraded)]
+    return [Pair(f"{name}_{pair.name}", scene, pair.clean, pair.degraded) for pair in pair_files(clean, degraded)]
 
 
-def _validation(source: Path) -> list[Pair]:
-    clean, degraded = (_blocks(source / f"{name}.mat", name) for name in _BLOCKS.values())
+def _validation_pairs(source: Path) -> list[Pair]:
+    clean, degraded = (_load_blocks(source / f"{name}.mat", name) for name in _BLOCKS.values())
     if clean.shape != degraded.shape:
         raise UserError(f"{escape(source)}: validation blocks of {clean.shape} (clean) and {degraded.shape} (noisy)")
     places = np.ndindex(*clean.shape[:2])
     return [Pair(f"{i:02}_{j:02}", f"validation {i:02}", clean[i, j], degraded[i, j]) for i, j in places]
 
 
-def _blocks(path: Path, name: str) -> Array:
+def _load_blocks(path: Path, name: str) -> Array:
     """(photographs, blocks of each, 256, 256, 3) in 8 bits."""
     from scipy.io import loadmat
 
@@ -58,7 +58,7 @@ def _blocks(path: Path, name: str) -> Array:
 
 
 SIDD = Benchmark(
-    split=_split,
+    split=_split_data_set,
     layout="Data/0001_001_S6_00100_00060_3200_L/0001_GT_SRGB_010.PNG, 0001_NOISY_SRGB_010.PNG …\n"
     "ValidationGtBlocksSrgb.mat, ValidationNoisyBlocksSrgb.mat\n"
     "the folder of SIDD-Medium (or SIDD-Small) in sRGB, and beside its Data the two files of the validation data",

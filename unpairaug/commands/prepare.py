@@ -67,13 +67,16 @@ def prepare(
     from unpairaug.prepare.run import Preparation
     from unpairaug.terminal.progress import with_progress
 
-    cut = Cut.of(size, stride, scale, min_detail)
+    cut = Cut.from_options(size, stride, scale, min_detail)
     bound = shard_size * 2**20 if shards else None
     with _stoppable(target):
         preparation = Preparation(source, target, cut, shard_bytes=bound, licences=licences, max_bad=max_bad)
-        with preparation.claimed(force), closing(preparation.work(workers or os.cpu_count() or 1)) as work:
+        with (
+            preparation.lock_target(force),
+            closing(preparation.cut_photographs(workers or os.cpu_count() or 1)) as work,
+        ):
             was_done = preparation.is_done
-            for done in with_progress(work, preparation.left):
+            for done in with_progress(work, preparation.remaining):
                 if done.problem is not None:
                     typer.echo(f"bad: {done.problem}", err=True)
             summary = preparation.finish(on_bad)

@@ -13,5 +13,5 @@ from .streams import (
     StepBatches as StepBatches,
     UnpairedBatch as UnpairedBatch,
     UnpairedCrops as UnpairedCrops,
-    loader as loader,
+    create_loader as create_loader,
 )

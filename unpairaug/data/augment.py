@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from unpairaug.data.decode import Array
 
-_PARTS = 3
+_NUMBERS_PER_SAMPLE = 3
 """Random numbers of a sample: the fields of `View`."""
 
 
@@ -22,7 +22,7 @@ class View(NamedTuple):
     down: int
     turn: int
 
-    def square(self, side: int, width: int, height: int) -> tuple[int, int, int, int]:
+    def square_window(self, side: int, width: int, height: int) -> tuple[int, int, int, int]:
         """(left, top, right, bottom) of a square window of an image, any place as likely as any other."""
         left = self.across * (width - side + 1) >> 32
         top = self.down * (height - side + 1) >> 32
@@ -37,7 +37,9 @@ class Views:
 
     def __call__(self, samples: Sequence[int]) -> list[View]:
         """One for each global sample index."""
-        numbers = np.array(samples, np.uint64)[:, None] * np.uint64(_PARTS) + np.arange(_PARTS, dtype=np.uint64)
+        numbers = np.array(samples, np.uint64)[:, None] * np.uint64(_NUMBERS_PER_SAMPLE) + np.arange(
+            _NUMBERS_PER_SAMPLE, dtype=np.uint64
+        )
         return [View(*parts) for parts in (splitmix64(self._state, numbers) >> np.uint64(32)).tolist()]
 
 
@@ -74,7 +76,7 @@ bare decoder's speed instead of 87 to 91 %.
 """
 
 
-class Turns:
+class RandomFlipRotate:
     """Flips and quarter turns, all equally likely; without either, the image as it is."""
 
     def __init__(self, flip: bool, rotate: bool) -> None:

@@ -13,7 +13,7 @@ class BadImages:
 
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {}
-        self._told = 0
+        self._reported = 0
 
     def __contains__(self, where: str) -> bool:
         return where in self._reasons
@@ -21,24 +21,24 @@ class BadImages:
     def __len__(self) -> int:
         return len(self._reasons)
 
-    def note(self, where: str, reason: str) -> None:
+    def add(self, where: str, reason: str) -> None:
         """Keep an image in mind; one that is known already is not noted again."""
         self._reasons.setdefault(where, reason)
 
-    def note_all(self, bad: Iterable[Bad]) -> None:
+    def add_all(self, bad: Iterable[Bad]) -> None:
         for where, reason in bad:
-            self.note(where, reason)
+            self.add(where, reason)
 
-    def news(self) -> list[Bad]:
+    def pop_new(self) -> list[Bad]:
         """What has been noted since this was asked last."""
-        told, self._told = self._told, len(self._reasons)
+        told, self._reported = self._reported, len(self._reasons)
         return list(self._reasons.items())[told:]
 
 
 class BadCount:
     """How many images of a run are bad, all processes together, against how many have been looked at."""
 
-    def __init__(self, images: BadImages, max_bad: float, looked_at: int, count: int, per_step: int) -> None:
+    def __init__(self, images: BadImages, max_bad: float, checked: int, count: int, per_step: int) -> None:
         """Begin with what the preflight found, which has been named.
 
         Args:
@@ -49,8 +49,8 @@ class BadCount:
             per_step: samples of each side in a step.
         """
         self.images, self.max_bad = images, max_bad
-        self.looked_at, self.count, self.per_step = looked_at, count, per_step
-        self._all = dict(images.news())
+        self.checked, self.count, self.per_step = checked, count, per_step
+        self._all = dict(images.pop_new())
 
     def __len__(self) -> int:
         return len(self._all)
@@ -65,4 +65,4 @@ class BadCount:
 
     def share(self, step: int) -> float:
         """The bad ones among the images that were looked at before training, or shown in so many steps."""
-        return len(self._all) / max(1, self.looked_at, min(self.count, 2 * step * self.per_step))
+        return len(self._all) / max(1, self.checked, min(self.count, 2 * step * self.per_step))

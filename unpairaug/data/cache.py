@@ -51,12 +51,12 @@ def write_cached(path: Path | None, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        _tell(escape(path.parent), error.strerror or type(error).__name__)
+        _warn_once(escape(path.parent), error.strerror or type(error).__name__)
         with suppress(OSError):
             partial.unlink()
 
 
 @cache
-def _tell(folder: str, reason: str) -> None:
+def _warn_once(folder: str, reason: str) -> None:
     """Once: there may be thousands of files for the same folder."""
     log.warning(f"{folder} cannot be written ({reason}): what was found out is not kept for the next run")

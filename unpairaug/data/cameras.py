@@ -51,32 +51,34 @@ def lens(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
     Its optics, then noise that grows with the light and depends on the image's name alone.
     """
     light = optics((clean / 255).astype(np.float32), scale)
-    return in_8_bits(light + spread(light, NOISE_READ, NOISE_MIDDLE) * random_of(name).standard_normal(light.shape))
+    return to_uint8(
+        light + noise_std(light, NOISE_READ, NOISE_MIDDLE) * random_from_name(name).standard_normal(light.shape)
+    )
 
 
 def blur(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
     """What the same lens sees in bright light: its blur, and no noise."""
-    return in_8_bits(optics((clean / 255).astype(np.float32), scale))
+    return to_uint8(optics((clean / 255).astype(np.float32), scale))
 
 
 def compressed(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
     """What a file of the same camera holds, a JPEG with colours at half the size."""
-    return as_jpeg(lens(clean, scale, name), QUALITY)
+    return jpeg_roundtrip(lens(clean, scale, name), QUALITY)
 
 
 def noise(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
     """What a sharp but dim camera sees: strong grain that grows with the light, neighbours and colours correlated."""
-    light = _reduce((clean / 255).astype(np.float32), scale).clip(0, 1)
-    mixed = grain(random_of(name).standard_normal(light.shape))
-    return in_8_bits(light + spread(light, GRAIN_READ, GRAIN_MIDDLE) * mixed)
+    light = _downscale_bicubic((clean / 255).astype(np.float32), scale).clip(0, 1)
+    mixed = correlate_noise(random_from_name(name).standard_normal(light.shape))
+    return to_uint8(light + noise_std(light, GRAIN_READ, GRAIN_MIDDLE) * mixed)
 
 
 def shake(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
     """What a hand-held camera sees: every image with a shake or a defocus of its own, and a little noise."""
-    random = random_of(name)
+    random = random_from_name(name)
     kernel = shake_kernel(random, scale) if random.uniform() < 0.5 else defocus_kernel(random, scale)
-    light = _reduce(_blur((clean / 255).astype(np.float32), kernel), scale).clip(0, 1)
-    return in_8_bits(light + spread(light, *SHAKE_NOISE) * random.standard_normal(light.shape))
+    light = _downscale_bicubic(_convolve((clean / 255).astype(np.float32), kernel), scale).clip(0, 1)
+    return to_uint8(light + noise_std(light, *SHAKE_NOISE) * random.standard_normal(light.shape))
 
 
 CAMERAS: dict[str, Camera] = {"lens": lens, "blur": blur, "noise": noise, "compressed": compressed, "shake": shake}
@@ -116,7 +118,7 @@ def optics(
     An oblique blur and an antialiased bicubic reduction. The blur is symmetric about its centre, so the pixel grid is
     that of the bicubic reduction: no shift, which unpaired data could not reveal.
     """
-    return _reduce(_blur(clean, blur_kernel(scale, sigma, angle)), scale).clip(0, 1)
+    return _downscale_bicubic(_convolve(clean, blur_kernel(scale, sigma, angle)), scale).clip(0, 1)
 
 
 def blur_kernel(scale: int, sigma: tuple[float, float] = BLUR_SIGMA, angle: float = BLUR_ANGLE) -> NDArray[np.float64]:
@@ -131,7 +133,7 @@ def blur_kernel(scale: int, sigma: tuple[float, float] = BLUR_SIGMA, angle: floa
     return kernel / kernel.sum()
 
 
-def _blur(image: NDArray[np.float32], kernel: NDArray[np.float64]) -> NDArray[np.float32]:
+def _convolve(image: NDArray[np.float32], kernel: NDArray[np.float64]) -> NDArray[np.float32]:
     """The image convolved with the kernel, its borders mirrored."""
     margin = kernel.shape[0] // 2
     padded = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
@@ -144,20 +146,20 @@ def _blur(image: NDArray[np.float32], kernel: NDArray[np.float64]) -> NDArray[np
     return blurred[margin : height - margin, margin : width - margin].astype(np.float32)
 
 
-def _reduce(image: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+def _downscale_bicubic(image: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
     """Antialiased bicubic at 1/scale, cell centres on cell centres; no rounding on the way."""
     target = (image.shape[1] // scale, image.shape[0] // scale)
     planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(image, 2, 0)]
     return np.stack([np.asarray(plane.resize(target, Image.Resampling.BICUBIC)) for plane in planes], axis=2)
 
 
-def random_of(name: str) -> np.random.RandomState:
+def random_from_name(name: str) -> np.random.RandomState:
     """Numbers that depend on the name alone."""
     # RandomState's numbers are frozen for ever (NumPy's NEP 19); those of default_rng may change between releases.
     return np.random.RandomState(crc32(name.encode()))
 
 
-def grain(white: NDArray[np.float64]) -> NDArray[np.float64]:
+def correlate_noise(white: NDArray[np.float64]) -> NDArray[np.float64]:
     """White noise (H, W, 3) as a sensor's demosaicing mixes it, among neighbours and colours; standard deviation 1."""
     mixed = 0.8 * white + 0.6 * white.mean(axis=2, keepdims=True) * math.sqrt(white.shape[2])  # colours share some
     for axis in (0, 1):
@@ -167,17 +169,17 @@ def grain(white: NDArray[np.float64]) -> NDArray[np.float64]:
     return mixed / mixed.std()
 
 
-def spread(light: NDArray[np.float32], black: float, middle: float) -> NDArray[np.float64]:
+def noise_std(light: NDArray[np.float32], black: float, middle: float) -> NDArray[np.float64]:
     """Standard deviation of the noise at each pixel, its variance growing linearly with the light."""
     return np.sqrt((middle**2 - black**2) / 0.5 * light + black**2)
 
 
-def as_jpeg(seen: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+def jpeg_roundtrip(seen: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """What a JPEG file of that quality gives back of an image (H, W, 3)."""
     file = BytesIO()
     Image.fromarray(seen).save(file, format="JPEG", quality=quality)
     return np.asarray(Image.open(file))
 
 
-def in_8_bits(seen: NDArray[np.float64] | NDArray[np.float32]) -> NDArray[np.uint8]:
+def to_uint8(seen: NDArray[np.float64] | NDArray[np.float32]) -> NDArray[np.uint8]:
     return (seen * 255).round().clip(0, 255).astype(np.uint8)

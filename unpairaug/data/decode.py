@@ -69,7 +69,7 @@ class EncodedImage:
         self.data, self.where = data, where
         if not data:
             raise UserError(f"{escape(where())}: the file is empty (0 bytes); remove it or copy it again")
-        with self._named():
+        with self._name_errors():
             self._image = Image.open(BytesIO(data), formats=FORMATS)
             width, height = self._image.size
             if width * height > MAX_PIXELS:
@@ -87,7 +87,7 @@ class EncodedImage:
         Raises:
             UserError: the file is truncated, or holds pixels that would only be read inexactly.
         """
-        return self.read(lambda image: _in_eight_bits(exact_pixels(image, self.data, place)))
+        return self.read(lambda image: _to_8_bit_rgb(decode_exact_pixels(image, self.data, place)))
 
     def read(self, read: Callable[[Image.Image], T]) -> T:
         """What `read` makes of the opened image. To be called once.
@@ -95,11 +95,11 @@ class EncodedImage:
         Raises:
             UserError: `read` fails.
         """
-        with self._named(), self._image as image:
+        with self._name_errors(), self._image as image:
             return read(image)
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _name_errors(self) -> Iterator[None]:
         """Whatever is wrong, in one message that names the file."""
         try:
             yield
@@ -111,7 +111,7 @@ class EncodedImage:
             ) from bomb
         except Exception as broken:  # Pillow's decoders raise nearly any type when the bytes are wrong
             raise UserError(
-                f"{escape(self.where())}: this image cannot be read ({_reason(broken)}); remove it or copy it again"
+                f"{escape(self.where())}: this image cannot be read ({_format_reason(broken)}); remove it or copy it again"
             ) from broken
 
 
@@ -125,13 +125,15 @@ def decode_image(data: bytes, where: str) -> Array:
     return EncodedImage(data, lambda: where).decode()
 
 
-def cut(image: NDArray[Depth], edges: Sequence[int]) -> NDArray[Depth]:
+def crop_image(image: NDArray[Depth], edges: Sequence[int]) -> NDArray[Depth]:
     """The window of an image (H, W, …) within (left, top, right, bottom): a view."""
     left, top, right, bottom = edges
     return image[top:bottom, left:right]
 
 
-def exact_pixels(image: Image.Image, data: bytes, place: Place | None = None) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def decode_exact_pixels(
+    image: Image.Image, data: bytes, place: Place | None = None
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """The pixels of an image that was opened from `data`, upright, and as deep as the file has them.
 
     (H, W, 3) RGB in 8 bits, or, where a channel has 16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGB with alpha; with
@@ -141,26 +143,26 @@ def exact_pixels(image: Image.Image, data: bytes, place: Place | None = None) ->
         Exception: of nearly any type, where they are not all there or would be read inexactly.
     """
     if image.format in ("JPEG", "MPO"):
-        _refuse_jpeg_without_end(data)
+        _check_jpeg_end(data)
     deep = image.format == "TIFF" and 16 in image.tag_v2.get(Base.BitsPerSample, ())  # type: ignore[attr-defined]
     deep |= image.format == "PNG" and data[24] == 16
     negative = image.mode.startswith("I;16") and _is_negative(image)
     image.load()
     if image.format == "PNG":
-        _refuse_short_png(image, data)
+        _check_png_rows(image, data)
     orientation = image.getexif().get(Base.Orientation, 1)
     if orientation == 1 and image.mode == "RGB" and not deep:
         return np.asarray(image if place is None else image.crop(place(*image.size)))
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith(("I", "F")):
-        whole = _grey(image, negative)
+        whole = _grey_16_bit(image, negative)
     else:
         rgb = np.asarray(image.convert("RGB"))
-        whole = _exact(rgb, data, orientation) if deep else rgb
-    return whole if place is None else cut(whole, place(whole.shape[1], whole.shape[0]))
+        whole = _colour_16_bit(rgb, data, orientation) if deep else rgb
+    return whole if place is None else crop_image(whole, place(whole.shape[1], whole.shape[0]))
 
 
-def _refuse_jpeg_without_end(data: bytes) -> None:
+def _check_jpeg_end(data: bytes) -> None:
     """Pillow notices a file that stops, but paints grey what a half-copied file has as zeros."""
     if data.endswith(b"\xff\xd9"):  # nearly all, and a file that stops at the end of its preview has no whole header
         return
@@ -174,7 +176,7 @@ def _refuse_jpeg_without_end(data: bytes) -> None:
     raise ValueError("truncated: a JPEG without its end")
 
 
-def _refuse_short_png(image: Image.Image, data: bytes) -> None:
+def _check_png_rows(image: Image.Image, data: bytes) -> None:
     """Pillow takes compressed data that end before the last row for the whole image, and leaves the rest at zero."""
     last = np.asarray(image.crop((0, max(0, image.height - 2), *image.size)))
     if all(row.any() for row in last):  # of two rows, one is of the last pass of an interlaced image
@@ -201,8 +203,8 @@ def _is_negative(image: Image.Image) -> bool:
     return image.format == "TIFF" and image.tag_v2.get(Base.PhotometricInterpretation) == 0  # type: ignore[attr-defined]
 
 
-def _in_eight_bits(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Array:
-    """What `exact_pixels` returns as RGB in 8 bits, rounded and without alpha."""
+def _to_8_bit_rgb(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Array:
+    """What `decode_exact_pixels` returns as RGB in 8 bits, rounded and without alpha."""
     if pixels.dtype == np.uint8:
         return pixels  # type: ignore[return-value]  # pyright does not narrow by dtype
     colour = pixels[..., :3] if pixels.ndim == 3 else pixels
@@ -210,14 +212,14 @@ def _in_eight_bits(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Array:
     return rounded if rounded.ndim == 3 else np.repeat(rounded[..., None], 3, axis=2)
 
 
-def _grey(image: Image.Image, negative: bool) -> NDArray[np.uint16]:
+def _grey_16_bit(image: Image.Image, negative: bool) -> NDArray[np.uint16]:
     """A grey image of 16 bits; Pillow would clip it to 8."""
     if image.mode == "F" or (values := np.asarray(image, dtype=np.int64)).max(initial=0) > 65535 or values.min() < 0:
         raise ValueError(f"pixels of mode {image.mode!r}; expected 8 or 16 bits a channel")
     return (65535 - values if negative else values).astype(np.uint16)
 
 
-def _exact(rgb: Array, data: bytes, orientation: int) -> NDArray[np.uint16]:
+def _colour_16_bit(rgb: Array, data: bytes, orientation: int) -> NDArray[np.uint16]:
     """A colour image of 16 bits a channel, with its alpha; Pillow has only the upper 8 of each 16, `rgb`."""
     import cv2
 
@@ -230,7 +232,7 @@ def _exact(rgb: Array, data: bytes, orientation: int) -> NDArray[np.uint16]:
     raise ValueError("16 bits a channel in an arrangement other than interleaved RGB; save it as plain RGB")
 
 
-def _reason(broken: Exception) -> str:
+def _format_reason(broken: Exception) -> str:
     """The decoder's words on one line, without the path, which the message has already given."""
     if isinstance(broken, Image.UnidentifiedImageError):
         return f"no known image format; known are {', '.join(FORMATS)}"

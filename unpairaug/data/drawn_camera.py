@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unpairaug.data.cameras import CAMERAS, Camera, as_jpeg, grain, in_8_bits, optics, random_of, spread
+from unpairaug.data.cameras import (
+    CAMERAS,
+    Camera,
+    correlate_noise,
+    jpeg_roundtrip,
+    noise_std,
+    optics,
+    random_from_name,
+    to_uint8,
+)
 
 DRAWN = re.compile(r"drawn-(\d{1,6})")
 
@@ -32,13 +41,13 @@ class DrawnCamera:
         """What it sees of a clean image (H, W, 3): (H / scale, W / scale, 3), in 8 bits."""
         # The narrowest blur is far below a pixel: what remains is the bicubic reduction.
         light = optics((clean / 255).astype(np.float32), scale, self.blur or (0.05, 0.05), self.angle)
-        seen = in_8_bits(light if self.noise is None else light + self._noise(light, name))
-        return seen if self.quality is None else as_jpeg(seen, self.quality)
+        seen = to_uint8(light if self.noise is None else light + self._noise(light, name))
+        return seen if self.quality is None else jpeg_roundtrip(seen, self.quality)
 
     def _noise(self, light: NDArray[np.float32], name: str) -> NDArray[np.float64]:
         black, middle = (steps / 255 for steps in self.noise or (0, 0))
-        white = random_of(name).standard_normal(light.shape)
-        return spread(light, black, middle) * (grain(white) if self.grain else white)
+        white = random_from_name(name).standard_normal(light.shape)
+        return noise_std(light, black, middle) * (correlate_noise(white) if self.grain else white)
 
 
 def draw_camera(seed: int) -> DrawnCamera:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unpairaug.data.decode import MAX_PIXELS, Array, EncodedImage, Place, cut, decode_image
+from unpairaug.data.decode import MAX_PIXELS, Array, EncodedImage, Place, crop_image, decode_image
 from unpairaug.errors import UserError, escape
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
@@ -43,7 +43,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
         raise UserError(f"{escape(folder)}: this is a file; expected the folder that holds the images")
     found: list[Path] = []
     seen: set[str] = set()
-    for here, folders, files in os.walk(root, onerror=_refuse_folder, followlinks=True):
+    for here, folders, files in os.walk(root, onerror=_raise_unlistable, followlinks=True):
         real = os.path.realpath(here)
         folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
         if real not in seen:
@@ -139,34 +139,34 @@ class ImageSet(ABC):
     @abstractmethod
     def __getitem__(self, i: int) -> Array: ...
 
-    def window(self, i: int, place: Place) -> Array:
+    def read_window(self, i: int, place: Place) -> Array:
         """A window of image `i`, read-only: where the whole image is not held, less is made than `images[i]` makes."""
         image = self[i]
-        return cut(image, place(image.shape[1], image.shape[0]))
+        return crop_image(image, place(image.shape[1], image.shape[0]))
 
     @abstractmethod
-    def encoded(self, i: int) -> bytes:
+    def read_bytes(self, i: int) -> bytes:
         """Image `i` as the bytes of a file.
 
         Raises:
             UserError: they cannot be read.
         """
 
-    def fetch(self, wanted: Iterable[int]) -> None:  # noqa: B027  # most sets have nothing to do
+    def prefetch(self, wanted: Iterable[int]) -> None:  # noqa: B027  # most sets have nothing to do
         """Told which images are read next: a set that lies far away brings them at once instead of one by one."""
 
-    def hold(self, shards: int) -> None:  # noqa: B027  # likewise
+    def reserve_indexes(self, shards: int) -> None:  # noqa: B027  # likewise
         """Told how many shards are read by turns: what must be known to read them is to be held for so many."""
 
     def identity(self, i: int) -> Identity | None:
         """What changes when the file of image `i` does; None where no file can change."""
         return None
 
-    def known_size(self, i: int) -> tuple[int, int] | None:
+    def indexed_size(self, i: int) -> tuple[int, int] | None:
         """(width, height) in pixels of image `i` where that is known without reading it."""
         return None
 
-    def where(self, i: int) -> str:
+    def location(self, i: int) -> str:
         """How a message names image `i`."""
         return escape(f"{self.source}/{self.names[i]}")
 
@@ -176,7 +176,7 @@ class ImageSet(ABC):
 
 
 class FolderImages(ImageSet):
-    """The images below a folder, decoded at first use and kept while there is room (see `DecodedImages`)."""
+    """The images below a folder, decoded at first use and kept while there is room (see `ImageCache`)."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.source = os.fspath(folder)
@@ -184,17 +184,19 @@ class FolderImages(ImageSet):
         self.names = [path.relative_to(self.root).as_posix() for path in list_images(folder)]
 
     def __getitem__(self, i: int) -> Array:
-        return DECODED.read(self.root / self.names[i])
+        return IMAGE_CACHE.read(self.root / self.names[i])
 
-    def window(self, i: int, place: Place) -> Array:
+    def read_window(self, i: int, place: Place) -> Array:
         path = self.root / self.names[i]
-        return DECODED.window(_identity(path), lambda: EncodedImage(read_file(path), lambda: os.fspath(path)), place)
+        return IMAGE_CACHE.read_window(
+            _file_identity(path), lambda: EncodedImage(read_file(path), lambda: os.fspath(path)), place
+        )
 
-    def encoded(self, i: int) -> bytes:
+    def read_bytes(self, i: int) -> bytes:
         return read_file(self.root / self.names[i])
 
     def identity(self, i: int) -> Identity:
-        return _identity(self.root / self.names[i])
+        return _file_identity(self.root / self.names[i])
 
 
 class MemoryImages(ImageSet):
@@ -203,18 +205,18 @@ class MemoryImages(ImageSet):
     def __init__(self, source: str, images: Mapping[str, Array]) -> None:
         self.source = source
         self.names = list(images)
-        self._images = [_read_only(image) for image in images.values()]
+        self._images = [_as_read_only(image) for image in images.values()]
 
     def __getitem__(self, i: int) -> Array:
         return self._images[i]
 
-    def encoded(self, i: int) -> bytes:
+    def read_bytes(self, i: int) -> bytes:
         data = BytesIO()
         Image.fromarray(self._images[i]).save(data, format="PNG")
         return data.getvalue()
 
 
-class DecodedImages:
+class ImageCache:
     """Images as they were decoded, up to a bound in bytes: a crop of a small set is decoded once.
 
     Those that were read first stay. A stream shows every image once an epoch, in a new order: had the oldest to go,
@@ -224,31 +226,31 @@ class DecodedImages:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         """Bytes of pixels; 0 keeps nothing."""
-        self.held = 0
+        self.cached_bytes = 0
         """Bytes of pixels now."""
         self._images: dict[Hashable, Array] = {}
         self._lock = Lock()  # the preflight reads from several threads
 
     def read(self, path: Path) -> Array:
         """The image at the path, decoded again if the file has changed; raises what `read_image` does."""
-        return self.get(_identity(path), lambda: EncodedImage(read_file(path), lambda: os.fspath(path)))
+        return self.get(_file_identity(path), lambda: EncodedImage(read_file(path), lambda: os.fspath(path)))
 
-    def get(self, key: Hashable, encoded: Callable[[], EncodedImage]) -> Array:
+    def get(self, key: Hashable, read_bytes: Callable[[], EncodedImage]) -> Array:
         """The image of that key, decoded if it is not held."""
         held = self._images.get(key)
-        return self._kept(key, encoded()) if held is None else held
+        return self._decode_and_cache(key, read_bytes()) if held is None else held
 
-    def window(self, key: Hashable, encoded: Callable[[], EncodedImage], place: Place) -> Array:
+    def read_window(self, key: Hashable, read_bytes: Callable[[], EncodedImage], place: Place) -> Array:
         """A window of the image of that key, which is only decoded as a whole where it can be held from now on."""
         image = self._images.get(key)
         if image is None:
-            found = encoded()
-            if found.nbytes > self.limit - self.held:
+            found = read_bytes()
+            if found.nbytes > self.limit - self.cached_bytes:
                 return found.decode(place)
-            image = self._kept(key, found)
-        return cut(image, place(image.shape[1], image.shape[0]))
+            image = self._decode_and_cache(key, found)
+        return crop_image(image, place(image.shape[1], image.shape[0]))
 
-    def holds(self, key: Hashable) -> bool:
+    def contains(self, key: Hashable) -> bool:
         """Whether the image of that key needs no reading now."""
         return key in self._images
 
@@ -256,29 +258,29 @@ class DecodedImages:
         """Forget every image."""
         with self._lock:
             self._images.clear()
-            self.held = 0
+            self.cached_bytes = 0
 
-    def _kept(self, key: Hashable, encoded: EncodedImage) -> Array:
-        image = _read_only(encoded.decode())
+    def _decode_and_cache(self, key: Hashable, read_bytes: EncodedImage) -> Array:
+        image = _as_read_only(read_bytes.decode())
         with self._lock:
-            if key not in self._images and image.nbytes <= self.limit - self.held:
+            if key not in self._images and image.nbytes <= self.limit - self.cached_bytes:
                 self._images[key] = image
-                self.held += image.nbytes
+                self.cached_bytes += image.nbytes
         return image
 
 
-DECODED = DecodedImages(limit=2**30)
+IMAGE_CACHE = ImageCache(limit=2**30)
 """One for each process, shared by all its images; loader workers divide the bound among them."""
 
 
-def too_small(width: int, height: int, crop: int, where: str) -> str | None:
+def size_problem(width: int, height: int, crop: int, where: str) -> str | None:
     """What is wrong if no square crop of `crop` pixels fits into the image, else None."""
     if min(width, height) >= crop:
         return None
     return f"{where}: {width}×{height} px is smaller than the crop of {crop}×{crop} px"
 
 
-def _refuse_folder(error: OSError) -> None:
+def _raise_unlistable(error: OSError) -> None:
     raise UserError(f"{escape(error.filename)}: this folder cannot be listed ({error.strerror})") from error
 
 
@@ -286,7 +288,7 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
-def _identity(path: Path) -> Identity:
+def _file_identity(path: Path) -> Identity:
     try:
         now = path.stat()
     except OSError:
@@ -294,7 +296,7 @@ def _identity(path: Path) -> Identity:
     return (str(path), now.st_mtime_ns, now.st_size)
 
 
-def _read_only(image: Array) -> Array:
+def _as_read_only(image: Array) -> Array:
     image = image.view()
     image.flags.writeable = False
     return image

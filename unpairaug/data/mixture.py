@@ -24,59 +24,59 @@ class MixedImages(ImageSet):
         assert len(sets) == len(weights) and min(weights) > 0, "a positive weight for every set"
         self.sets, self.weights = sets, weights
         self.source = " + ".join(images.source for images in sets)
-        self.names = _Names(self)
+        self.names = _NameSequence(self)
         self.remarks = list(chain.from_iterable(images.remarks for images in sets))
         self._ends = np.cumsum([len(images) for images in sets])
 
     def __getitem__(self, i: int) -> Array:
-        images, i = self.member(i)
+        images, i = self.locate(i)
         return images[i]
 
-    def window(self, i: int, place: Place) -> Array:
-        images, i = self.member(i)
-        return images.window(i, place)
+    def read_window(self, i: int, place: Place) -> Array:
+        images, i = self.locate(i)
+        return images.read_window(i, place)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def member(self, i: int) -> tuple[ImageSet, int]:
+    def locate(self, i: int) -> tuple[ImageSet, int]:
         """The set that holds image `i`, and its number there."""
         at = int(np.searchsorted(self._ends, i, side="right"))
         if not 0 <= i < len(self):
             raise IndexError(i)
         return self.sets[at], i - int(self._ends[at]) + len(self.sets[at])
 
-    def encoded(self, i: int) -> bytes:
-        images, i = self.member(i)
-        return images.encoded(i)
+    def read_bytes(self, i: int) -> bytes:
+        images, i = self.locate(i)
+        return images.read_bytes(i)
 
-    def fetch(self, wanted: Iterable[int]) -> None:
-        members = [self.member(i) for i in wanted]
+    def prefetch(self, wanted: Iterable[int]) -> None:
+        members = [self.locate(i) for i in wanted]
         for images in self.sets:
-            images.fetch([i for owner, i in members if owner is images])
+            images.prefetch([i for owner, i in members if owner is images])
 
-    def hold(self, shards: int) -> None:
+    def reserve_indexes(self, shards: int) -> None:
         for images in self.sets:
-            images.hold(shards)
+            images.reserve_indexes(shards)
 
     def identity(self, i: int) -> Identity | None:
-        images, i = self.member(i)
+        images, i = self.locate(i)
         return images.identity(i)
 
-    def known_size(self, i: int) -> tuple[int, int] | None:
-        images, i = self.member(i)
-        return images.known_size(i)
+    def indexed_size(self, i: int) -> tuple[int, int] | None:
+        images, i = self.locate(i)
+        return images.indexed_size(i)
 
-    def where(self, i: int) -> str:
-        images, i = self.member(i)
-        return images.where(i)
+    def location(self, i: int) -> str:
+        images, i = self.locate(i)
+        return images.location(i)
 
     def stem(self, i: int) -> str:
-        images, i = self.member(i)
+        images, i = self.locate(i)
         return images.stem(i)
 
 
-class _Names(Sequence[str]):
+class _NameSequence(Sequence[str]):
     def __init__(self, images: MixedImages) -> None:
         self.images = images
 
@@ -84,4 +84,4 @@ class _Names(Sequence[str]):
         return len(self.images)
 
     def __getitem__(self, i: int) -> str:  # type: ignore[override]  # no slices
-        return self.images.where(i)
+        return self.images.location(i)

@@ -1,7 +1,7 @@
 """Which image sample k of a stream shows: a pure function of the seed and k, computed without any sample before it.
 
 A set of single images, or of few, is permuted as a whole anew every epoch. A large set of shards is *walked*: see
-`ShardWalk`. A mixture first draws which set is due, then asks that set's own order: see `MixedOrder`. Either way every
+`ShardOrder`. A mixture first draws which set is due, then asks that set's own order: see `MixedOrder`. Either way every
 image of a set is shown exactly once in each of its epochs, and an epoch ends in the middle of a batch if it must:
 nothing is dropped and nothing is repeated to fill one.
 """
@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unpairaug.data.images import ImageSet
+from unpairaug.data.lru_cache import LruCache
 from unpairaug.data.mixture import MixedImages
-from unpairaug.data.recent import Recent
 
 Order = Callable[[int], int]
 """From the number of a sample to that of its image."""
 
-WHOLE = 2**16
+MAX_PERMUTED = 2**16
 """Shards of up to so many images are permuted as a whole: what a workstation's page cache holds, read in any order."""
 WINDOW = 4
 """Over how many shards of usual size a walk shuffles."""
@@ -39,7 +39,9 @@ class WholeOrder:
         self.count = count
         self._words = seed, stream
         self._member = [member] if member else []  # a mixture of one set is in the order of that set alone
-        self._permuted = Recent(self._permute, keep=3)  # workers ahead of one another may stand in neighbouring epochs
+        self._permuted = LruCache(
+            self._permute, keep=3
+        )  # workers ahead of one another may stand in neighbouring epochs
 
     def __call__(self, j: int) -> int:
         epoch, place = divmod(j, self.count)
@@ -49,7 +51,7 @@ class WholeOrder:
         return np.random.default_rng([*self._words, _ORDER, epoch, *self._member]).permutation(self.count)
 
 
-class ShardWalk:
+class ShardOrder:
     """Each image once an epoch; each *lane* reads a run of shards of its own, from one end to the other.
 
     A lane is a place in the batch of all processes together, so the order depends on the size of that batch and not on
@@ -77,8 +79,8 @@ class ShardWalk:
         self.window = WINDOW * -(-self.count // len(sizes))
         self._starts = np.cumsum(sizes) - sizes
         self._seed, self._member = [seed, stream], [member]
-        self._shards = Recent(self._permute_shards, keep=3)
-        self._shuffled = Recent(self._shuffle, keep=256)
+        self._shards = LruCache(self._permute_shards, keep=3)
+        self._shuffled = LruCache(self._shuffle, keep=256)
 
     def __call__(self, j: int) -> int:
         epoch, place = divmod(j, self.count)
@@ -111,7 +113,7 @@ class ShardWalk:
 class MixedOrder:
     """Sets that take turns in proportion to their weights, each in its own order.
 
-    Every lane (see `ShardWalk`; one for all if no set is walked) has its turns shuffled within blocks of `BLOCK`. A
+    Every lane (see `ShardOrder`; one for all if no set is walked) has its turns shuffled within blocks of `BLOCK`. A
     block holds as many turns of each set as keep the set's count, from the first sample on, within one of its exact
     share, or two where there are many sets: proportions are drawn in the small and exact in the large, for any weights.
     """
@@ -126,12 +128,12 @@ class MixedOrder:
             weights: how often each is due, as ratios of each other.
             lanes: samples of a step, of all processes together.
         """
-        self.lanes = lanes if any(map(is_walked, sets)) else 1
-        self._orders = [_order_of_one(images, seed, stream, self.lanes, at) for at, images in enumerate(sets)]
+        self.lanes = lanes if any(map(is_read_by_shard, sets)) else 1
+        self._orders = [_single_set_order(images, seed, stream, self.lanes, at) for at, images in enumerate(sets)]
         self._first = np.cumsum([0, *map(len, sets)])
         self._weights = [Fraction(str(weight)) for weight in weights]  # 0.1 is meant as a tenth
         self._seed = [seed, stream]
-        self._turns = Recent(self._draw_turns, keep=1024)
+        self._turns = LruCache(self._draw_turns, keep=1024)
 
     def __call__(self, k: int) -> int:
         row, lane = divmod(k, self.lanes)
@@ -162,7 +164,7 @@ class MixedOrder:
         return shares
 
 
-def order_of(images: ImageSet, seed: int, stream: int, lanes: int) -> Order:
+def image_order(images: ImageSet, seed: int, stream: int, lanes: int) -> Order:
     """The order in which a stream shows the images, by what they are.
 
     Args:
@@ -173,15 +175,15 @@ def order_of(images: ImageSet, seed: int, stream: int, lanes: int) -> Order:
     """
     if isinstance(images, MixedImages):
         return MixedOrder(seed, stream, images.sets, images.weights, lanes)
-    return _order_of_one(images, seed, stream, lanes, member=0)
+    return _single_set_order(images, seed, stream, lanes, member=0)
 
 
-def is_walked(images: ImageSet) -> bool:
+def is_read_by_shard(images: ImageSet) -> bool:
     """Whether the set is read shard after shard."""
-    return images.shard_sizes is not None and len(images) > WHOLE
+    return images.shard_sizes is not None and len(images) > MAX_PERMUTED
 
 
-def _order_of_one(images: ImageSet, seed: int, stream: int, lanes: int, member: int) -> Order:
-    if images.shard_sizes is not None and is_walked(images):
-        return ShardWalk(seed, stream, images.shard_sizes, lanes, member)
+def _single_set_order(images: ImageSet, seed: int, stream: int, lanes: int, member: int) -> Order:
+    if images.shard_sizes is not None and is_read_by_shard(images):
+        return ShardOrder(seed, stream, images.shard_sizes, lanes, member)
     return WholeOrder(seed, stream, len(images), member)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from unpairaug.data.images import Array, ImageSet
 from unpairaug.errors import UserError, escape
 
-_SHOWN = 5
+_MAX_LISTED = 5
 """How many names a message lists before it only counts."""
 
 
@@ -33,7 +33,7 @@ class ValidationPairs(Sequence[ImagePair]):
             UserError: an image of either side has no partner on the other.
         """
         self.clean, self.degraded, self.scale = clean, degraded, scale
-        self.matches = match(clean, degraded, scale)
+        self.matches = match_pairs(clean, degraded, scale)
         """(index of the clean image, index of the degraded one) for each pair."""
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class ValidationPairs(Sequence[ImagePair]):
         return read_pair(self.clean, self.degraded, self.matches[i], self.scale)
 
 
-def match(clean: ImageSet, degraded: ImageSet, scale: int) -> list[tuple[int, int]]:
+def match_pairs(clean: ImageSet, degraded: ImageSet, scale: int) -> list[tuple[int, int]]:
     """(index in clean, index in degraded) of images of one name, extensions apart, in the order of the clean images.
 
     DIV2K's way is understood too: `0801x4` is the degraded twin of `0801` at scale 4. A shard's names end at their
@@ -57,17 +57,17 @@ def match(clean: ImageSet, degraded: ImageSet, scale: int) -> list[tuple[int, in
     Raises:
         UserError: an image has no partner, or two images of one side have the same name but for the extension.
     """
-    clean_at, degraded_at = _by_stem(clean), _by_stem(degraded)
-    partners, alone = _partners(clean, degraded, clean_at, degraded_at, scale)
+    clean_at, degraded_at = _index_by_stem(clean), _index_by_stem(degraded)
+    partners, alone = _find_partners(clean, degraded, clean_at, degraded_at, scale)
     if alone and (clean.shard_sizes is not None or degraded.shard_sizes is not None):
-        short = [{_key(stem): i for stem, i in at.items()} for at in (clean_at, degraded_at)]
+        short = [{_stem_to_first_dot(stem): i for stem, i in at.items()} for at in (clean_at, degraded_at)]
         if [*map(len, short)] == [len(clean), len(degraded)]:
             clean_at, degraded_at = short
-            partners, alone = _partners(clean, degraded, clean_at, degraded_at, scale)
+            partners, alone = _find_partners(clean, degraded, clean_at, degraded_at, scale)
     if alone:
         raise UserError(
             f"{len(alone)} of {len(clean) + len(degraded)} images in {escape(clean.source)} (clean) and "
-            f"{escape(degraded.source)} (degraded) have no partner: {some(alone)}; partners have the same name apart "
+            f"{escape(degraded.source)} (degraded) have no partner: {abbreviate(alone)}; partners have the same name apart "
             "from the extension"
         )
     return [(i, partners[stem]) for stem, i in clean_at.items()]
@@ -81,15 +81,15 @@ def read_pair(clean: ImageSet, degraded: ImageSet, at: tuple[int, int], scale: i
     """
     i, j = at
     pair = ImagePair(clean.stem(i), clean[i], degraded[j])
-    problem = contradiction(
-        pair.clean.shape[1::-1], pair.degraded.shape[1::-1], clean.where(i), degraded.where(j), scale
+    problem = scale_mismatch(
+        pair.clean.shape[1::-1], pair.degraded.shape[1::-1], clean.location(i), degraded.location(j), scale
     )
     if problem:
         raise UserError(problem)
     return pair
 
 
-def contradiction(
+def scale_mismatch(
     clean: Sequence[int], degraded: Sequence[int], clean_where: str, degraded_where: str, scale: int
 ) -> str | None:
     """What is wrong if a clean image is not `scale` times its degraded twin, both (width, height), else None."""
@@ -103,17 +103,17 @@ def contradiction(
     )
 
 
-def _partners(
+def _find_partners(
     clean: ImageSet, degraded: ImageSet, clean_at: dict[str, int], degraded_at: dict[str, int], scale: int
 ) -> tuple[dict[str, int], list[str]]:
     """The degraded image of each clean name, and where the images are that have no partner."""
     partners = {_clean_stem(stem, scale, clean_at, degraded_at): i for stem, i in degraded_at.items()}
-    alone = [clean.where(i) for stem, i in clean_at.items() if stem not in partners]
-    alone += [degraded.where(i) for stem, i in partners.items() if stem not in clean_at]
+    alone = [clean.location(i) for stem, i in clean_at.items() if stem not in partners]
+    alone += [degraded.location(i) for stem, i in partners.items() if stem not in clean_at]
     return partners, alone
 
 
-def _key(stem: str) -> str:
+def _stem_to_first_dot(stem: str) -> str:
     """The stem up to the first dot of its file's name."""
     folder, slash, name = stem.rpartition("/")
     return f"{folder}{slash}{name.partition('.')[0]}"
@@ -124,17 +124,19 @@ def _clean_stem(stem: str, scale: int, clean_at: dict[str, int], degraded_at: di
     return short if stem not in clean_at and short in clean_at and short not in degraded_at else stem
 
 
-def _by_stem(images: ImageSet) -> dict[str, int]:
+def _index_by_stem(images: ImageSet) -> dict[str, int]:
     at: dict[str, int] = {}
     for i in range(len(images)):
         first = at.setdefault(images.stem(i), i)
         if first != i:
             raise UserError(
-                f"{images.where(first)} and {images.where(i)}: two images of one name; rename or remove one"
+                f"{images.location(first)} and {images.location(i)}: two images of one name; rename or remove one"
             )
     return at
 
 
-def some(names: list[str]) -> str:
+def abbreviate(names: list[str]) -> str:
     """The names, or the first of them and how many more there are."""
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return ", ".join(names[:_MAX_LISTED]) + (
+        f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    )

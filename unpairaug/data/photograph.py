@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-from unpairaug.data.decode import EncodedImage, exact_pixels
+from unpairaug.data.decode import EncodedImage, decode_exact_pixels
 from unpairaug.data.images import read_file, write_file
 from unpairaug.errors import escape
 
@@ -24,7 +24,7 @@ log = logging.getLogger("unpairaug")
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
-_OF_THE_FILE = frozenset(
+_LAYOUT_TAGS = frozenset(
     [*range(254, 267), *range(273, 282), 284, *range(317, 348), *range(512, 533), 700, 33723, 34377, 34675]
 )
 """TIFF tags that say how the pixels of the old file lay, or are other metadata in disguise: XMP, IPTC, a profile."""
@@ -54,19 +54,19 @@ def read_photograph(path: str | os.PathLike[str]) -> Photograph:
         UserError: as `read_image` does.
     """
     data = read_file(path)
-    return EncodedImage(data, lambda: os.fspath(path)).read(lambda image: _photograph(image, data, escape(path)))
+    return EncodedImage(data, lambda: os.fspath(path)).read(lambda image: _to_photograph(image, data, escape(path)))
 
 
 def write_photograph(path: Path, photograph: Photograph) -> None:
     """Write a PNG with all that the photograph has; the path never holds half an image."""
-    encode = _png_of_16_bits if photograph.pixels.dtype == np.uint16 else _png_of_8_bits
+    encode = _encode_png_16_bit if photograph.pixels.dtype == np.uint16 else _encode_png_8_bit
     write_file(path, encode(photograph))
 
 
-def _photograph(image: Image.Image, data: bytes, where: str) -> Photograph:
-    exif = _exif(image, where)
+def _to_photograph(image: Image.Image, data: bytes, where: str) -> Photograph:
+    exif = _upright_exif(image, where)
     is_grey = image.mode in ("1", "L", "LA", "La") or (image.format == "PNG" and data[25] in (0, 4))
-    pixels = exact_pixels(image, data)  # turns what has to be turned in `image` as well
+    pixels = decode_exact_pixels(image, data)  # turns what has to be turned in `image` as well
     is_deep, alpha = pixels.dtype == np.uint16, None
     if is_deep and pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels, alpha = pixels[..., :3], pixels[..., 3]
@@ -76,26 +76,26 @@ def _photograph(image: Image.Image, data: bytes, where: str) -> Photograph:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
     if is_grey and pixels.ndim == 3:
         pixels = pixels[..., 0]
-    return Photograph(pixels, alpha, _profile(image, pixels.ndim == 2), exif, _dpi(image))  # type: ignore[arg-type]
+    return Photograph(pixels, alpha, _icc_profile(image, pixels.ndim == 2), exif, _resolution(image))  # type: ignore[arg-type]
 
 
-def _profile(image: Image.Image, is_grey: bool) -> bytes | None:
+def _icc_profile(image: Image.Image, is_grey: bool) -> bytes | None:
     """The file's ICC profile, unless it is for other colours than those that were read, such as CMYK."""
     profile = image.info.get("icc_profile") or b""
     return profile if profile[16:20] == (b"GRAY" if is_grey else b"RGB ") else None
 
 
-def _dpi(image: Image.Image) -> tuple[float, float] | None:
+def _resolution(image: Image.Image) -> tuple[float, float] | None:
     across, down = image.info.get("dpi") or (0, 0)
     return (float(across), float(down)) if 0 < across < 1e6 and 0 < down < 1e6 else None
 
 
-def _exif(image: Image.Image, where: str) -> bytes | None:
+def _upright_exif(image: Image.Image, where: str) -> bytes | None:
     """The file's EXIF for an image that is upright and perhaps of another size."""
     try:
         exif = Image.Exif()
         exif.load(image.getexif().tobytes())  # a copy: reading the pixels needs the orientation
-        for tag in _OF_THE_FILE & exif.keys():
+        for tag in _LAYOUT_TAGS & exif.keys():
             del exif[tag]
         for tag in _SIZES:
             exif.get_ifd(IFD.Exif).pop(tag, None)
@@ -108,7 +108,7 @@ def _exif(image: Image.Image, where: str) -> bytes | None:
         return None
 
 
-def _png_of_8_bits(photograph: Photograph) -> bytes:
+def _encode_png_8_bit(photograph: Photograph) -> bytes:
     alpha = photograph.alpha
     image = photograph.pixels if alpha is None else np.dstack([photograph.pixels, alpha])
     kept: dict[str, Any] = {"icc_profile": photograph.profile, "exif": photograph.exif, "dpi": photograph.dpi}
@@ -117,7 +117,7 @@ def _png_of_8_bits(photograph: Photograph) -> bytes:
     return file.getvalue()
 
 
-def _png_of_16_bits(photograph: Photograph) -> bytes:
+def _encode_png_16_bit(photograph: Photograph) -> bytes:
     """Pillow writes no colour of 16 bits. OpenCV does, but nothing beside it: that comes between header and pixels.
 
     OpenCV has no grey with alpha either, which becomes colour with alpha.
@@ -132,21 +132,21 @@ def _png_of_16_bits(photograph: Photograph) -> bytes:
     written, encoded = cv2.imencode(".png", np.ascontiguousarray(image))
     assert written, f"OpenCV wrote no PNG of {image.shape}"
     data, header = encoded.tobytes(), len(b"\x89PNG\r\n\x1a\n") + 12 + 13
-    return data[:header] + b"".join(_chunks(photograph)) + data[header:]
+    return data[:header] + b"".join(_metadata_chunks(photograph)) + data[header:]
 
 
-def _chunks(photograph: Photograph) -> list[bytes]:
+def _metadata_chunks(photograph: Photograph) -> list[bytes]:
     """What a PNG says beside its pixels (PNG specification, third edition, 11.3)."""
     chunks = []
     if photograph.profile is not None:
-        chunks.append(_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(photograph.profile)))
+        chunks.append(_encode_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(photograph.profile)))
     if photograph.dpi is not None:
         across, down = (round(dots / 0.0254) for dots in photograph.dpi)
-        chunks.append(_chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))  # pixels a metre
+        chunks.append(_encode_chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))  # pixels a metre
     if photograph.exif is not None:
-        chunks.append(_chunk(b"eXIf", photograph.exif.removeprefix(b"Exif\0\0")))
+        chunks.append(_encode_chunk(b"eXIf", photograph.exif.removeprefix(b"Exif\0\0")))
     return chunks
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def _encode_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

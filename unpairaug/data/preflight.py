@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from math import ceil
 
 from unpairaug.data.bad import Bad
-from unpairaug.data.images import ImageSet, too_small
-from unpairaug.data.pairs import contradiction, match
-from unpairaug.data.scan import Look, look_at
+from unpairaug.data.images import ImageSet, size_problem
+from unpairaug.data.pairs import match_pairs, scale_mismatch
+from unpairaug.data.scan import ScannedImage, scan_images
 from unpairaug.errors import UserError, escape
 
-_SHOWN = 10
+_MAX_LISTED = 10
 """How many problems a message lists before it only counts."""
 
 
@@ -33,15 +33,15 @@ class SetReport:
     """Pixels of all images whose size was looked at."""
     kinds: dict[str, int]
     """Images of each kind, by channels and bits, of those whose contents were looked at."""
-    looked_at: int
+    checked: int
     """Images whose size was looked at."""
 
     def __str__(self) -> str:
         low, high = ("×".join(map(str, side)) for side in (self.smallest, self.largest))
         sides = low if low == high else f"{low} to {high}"
-        kinds = " and ".join(self.kinds) if len(self.kinds) == 1 else _counted(self.kinds)
+        kinds = " and ".join(self.kinds) if len(self.kinds) == 1 else _format_counts(self.kinds)
         decoded = sum(self.kinds.values())
-        rest = "" if decoded == self.count else f"; contents of {decoded}, sizes of {self.looked_at} looked at"
+        rest = "" if decoded == self.count else f"; contents of {decoded}, sizes of {self.checked} looked at"
         pixels = f"{self.pixels / 1e6:.1f} megapixels"
         return f"{self.count} images of {sides} px, {kinds}, {pixels}, from {self.source}{rest}"
 
@@ -58,7 +58,7 @@ class DataReport:
     """Training images that cannot be used and are left out."""
 
     @property
-    def looked_at(self) -> int:
+    def checked(self) -> int:
         """Training images whose contents were looked at, the bad ones among them."""
         return sum(sum(self.sets[part].kinds.values()) for part in ("clean", "degraded")) + len(self.bad)
 
@@ -85,7 +85,7 @@ def preflight(
     max_bad: float | None = None,
     threads: int | None = None,
 ) -> DataReport:
-    """Look at every image once and report what is there (see `look_at` for which are decoded).
+    """Look at every image once and report what is there (see `scan_images` for which are decoded).
 
     Args:
         clean: the clean domain.
@@ -110,75 +110,83 @@ def preflight(
         "ceiling_clean": (ceiling_clean, crop),
     }
     given = {part: (images, side) for part, (images, side) in parts.items() if images is not None}
-    looks = {part: look_at(images, part not in ("clean", "degraded"), threads) for part, (images, _) in given.items()}
-    problems = {part: dict(_problems(looks[part], side)) for part, (_, side) in given.items()}
-    bad = _left_out(looks, problems, max_bad) if max_bad is not None else []
-    _refuse(problem for part in problems.values() for problem in part.values())
+    scans = {
+        part: scan_images(images, part not in ("clean", "degraded"), threads) for part, (images, _) in given.items()
+    }
+    problems = {part: dict(_find_problems(scans[part], side)) for part, (_, side) in given.items()}
+    bad = _remove_bad(scans, problems, max_bad) if max_bad is not None else []
+    _raise_problems(problem for part in problems.values() for problem in part.values())
     if val_clean and val_degraded:
-        _refuse(_contradictions(val_clean, val_degraded, looks["val_clean"], looks["val_degraded"], scale))
+        _raise_problems(_scale_mismatches(val_clean, val_degraded, scans["val_clean"], scans["val_degraded"], scale))
     if ceiling_clean:
-        _refuse(_contradictions(ceiling_clean, degraded, looks["ceiling_clean"], looks["degraded"], scale))
-    reports = {part: _summary(images, looks[part]) for part, (images, _) in given.items()}
+        _raise_problems(_scale_mismatches(ceiling_clean, degraded, scans["ceiling_clean"], scans["degraded"], scale))
+    reports = {part: _summarize(images, scans[part]) for part, (images, _) in given.items()}
     remarks = [remark for images, _ in given.values() for remark in images.remarks]
-    return DataReport(reports, remarks + _warnings(looks), bad)
+    return DataReport(reports, remarks + _find_warnings(scans), bad)
 
 
-def _problems(looks: Mapping[int, Look], crop: int) -> Iterable[tuple[int, str]]:
-    for i, look in looks.items():
-        if problem := look.problem or too_small(look.seen.width, look.seen.height, crop, look.where):
+def _find_problems(scans: Mapping[int, ScannedImage], crop: int) -> Iterable[tuple[int, str]]:
+    for i, look in scans.items():
+        if problem := look.problem or size_problem(look.facts.width, look.facts.height, crop, look.location):
             yield i, problem
 
 
-def _left_out(
-    looks: Mapping[str, dict[int, Look]], problems: Mapping[str, dict[int, str]], max_bad: float
+def _remove_bad(
+    scans: Mapping[str, dict[int, ScannedImage]], problems: Mapping[str, dict[int, str]], max_bad: float
 ) -> list[Bad]:
     """Take the bad training images out of what was found, and return them."""
-    seen = sum(len(looks[part]) for part in ("clean", "degraded"))
+    seen = sum(len(scans[part]) for part in ("clean", "degraded"))
     bad: list[Bad] = []
     for part in ("clean", "degraded"):
-        bad += [(looks[part].pop(i).where, problem) for i, problem in problems[part].items()]
+        bad += [(scans[part].pop(i).location, problem) for i, problem in problems[part].items()]
         problems[part].clear()
-        if not looks[part]:
-            _refuse(problem for _, problem in bad)
+        if not scans[part]:
+            _raise_problems(problem for _, problem in bad)
     if len(bad) > max_bad * seen:
-        _refuse([f"{len(bad)} of {seen} is more than data.max_bad {max_bad} allows", *(problem for _, problem in bad)])
+        _raise_problems(
+            [f"{len(bad)} of {seen} is more than data.max_bad {max_bad} allows", *(problem for _, problem in bad)]
+        )
     return bad
 
 
-def _refuse(problems: Iterable[str | None]) -> None:
+def _raise_problems(problems: Iterable[str | None]) -> None:
     found = [problem for problem in problems if problem]
     if not found:
         return
-    rest = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-    lines = "".join(f"\n  {line}" for line in found[:_SHOWN] + rest)
+    rest = [f"and {len(found) - _MAX_LISTED} more"] if len(found) > _MAX_LISTED else []
+    lines = "".join(f"\n  {line}" for line in found[:_MAX_LISTED] + rest)
     what = "1 image cannot be used" if len(found) == 1 else f"{len(found)} images cannot be used"
     raise UserError(f"{what}; mend or remove the files, or change data.crop or task.scale:{lines}")
 
 
-def _contradictions(
-    clean: ImageSet, degraded: ImageSet, clean_looks: dict[int, Look], degraded_looks: dict[int, Look], scale: int
+def _scale_mismatches(
+    clean: ImageSet,
+    degraded: ImageSet,
+    clean_looks: dict[int, ScannedImage],
+    degraded_looks: dict[int, ScannedImage],
+    scale: int,
 ) -> Iterable[str | None]:
-    for i, j in match(clean, degraded, scale):
+    for i, j in match_pairs(clean, degraded, scale):
         if i in clean_looks and j in degraded_looks:  # of shards, perhaps not all are looked at; reading checks again
             a, b = clean_looks[i], degraded_looks[j]
-            clean_size, degraded_size = ((look.seen.width, look.seen.height) for look in (a, b))
-            yield contradiction(clean_size, degraded_size, a.where, b.where, scale)
+            clean_size, degraded_size = ((look.facts.width, look.facts.height) for look in (a, b))
+            yield scale_mismatch(clean_size, degraded_size, a.location, b.location, scale)
 
 
-def _summary(images: ImageSet, looks: dict[int, Look]) -> SetReport:
-    seen = [look.seen for look in looks.values()]
+def _summarize(images: ImageSet, scans: dict[int, ScannedImage]) -> SetReport:
+    seen = [look.facts for look in scans.values()]
     sides = sorted(((one.width, one.height) for one in seen), key=lambda side: (side[0] * side[1], side))
     kinds = Counter(one.kind for one in seen if one.kind)
     pixels = sum(width * height for width, height in sides)
     return SetReport(images.source, len(images), sides[0], sides[-1], pixels, dict(kinds.most_common()), len(seen))
 
 
-def _counted(kinds: Mapping[str, int]) -> str:
+def _format_counts(kinds: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in kinds.items())
 
 
-def _warnings(looks: Mapping[str, dict[int, Look]]) -> list[str]:
-    clean, degraded = looks["clean"].values(), looks["degraded"].values()
+def _find_warnings(scans: Mapping[str, dict[int, ScannedImage]]) -> list[str]:
+    clean, degraded = scans["clean"].values(), scans["degraded"].values()
     names = sorted({look.stem for look in clean} & {look.stem for look in degraded})
     warnings = []
     if names:
@@ -186,18 +194,18 @@ def _warnings(looks: Mapping[str, dict[int, Look]]) -> list[str]:
             f"{len(names)} names are in both the clean and the degraded images ({escape(names[0])}, …): if they show "
             "the same scenes, a paired set is used as unpaired, and results will flatter"
         )
-    warnings += _same_content(clean, degraded, "of the clean images is also a degraded one,")
+    warnings += _warn_identical_pixels(clean, degraded, "of the clean images is also a degraded one,")
     for val, train in (("val_clean", "clean"), ("val_degraded", "degraded"), ("val_clean", "ceiling_clean")):
-        warnings += _same_content(
-            looks.get(val, {}).values(), looks.get(train, {}).values(), f"of {val} is also trained on, as"
+        warnings += _warn_identical_pixels(
+            scans.get(val, {}).values(), scans.get(train, {}).values(), f"of {val} is also trained on, as"
         )
     return warnings
 
 
-def _same_content(these: Iterable[Look], those: Iterable[Look], what: str) -> list[str]:
-    known = {look.seen.digest: look.where for look in those if look.seen.digest}
-    twice = [look for look in these if look.seen.digest in known]
+def _warn_identical_pixels(these: Iterable[ScannedImage], those: Iterable[ScannedImage], what: str) -> list[str]:
+    known = {look.facts.digest: look.location for look in those if look.facts.digest}
+    twice = [look for look in these if look.facts.digest in known]
     if not twice:
         return []
     more = f" (and {len(twice) - 1} more images)" if len(twice) > 1 else ""
-    return [f"{twice[0].where} {what} {known[twice[0].seen.digest]}{more}: the very same pixels"]
+    return [f"{twice[0].location} {what} {known[twice[0].facts.digest]}{more}: the very same pixels"]

@@ -56,7 +56,7 @@ def sample_images(part: Part, scale: int, camera: str = "lens") -> dict[str, NDA
     if scale not in SCALES:
         raise UserError(f"the `sample` data exist at scale 1, 2, 3 and 4, not {scale}; give folders of your own images")
     names = {"clean": CLEAN, "ceiling_clean": DEGRADED, "degraded": DEGRADED}.get(part, VAL)
-    images = {Path(name).stem + ".png": _photograph(name) for name in names}
+    images = {Path(name).stem + ".png": _load_photograph(name) for name in names}
     if part.endswith("degraded"):
         seen_by = find_camera(camera)
         assert seen_by is not None, f"no camera {camera!r}"
@@ -64,7 +64,7 @@ def sample_images(part: Part, scale: int, camera: str = "lens") -> dict[str, NDA
     return images
 
 
-def _photograph(name: str) -> NDArray[np.uint8]:
+def _load_photograph(name: str) -> NDArray[np.uint8]:
     found = find_spec("skimage")
     path = Path(*(found.submodule_search_locations or [] if found else []), "data", name)
     if not path.is_file():

@@ -20,18 +20,18 @@ from unpairaug.data.images import ImageSet
 from unpairaug.data.mixture import MixedImages
 from unpairaug.errors import UserError
 
-SAMPLED = 1000
+MAX_DECODED = 1000
 """Images of shards whose contents are looked at, evenly spread."""
-GLANCED = 2**17
+MAX_SIZED = 2**17
 """Shards of up to so many images have every size that their indexes know looked up; larger ones only those sampled."""
-REMEMBERED = 1000
+MIN_CACHED = 1000
 """Sets of so many images or more leave what was seen of them in the cache."""
 
 _KINDS = {"1": "black and white", "L": "grey", "LA": "grey with alpha", "P": "palette", "RGBA": "RGB with alpha"}
 
 
 @dataclass(frozen=True)
-class Seen:
+class ImageFacts:
     """What is remembered of an image: little, so that millions can be looked at."""
 
     width: int
@@ -43,106 +43,106 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Look:
+class ScannedImage:
     """One image, or why it cannot be read."""
 
-    where: str
+    location: str
     stem: str
-    seen: Seen
+    facts: ImageFacts
     problem: str | None = None
 
 
-def look_at(images: ImageSet, whole: bool, threads: int | None = None) -> dict[int, Look]:
+def scan_images(images: ImageSet, whole: bool, threads: int | None = None) -> dict[int, ScannedImage]:
     """Look at a set, by the numbers of its images.
 
     Args:
-        images: single images are all decoded; of shards `SAMPLED` are, and the sizes of others are taken from indexes
+        images: single images are all decoded; of shards `MAX_DECODED` are, and the sizes of others are taken from indexes
             that know them.
         whole: decode every image anyway.
         threads: images decoded at a time; by default one per core, at most 16.
     """
-    looks: dict[int, Look] = {}
+    scans: dict[int, ScannedImage] = {}
     first = 0
     with ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1)) as pool:
         for one in images.sets if isinstance(images, MixedImages) else [images]:
-            memory = _Memory(one)
-            numbers = _to_decode(one, whole)
-            found = zip(numbers, pool.map(lambda i, m=memory: _look(m, i), numbers), strict=True)
+            cache = _ScanCache(one)
+            numbers = _indices_to_decode(one, whole)
+            found = zip(numbers, pool.map(lambda i, m=cache: _scan_image(m, i), numbers), strict=True)
             try:
-                looks |= {first + i: look for i, look in found}
+                scans |= {first + i: scan for i, scan in found}
             finally:
-                memory.keep()
-            for i in _to_glance(one, numbers):
-                if (size := one.known_size(i)) is not None:
-                    looks[first + i] = Look(one.where(i), one.stem(i), Seen(*size))
+                cache.save()
+            for i in _indices_to_size(one, numbers):
+                if (size := one.indexed_size(i)) is not None:
+                    scans[first + i] = ScannedImage(one.location(i), one.stem(i), ImageFacts(*size))
             first += len(one)
-    return looks
+    return scans
 
 
-def _to_decode(images: ImageSet, whole: bool) -> list[int]:
-    if whole or len(images) <= SAMPLED or images.shard_sizes is None:
+def _indices_to_decode(images: ImageSet, whole: bool) -> list[int]:
+    if whole or len(images) <= MAX_DECODED or images.shard_sizes is None:
         return list(range(len(images)))
-    return np.linspace(0, len(images) - 1, SAMPLED).astype(int).tolist()
+    return np.linspace(0, len(images) - 1, MAX_DECODED).astype(int).tolist()
 
 
-def _to_glance(images: ImageSet, decoded: list[int]) -> Iterator[int]:
-    if len(decoded) < len(images) <= GLANCED:
+def _indices_to_size(images: ImageSet, decoded: list[int]) -> Iterator[int]:
+    if len(decoded) < len(images) <= MAX_SIZED:
         yield from sorted(set(range(len(images))) - set(decoded))
 
 
-class _Memory:
+class _ScanCache:
     """What earlier runs saw of a large set, by path, time and size of each file."""
 
     def __init__(self, images: ImageSet) -> None:
         self.images, self.new = images, False
         words = os.path.abspath(images.source).encode(errors="surrogateescape")
-        folder = cache_folder("scans") if len(images) >= REMEMBERED else None
+        folder = cache_folder("scans") if len(images) >= MIN_CACHED else None
         self.path = folder and folder / f"{blake2b(words, digest_size=16).hexdigest()}.json"
-        self.known: dict[str, Seen] = self._read(self.path) if self.path else {}
-        self.used: dict[str, Seen] = {}
+        self.known: dict[str, ImageFacts] = self._read(self.path) if self.path else {}
+        self.used: dict[str, ImageFacts] = {}
 
-    def look(self, i: int) -> Seen:
+    def scan(self, i: int) -> ImageFacts:
         identity = self.images.identity(i) if self.path else None
         key = "\n".join(map(str, identity)) if identity else ""
-        seen = self.known.get(key) or _seen(self.images, i)
+        seen = self.known.get(key) or _decode_facts(self.images, i)
         if key:
             self.used[key] = seen
             self.new |= key not in self.known
         return seen
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """Write what this run saw; of two runs at once the later one's stays."""
         if self.path and self.new:
             write_cached(self.path, json.dumps({key: astuple(seen) for key, seen in self.used.items()}))
 
     @staticmethod
-    def _read(path: Path) -> dict[str, Seen]:
+    def _read(path: Path) -> dict[str, ImageFacts]:
         try:
-            return {str(key): Seen(*seen) for key, seen in json.loads(read_cached(path) or "{}").items()}
+            return {str(key): ImageFacts(*seen) for key, seen in json.loads(read_cached(path) or "{}").items()}
         except (ValueError, TypeError, AttributeError, RecursionError):
             return {}  # a broken one: everything is looked at again
 
 
-def _look(memory: _Memory, i: int) -> Look:
-    where, stem = memory.images.where(i), memory.images.stem(i)
+def _scan_image(cache: _ScanCache, i: int) -> ScannedImage:
+    where, stem = cache.images.location(i), cache.images.stem(i)
     try:
-        return Look(where, stem, memory.look(i))
+        return ScannedImage(where, stem, cache.scan(i))
     except UserError as unreadable:
-        return Look(where, stem, Seen(0, 0), str(unreadable))
+        return ScannedImage(where, stem, ImageFacts(0, 0), str(unreadable))
 
 
-def _seen(images: ImageSet, i: int) -> Seen:
+def _decode_facts(images: ImageSet, i: int) -> ImageFacts:
     image = images[i]
     height, width = image.shape[:2]
     digest = blake2b(f"{width} {height}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).data)  # not tobytes(): a copy of a large image is not small
-    return Seen(width, height, _kind(images, i), digest.hexdigest())
+    return ImageFacts(width, height, _pixel_kind(images, i), digest.hexdigest())
 
 
-def _kind(images: ImageSet, i: int) -> str:
+def _pixel_kind(images: ImageSet, i: int) -> str:
     if images.identity(i) is None:
         return "RGB, 8 bits"  # arrays in memory
-    with Image.open(BytesIO(images.encoded(i))) as header:
+    with Image.open(BytesIO(images.read_bytes(i))) as header:
         is_deep = header.mode.startswith("I") or re.search(r";16", str(header.tile))
         mode = "grey" if header.mode.startswith("I") else _KINDS.get(header.mode, header.mode)
         return f"{mode}, {16 if is_deep else 8} bits"

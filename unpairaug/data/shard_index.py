@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from unpairaug.data.cache import cache_folder, read_cached, write_cached
 from unpairaug.data.images import EXTENSIONS, write_file
-from unpairaug.data.storage import bare, describe, is_url, open_file, read_text
+from unpairaug.data.storage import is_url, open_file, read_text, stat_file, strip_query
 from unpairaug.errors import UserError, escape
 
 VERSION = 1
@@ -35,9 +35,9 @@ FOLDER_INDEX = "index.json"
 """The file of a folder that lists its shards."""
 _BLOCK = tarfile.BLOCKSIZE
 """Bytes of a tar's header; data and archive are filled up to whole blocks."""
-_SCAN = 2
-"""Counts up whenever `scan` finds something else in the same shard, so that what was kept before is not believed."""
-_BROKEN = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
+_SCAN_VERSION = 2
+"""Counts up whenever `scan_shard` finds something else in the same shard, so that what was kept before is not believed."""
+_INVALID_INDEX = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 """What comes of reading an index that somebody else, or nobody in their senses, has written."""
 
 
@@ -51,9 +51,9 @@ class ShardIndex:
     """The rest, without the dot."""
     places: NDArray[np.int64]
     """(samples, 4): offset and size in bytes, width and height in pixels; 0 pixels where they are not known."""
-    odd: list[str] = field(default_factory=list)
+    skipped_members: list[str] = field(default_factory=list)
     """Members that are left out: no plain files, or of a name that leads out of any folder."""
-    beside: list[str] = field(default_factory=list)
+    skipped_extensions: list[str] = field(default_factory=list)
     """Extensions of further images of a sample, such as `seg.png` beside `jpg`, which are left out, too."""
 
     def __len__(self) -> int:
@@ -65,12 +65,12 @@ def index_name(shard: str) -> str:
     return shard.removesuffix(".tar") + ".index.json"
 
 
-def index_text(shard: str, size: int, index: ShardIndex) -> str:
+def format_index(shard: str, size: int, index: ShardIndex) -> str:
     """What is written in the index of a shard of `size` bytes."""
-    return json.dumps(_as_values(shard, size, index)) + "\n"
+    return json.dumps(_index_to_json(shard, size, index)) + "\n"
 
 
-def folder_index_text(shards: Mapping[str, tuple[int, int]]) -> str:
+def format_folder_index(shards: Mapping[str, tuple[int, int]]) -> str:
     """What is written in `index.json`, from images and bytes of each shard by its name."""
     listed = [{"shard": name, "samples": samples, "bytes": size} for name, (samples, size) in shards.items()]
     return json.dumps({"version": VERSION, "shards": listed}) + "\n"
@@ -82,18 +82,20 @@ def read_index(shard: str) -> ShardIndex:
     Raises:
         UserError: there is no such shard, it is cut or no tar, or its index is another's.
     """
-    size, mark = describe(shard)
+    size, mark = stat_file(shard)
     path = index_name(shard)
-    if bare(shard) == shard and (text := read_text(path)) is not None:  # a signature is good for one address alone
-        return _checked(_parsed(text, path), path, shard, size)
-    cached = _kept_at(shard, size, mark)
+    if (
+        strip_query(shard) == shard and (text := read_text(path)) is not None
+    ):  # a signature is good for one address alone
+        return _validate_index(_parse_json(text, path), path, shard, size)
+    cached = _cache_path(shard, size, mark)
     if (text := read_cached(cached)) is not None:
         try:
-            return _checked(_parsed(text, str(cached)), str(cached), shard, size)
+            return _validate_index(_parse_json(text, str(cached)), str(cached), shard, size)
         except UserError:
             pass  # a broken copy of what can be made again
-    index = scan(shard, size)
-    write_cached(cached, index_text(shard, size, index))
+    index = scan_shard(shard, size)
+    write_cached(cached, format_index(shard, size, index))
     return index
 
 
@@ -108,15 +110,15 @@ def read_folder_index(folder: str) -> dict[str, tuple[int, int]] | None:
     if text is None or '"shards"' not in text:
         return None  # perhaps some other file of that name
     try:
-        values = _parsed(text, path)
+        values = _parse_json(text, path)
         sizes = {str(one["shard"]): (int(one["samples"]), int(one["bytes"])) for one in values["shards"]}
-    except _BROKEN as error:
-        raise _refused(path, f"not a list of shards ({error!r})") from error
+    except _INVALID_INDEX as error:
+        raise _index_error(path, f"not a list of shards ({error!r})") from error
     if wrong := [name for name in sizes if re.search(r"[/\\]", name) or not name.endswith(".tar")]:
-        raise _refused(path, f"{wrong[0]!r} is no shard of this folder")
+        raise _index_error(path, f"{wrong[0]!r} is no shard of this folder")
     # Each member takes a header; and what is larger than any file would not fit into the sums.
     if wrong := [name for name, (samples, size) in sizes.items() if not 0 < samples * _BLOCK <= size < 2**50]:
-        raise _refused(path, f"{sizes[wrong[0]][0]} images in {sizes[wrong[0]][1]} bytes of {wrong[0]!r} cannot be")
+        raise _index_error(path, f"{sizes[wrong[0]][0]} images in {sizes[wrong[0]][1]} bytes of {wrong[0]!r} cannot be")
     return sizes
 
 
@@ -124,10 +126,10 @@ def write_index(shard: str) -> None:
     """Write the index of a shard of this machine beside it, without sizes in pixels.
 
     Raises:
-        UserError: as `scan` does; or the index cannot be written.
+        UserError: as `scan_shard` does; or the index cannot be written.
     """
-    size, _ = describe(shard)
-    text = index_text(shard, size, scan(shard, size))
+    size, _ = stat_file(shard)
+    text = format_index(shard, size, scan_shard(shard, size))
     path = Path(index_name(shard))
     try:
         write_file(path, text.encode())
@@ -135,14 +137,14 @@ def write_index(shard: str) -> None:
         raise UserError(f"{escape(path)}: the index cannot be written ({error.strerror}); mend that") from error
 
 
-def scan(shard: str, size: int) -> ShardIndex:
+def scan_shard(shard: str, size: int) -> ShardIndex:
     """The index of a shard from the headers of its members; their data are passed over.
 
     Raises:
         UserError: it is cut, damaged, no tar, holds no image, two of one name, or several of one sample.
     """
     images: dict[str, tuple[int, int]] = {}
-    odd: list[str] = []
+    skipped_members: list[str] = []
     end = 0
     try:
         with open_file(shard) as file:
@@ -151,19 +153,21 @@ def scan(shard: str, size: int) -> ShardIndex:
                     if member.offset_data + member.size > size:
                         raise tarfile.ReadError("its data end before their time")
                     end = tar.offset  # where the next header is due
-                    _sort_in(member, images, odd, shard)
-            _check_end(file, end, size)
+                    _classify_member(member, images, skipped_members, shard)
+            _check_archive_end(file, end, size)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        raise UserError(_cut(shard, len(images), end, size, str(error))) from error
+        raise UserError(_truncation_message(shard, len(images), end, size, str(error))) from error
     if not images:
-        raise UserError(f"{escape(bare(shard))}: no image in this shard; looked for {' '.join(EXTENSIONS)}")
-    beside = _leave_one_a_sample(images, shard)
-    split = [_split(name) for name in images]
+        raise UserError(f"{escape(strip_query(shard))}: no image in this shard; looked for {' '.join(EXTENSIONS)}")
+    skipped_extensions = _keep_one_image_per_sample(images, shard)
+    split = [_split_name(name) for name in images]
     places = np.array([(*place, 0, 0) for place in images.values()], np.int64)
-    return ShardIndex([key for key, _ in split], [intern(ending) for _, ending in split], places, odd, beside)
+    return ShardIndex(
+        [key for key, _ in split], [intern(ending) for _, ending in split], places, skipped_members, skipped_extensions
+    )
 
 
-def _check_end(file: IO[bytes], end: int, size: int) -> None:
+def _check_archive_end(file: IO[bytes], end: int, size: int) -> None:
     """Refuse what is behind the last member, unless it is the end of an archive.
 
     To `tarfile`, zeros and broken headers end an archive alike, wherever they stand. A tar ends with two blocks of
@@ -179,21 +183,23 @@ def _check_end(file: IO[bytes], end: int, size: int) -> None:
         raise tarfile.ReadError("zeros follow them, and then more than the end of an archive")
 
 
-def _sort_in(member: tarfile.TarInfo, images: dict[str, tuple[int, int]], odd: list[str], shard: str) -> None:
+def _classify_member(
+    member: tarfile.TarInfo, images: dict[str, tuple[int, int]], skipped_members: list[str], shard: str
+) -> None:
     # `tar c .` writes ./a for what everything else calls a.
     parts = [part for part in re.split(r"[/\\]", member.name) if part not in ("", ".")]
     if member.isdir() or (".." not in parts and any(part.startswith(".") for part in parts)):
         return  # hidden files and folders, as in a folder
     if not member.isreg() or member.name.startswith(("/", "\\")) or ".." in parts:
-        odd.append(member.name)
+        skipped_members.append(member.name)
     elif member.name.lower().endswith(EXTENSIONS):
         name = "/".join(parts)
         if name in images:
-            raise UserError(f"{escape(bare(shard))}: two members are called {name!r}; make the shard again")
+            raise UserError(f"{escape(strip_query(shard))}: two members are called {name!r}; make the shard again")
         images[name] = member.offset_data, member.size
 
 
-def _leave_one_a_sample(images: dict[str, tuple[int, int]], shard: str) -> list[str]:
+def _keep_one_image_per_sample(images: dict[str, tuple[int, int]], shard: str) -> list[str]:
     """Take away what lies beside the image of its sample, as `0.seg.png` beside `0.jpg`; returns these extensions.
 
     To WebDataset the two are parts of the sample `0`, called `jpg` and `seg.png`.
@@ -203,58 +209,60 @@ def _leave_one_a_sample(images: dict[str, tuple[int, int]], shard: str) -> list[
     """
     samples: dict[str, list[str]] = {}
     for name in images:
-        samples.setdefault(_split(name)[0], []).append(name)
-    beside: set[str] = set()
+        samples.setdefault(_split_name(name)[0], []).append(name)
+    skipped_extensions: set[str] = set()
     for names in samples.values():
-        plain = [name for name in names if "." not in _split(name)[1]]
+        plain = [name for name in names if "." not in _split_name(name)[1]]
         if len(names) > 1 and len(plain) != 1:
             raise UserError(
-                f"{escape(bare(shard))}: {names[0]!r} and {names[1]!r} are two images of one sample, whose name ends at "
+                f"{escape(strip_query(shard))}: {names[0]!r} and {names[1]!r} are two images of one sample, whose name ends at "
                 "the first dot; make shards with one image for each name, as `unpairaug prepare --shards` does"
             )
         for name in set(names) - set(plain) if len(names) > 1 else ():
-            beside.add(_split(name)[1])
+            skipped_extensions.add(_split_name(name)[1])
             del images[name]
-    return sorted(beside)
+    return sorted(skipped_extensions)
 
 
-def _split(name: str) -> tuple[str, str]:
+def _split_name(name: str) -> tuple[str, str]:
     """WebDataset's rule: a sample's key ends at the first dot of the file's name."""
     folder, slash, file = name.rpartition("/")
     key, _, extension = file.partition(".")
     return f"{folder}{slash}{key}", extension
 
 
-def _cut(shard: str, whole: int, end: int, size: int, reason: str) -> str:
+def _truncation_message(shard: str, whole: int, end: int, size: int, reason: str) -> str:
     if not end:
-        return f"{escape(bare(shard))}: this is no whole tar archive ({escape(reason)}); remove it or copy it again"
+        return (
+            f"{escape(strip_query(shard))}: this is no whole tar archive ({escape(reason)}); remove it or copy it again"
+        )
     return (
-        f"{escape(bare(shard))}: this shard is cut or damaged ({escape(reason)}): whole are its first {whole} images, "
+        f"{escape(strip_query(shard))}: this shard is cut or damaged ({escape(reason)}): whole are its first {whole} images, "
         f"{end} of its {size} bytes; copy it or make it again"
     )
 
 
-def _checked(values: dict[str, Any], path: str, shard: str, size: int) -> ShardIndex:
+def _validate_index(values: dict[str, Any], path: str, shard: str, size: int) -> ShardIndex:
     """The index that was found beside a shard, if it is the shard's own."""
     try:
-        index = _made(values)
+        index = _index_from_json(values)
         said = int(values["bytes"])
-    except _BROKEN as error:
-        raise _refused(path, f"not an index of a shard ({error!r})") from error
+    except _INVALID_INDEX as error:
+        raise _index_error(path, f"not an index of a shard ({error!r})") from error
     offsets, lengths = index.places[:, 0], index.places[:, 1]
     inside = (index.places.min(axis=1) >= 0) & (offsets <= size) & (lengths <= size - offsets)  # their sum may overflow
     if said != size:
         whole = int(inside.sum())
         raise UserError(
-            f"{escape(bare(shard))}: {size} bytes, but its index was made for {said}: it is cut or another's (whole are "
+            f"{escape(strip_query(shard))}: {size} bytes, but its index was made for {said}: it is cut or another's (whole are "
             f"at most {whole} of {len(index)} images); copy both again, or remove the index {escape(path)}"
         )
     if len(index) == 0 or not inside.all():
-        raise _refused(path, f"says of images where {escape(bare(shard))} has none")
+        raise _index_error(path, f"says of images where {escape(strip_query(shard))} has none")
     return index
 
 
-def _made(values: dict[str, Any]) -> ShardIndex:
+def _index_from_json(values: dict[str, Any]) -> ShardIndex:
     samples = values["samples"]
     keys = ("offset", "size", "width", "height")
     places = np.array([[int(sample[key]) for key in keys] for sample in samples], np.int64).reshape(-1, 4)
@@ -262,34 +270,34 @@ def _made(values: dict[str, Any]) -> ShardIndex:
     return ShardIndex(*names, places, *([str(name) for name in values.get(left, [])] for left in ("odd", "beside")))
 
 
-def _as_values(shard: str, size: int, index: ShardIndex) -> dict[str, Any]:
+def _index_to_json(shard: str, size: int, index: ShardIndex) -> dict[str, Any]:
     rows = zip(index.keys, index.extensions, index.places.tolist(), strict=True)
     samples = [
         {"key": key, "ext": extension, "offset": offset, "size": length, "width": width, "height": height}
         for key, extension, (offset, length, width, height) in rows
     ]
-    values = {"version": VERSION, "shard": bare(shard).rpartition("/")[2], "bytes": size, "samples": samples}
-    left_out = {"odd": index.odd, "beside": index.beside}
+    values = {"version": VERSION, "shard": strip_query(shard).rpartition("/")[2], "bytes": size, "samples": samples}
+    left_out = {"odd": index.skipped_members, "beside": index.skipped_extensions}
     return {**values, **{why: names for why, names in left_out.items() if names}}
 
 
-def _parsed(text: str, path: str) -> dict[str, Any]:
+def _parse_json(text: str, path: str) -> dict[str, Any]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _refused(path, f"this index is no JSON ({error})") from error
+        raise _index_error(path, f"this index is no JSON ({error})") from error
     if not isinstance(values, dict) or values.get("version", VERSION) != VERSION:
-        raise _refused(path, f"not an index of version {VERSION}")
+        raise _index_error(path, f"not an index of version {VERSION}")
     return values
 
 
-def _kept_at(shard: str, size: int, mark: str) -> Path | None:
+def _cache_path(shard: str, size: int, mark: str) -> Path | None:
     """Where the index that was made of a shard is kept."""
     folder = cache_folder("shards")
-    place = bare(shard) if is_url(shard) else os.path.realpath(shard)
-    words = f"{_SCAN} {place} {size} {mark}".encode(errors="surrogateescape")
+    place = strip_query(shard) if is_url(shard) else os.path.realpath(shard)
+    words = f"{_SCAN_VERSION} {place} {size} {mark}".encode(errors="surrogateescape")
     return None if folder is None else folder / f"{blake2b(words, digest_size=16).hexdigest()}.json"
 
 
-def _refused(path: str, reason: str) -> UserError:
+def _index_error(path: str, reason: str) -> UserError:
     return UserError(f"{escape(path)}: {escape(reason)}; make the shards again, or remove it")

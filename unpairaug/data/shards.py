@@ -15,19 +15,28 @@ from pathlib import Path
 import numpy as np
 
 from unpairaug.data.decode import Array, EncodedImage, Place
-from unpairaug.data.images import DECODED, Identity, ImageSet, has_images
-from unpairaug.data.recent import Recent
+from unpairaug.data.images import IMAGE_CACHE, Identity, ImageSet, has_images
+from unpairaug.data.lru_cache import LruCache
 from unpairaug.data.shard_index import ShardIndex, read_folder_index, read_index
-from unpairaug.data.storage import bare, describe, is_url, listed, read_range, read_ranges, read_text, size_of
+from unpairaug.data.storage import (
+    file_size,
+    is_url,
+    list_files,
+    read_range,
+    read_ranges,
+    read_text,
+    stat_file,
+    strip_query,
+)
 from unpairaug.errors import UserError, escape
 
-HELD = 2**17
+MIN_HELD_IMAGES = 2**17
 """Images whose places are held at least, some 150 bytes each: shards that the order reaches are loaded."""
 THREADS = 16
 """Indexes that are read at a time when there is no list of shards."""
 Range = tuple[str, int, int]
 """A shard, and offset and size in bytes of an image there."""
-NAMED = 3
+MAX_LISTED = 3
 """How many odd members a remark names before it only counts."""
 
 
@@ -46,83 +55,83 @@ class ShardImages(ImageSet):
             UserError: a shard is not there, cut or no tar, or an index is another's.
         """
         self.source, self.shards = source, list(shards)
-        self.is_far = is_url(self.shards[0])
+        self.is_remote = is_url(self.shards[0])
         if sizes is None:
             with ThreadPoolExecutor(THREADS) as pool:
                 indexes = list(pool.map(read_index, self.shards))
             sizes = [len(index) for index in indexes]
-            self.remarks = list(_remarks(self.shards, indexes))
+            self.remarks = list(_describe_skipped(self.shards, indexes))
         self.shard_sizes = self._sizes = np.array(sizes, np.int64)
         self._ends = np.cumsum(self._sizes)
-        self._usual = max(1, len(self) // len(self.shards))
-        self._index = Recent(self._read_index, keep=max(8, HELD // self._usual))
-        self._mark = Recent(describe, keep=self._index.keep)
-        self._brought: dict[int, bytes] = {}
-        self.names = _Names(self)
+        self._mean_size = max(1, len(self) // len(self.shards))
+        self._index = LruCache(self._read_index, keep=max(8, MIN_HELD_IMAGES // self._mean_size))
+        self._version = LruCache(stat_file, keep=self._index.keep)
+        self._prefetched: dict[int, bytes] = {}
+        self.names = _NameSequence(self)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
 
     def __getitem__(self, i: int) -> Array:
-        lies = self._range(i)
-        return DECODED.get(self._identity(lies), lambda: self._opened(i, lies))
+        at_range = self._byte_range(i)
+        return IMAGE_CACHE.get(self._byte_identity(at_range), lambda: self._encoded_image(i, at_range))
 
-    def window(self, i: int, place: Place) -> Array:
-        lies = self._range(i)
-        return DECODED.window(self._identity(lies), lambda: self._opened(i, lies), place)
+    def read_window(self, i: int, place: Place) -> Array:
+        at_range = self._byte_range(i)
+        return IMAGE_CACHE.read_window(self._byte_identity(at_range), lambda: self._encoded_image(i, at_range), place)
 
-    def encoded(self, i: int) -> bytes:
-        return self._read(i, self._range(i))
+    def read_bytes(self, i: int) -> bytes:
+        return self._read(i, self._byte_range(i))
 
-    def fetch(self, wanted: Iterable[int]) -> None:
-        if not self.is_far:
+    def prefetch(self, wanted: Iterable[int]) -> None:
+        if not self.is_remote:
             return
-        self._brought = {}
+        self._prefetched = {}
         with suppress(UserError):  # then they are read one by one, and the one that cannot be is named
-            missing = [i for i in dict.fromkeys(wanted) if not DECODED.holds(self.identity(i))]
-            self._brought = dict(zip(missing, read_ranges([self._range(i) for i in missing]), strict=True))
+            missing = [i for i in dict.fromkeys(wanted) if not IMAGE_CACHE.contains(self.identity(i))]
+            self._prefetched = dict(zip(missing, read_ranges([self._byte_range(i) for i in missing]), strict=True))
 
-    def hold(self, shards: int) -> None:
-        self._index.keep = self._mark.keep = max(self._index.keep, min(shards, len(self.shards)))
+    def reserve_indexes(self, shards: int) -> None:
+        self._index.keep = self._version.keep = max(self._index.keep, min(shards, len(self.shards)))
 
     def identity(self, i: int) -> Identity:
-        return self._identity(self._range(i))
+        return self._byte_identity(self._byte_range(i))
 
-    def known_size(self, i: int) -> tuple[int, int] | None:
-        _, index, at = self._member(i)
+    def indexed_size(self, i: int) -> tuple[int, int] | None:
+        _, index, at = self._locate(i)
         width, height = index.places[at, 2:].tolist()
         return (width, height) if width and height else None
 
-    def where(self, i: int) -> str:
-        shard, index, at = self._member(i)
-        return escape(f"{bare(shard)}/{index.keys[at]}.{index.extensions[at]}")
+    def location(self, i: int) -> str:
+        shard, index, at = self._locate(i)
+        return escape(f"{strip_query(shard)}/{index.keys[at]}.{index.extensions[at]}")
 
     def stem(self, i: int) -> str:
-        _, index, at = self._member(i)
+        _, index, at = self._locate(i)
         return index.keys[at].removeprefix("./")  # in an index that another program wrote
 
-    def _member(self, i: int) -> tuple[str, ShardIndex, int]:
+    def _locate(self, i: int) -> tuple[str, ShardIndex, int]:
         """The shard of image `i`, its index, and the image's number there."""
         if not 0 <= i < len(self):
             raise IndexError(i)
         shard = int(self._ends.searchsorted(i, side="right"))
         return self.shards[shard], self._index(shard), i - int(self._ends[shard] - self._sizes[shard])
 
-    def _range(self, i: int) -> Range:
-        shard, index, at = self._member(i)
+    def _byte_range(self, i: int) -> Range:
+        shard, index, at = self._locate(i)
         offset, size = index.places[at, :2].tolist()
         return shard, offset, size
 
-    def _identity(self, lies: Range) -> Identity:
-        shard, offset, size = lies
-        return f"{shard} {self._mark(shard)}", offset, size
+    def _byte_identity(self, at_range: Range) -> Identity:
+        shard, offset, size = at_range
+        return f"{shard} {self._version(shard)}", offset, size
 
-    def _opened(self, i: int, lies: Range) -> EncodedImage:
-        return EncodedImage(self._read(i, lies), lambda: self.where(i))
+    def _encoded_image(self, i: int, at_range: Range) -> EncodedImage:
+        return EncodedImage(self._read(i, at_range), lambda: self.location(i))
 
-    def _read(self, i: int, lies: Range) -> bytes:
-        brought = self._brought.pop(i, None)
-        return read_range(*lies) if brought is None else brought
+    def _read(self, i: int, at_range: Range) -> bytes:
+        brought = self._prefetched.pop(i, None)
+        return read_range(*at_range) if brought is None else brought
 
     def _read_index(self, shard: int) -> ShardIndex:
         index = read_index(self.shards[shard])
@@ -145,41 +154,41 @@ def open_shards(source: str) -> ShardImages | None:
         UserError: a shard is not there, cut or no tar, an index is another's, a preparation has not come to its end, or
             the URL runs a command.
     """
-    far = is_url(source)
-    path = source.rstrip("/") if far else Path(source).expanduser().as_posix()
-    is_folder = not far and os.path.isdir(path)
+    is_remote = is_url(source)
+    path = source.rstrip("/") if is_remote else Path(source).expanduser().as_posix()
+    is_folder = not is_remote and os.path.isdir(path)
     if not is_folder:
-        _refuse_what_is_no_pattern(source, path)
-    if bare(path).endswith(".tar") and not is_folder:
-        shards = _expanded(source, path)
-        for folder in {} if far else dict.fromkeys(map(_folder, shards)):
-            _refuse_unfinished(folder)
+        _check_shard_name(source, path)
+    if strip_query(path).endswith(".tar") and not is_folder:
+        shards = _expand_braces(source, path)
+        for folder in {} if is_remote else dict.fromkeys(map(_folder, shards)):
+            _check_finished(folder)
         # A signature is good for one address alone: nothing else of that folder can be read.
-        folders = {_folder(shard) for shard in shards if bare(shard) == shard}
-        return _opened(source, shards, {folder: read_folder_index(folder) or {} for folder in folders})
+        folders = {_folder(shard) for shard in shards if strip_query(shard) == shard}
+        return _open_counted(source, shards, {folder: read_folder_index(folder) or {} for folder in folders})
     if is_folder:
-        _refuse_unfinished(path)
-    known = read_folder_index(path) if far or is_folder else None
-    names = list(known) if known is not None else listed(path, ".tar")
-    if known is None and names and not far and has_images(path):
+        _check_finished(path)
+    known = read_folder_index(path) if is_remote or is_folder else None
+    names = list(known) if known is not None else list_files(path, ".tar")
+    if known is None and names and not is_remote and has_images(path):
         return None
-    if not names and far:
+    if not names and is_remote:
         raise UserError(
-            f"{escape(bare(source))}: no shard in this folder; behind a URL only shards are read, see `unpairaug "
+            f"{escape(strip_query(source))}: no shard in this folder; behind a URL only shards are read, see `unpairaug "
             "prepare`"
         )
-    return _opened(source, [f"{path}/{name}" for name in names], {path: known or {}}) if names else None
+    return _open_counted(source, [f"{path}/{name}" for name in names], {path: known or {}}) if names else None
 
 
-def _opened(source: str, shards: list[str], known: Mapping[str, Mapping[str, tuple[int, int]]]) -> ShardImages:
+def _open_counted(source: str, shards: list[str], known: Mapping[str, Mapping[str, tuple[int, int]]]) -> ShardImages:
     """The shards, counted by the lists that are known by folder if those name them all, else by their own indexes."""
-    listed = [known.get(_folder(shard), {}).get(bare(shard).rpartition("/")[2]) for shard in shards]
+    listed = [known.get(_folder(shard), {}).get(strip_query(shard).rpartition("/")[2]) for shard in shards]
     counted = [entry for entry in listed if entry is not None]
     if len(counted) < len(shards):
         return ShardImages(source, shards)
     for shard, (_, size) in zip(shards, counted, strict=True):
         if (
-            not is_url(shard) and (found := size_of(shard)) != size
+            not is_url(shard) and (found := file_size(shard)) != size
         ):  # far away it takes long, and waits for the first use
             raise UserError(
                 f"{escape(shard)}: {found} bytes, but the list of shards says {size}: it is cut or another's; copy it "
@@ -188,7 +197,7 @@ def _opened(source: str, shards: list[str], known: Mapping[str, Mapping[str, tup
     return ShardImages(source, shards, [count for count, _ in counted])
 
 
-def _expanded(source: str, pattern: str) -> list[str]:
+def _expand_braces(source: str, pattern: str) -> list[str]:
     import braceexpand
 
     try:
@@ -197,21 +206,21 @@ def _expanded(source: str, pattern: str) -> list[str]:
         raise UserError(f"{escape(source)}: {error}; a pattern looks like shards-{{000..012}}.tar") from error
 
 
-def _refuse_what_is_no_pattern(source: str, path: str) -> None:
-    name = bare(path).rpartition("/")[2]
+def _check_shard_name(source: str, path: str) -> None:
+    name = strip_query(path).rpartition("/")[2]
     if re.search(r"\.(tar\.\w+|tgz|tbz2?|txz|tzst)$", name, re.IGNORECASE):
         raise UserError(
-            f"{escape(bare(source))}: a compressed tar cannot be read at random; decompress it to a plain .tar (the "
+            f"{escape(strip_query(source))}: a compressed tar cannot be read at random; decompress it to a plain .tar (the "
             "images in it are compressed already)"
         )
     if name.endswith(".tar") and re.search(r"[*?\[]", name) and (is_url(path) or not os.path.exists(path)):
         raise UserError(
-            f"{escape(bare(source))}: several shards are written with braces, as in shards-{{000..012}}.tar; or give "
+            f"{escape(strip_query(source))}: several shards are written with braces, as in shards-{{000..012}}.tar; or give "
             "their folder"
         )
 
 
-def _refuse_unfinished(folder: str) -> None:
+def _check_finished(folder: str) -> None:
     """Refuse what `unpairaug prepare` has begun: its manifest is the last it writes."""
     begun = not os.path.exists(f"{folder}/manifest.jsonl") and read_text(f"{folder}/prepare.json")
     if begun and '"photographs_digest"' in begun:
@@ -222,25 +231,27 @@ def _refuse_unfinished(folder: str) -> None:
 
 
 def _folder(shard: str) -> str:
-    return bare(shard).rpartition("/")[0] or "."
+    return strip_query(shard).rpartition("/")[0] or "."
 
 
-def _remarks(shards: Sequence[str], indexes: Sequence[ShardIndex]) -> Iterator[str]:
+def _describe_skipped(shards: Sequence[str], indexes: Sequence[ShardIndex]) -> Iterator[str]:
     for shard, index in zip(shards, indexes, strict=True):
-        if index.odd:
-            named = ", ".join(map(repr, index.odd[:NAMED])) + (", …" if len(index.odd) > NAMED else "")
-            many = f"{escape(shard)}: {len(index.odd)} members"
+        if index.skipped_members:
+            named = ", ".join(map(repr, index.skipped_members[:MAX_LISTED])) + (
+                ", …" if len(index.skipped_members) > MAX_LISTED else ""
+            )
+            many = f"{escape(shard)}: {len(index.skipped_members)} members"
             yield f"{many} are no plain files or lead out of any folder, left out: {named}"
-    if beside := sorted({extension for index in indexes for extension in index.beside}):
-        named = ", ".join(map(repr, beside[:NAMED])) + (", …" if len(beside) > NAMED else "")
-        where = escape(bare(shards[0])) + (", …" if len(shards) > 1 else "")
+    if beside := sorted({extension for index in indexes for extension in index.skipped_extensions}):
+        named = ", ".join(map(repr, beside[:MAX_LISTED])) + (", …" if len(beside) > MAX_LISTED else "")
+        location = escape(strip_query(shards[0])) + (", …" if len(shards) > 1 else "")
         yield (
-            f"{where}: samples hold further images, left out: {named}; the image of a sample is the one whose "
+            f"{location}: samples hold further images, left out: {named}; the image of a sample is the one whose "
             "extension has no dot"
         )
 
 
-class _Names(Sequence[str]):
+class _NameSequence(Sequence[str]):
     """Shard, key and extension of every image, without holding them."""
 
     def __init__(self, images: ShardImages) -> None:
@@ -250,5 +261,5 @@ class _Names(Sequence[str]):
         return len(self.images)
 
     def __getitem__(self, i: int) -> str:  # type: ignore[override]  # no slices
-        shard, index, at = self.images._member(i)
-        return f"{bare(shard).rpartition('/')[2]}/{index.keys[at]}.{index.extensions[at]}"
+        shard, index, at = self.images._locate(i)
+        return f"{strip_query(shard).rpartition('/')[2]}/{index.keys[at]}.{index.extensions[at]}"

@@ -42,7 +42,7 @@ def is_url(source: str) -> bool:
     return True
 
 
-def bare(path: str) -> str:
+def strip_query(path: str) -> str:
     """The path, or the URL without a signature such as `?X-Amz-Signature=…`: what names and messages are made of."""
     return path.partition("?")[0] if re.match(r"(\w+::)*https?://", path) else path
 
@@ -64,13 +64,17 @@ def read_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
         UserError: a file is not there, is shorter, or cannot be read.
     """
     try:
-        found = _far_ranges(ranges) if ranges and is_url(ranges[0][0]) else [_near_range(*one) for one in ranges]
+        found = (
+            _read_remote_ranges(ranges)
+            if ranges and is_url(ranges[0][0])
+            else [_read_local_range(*one) for one in ranges]
+        )
     except Exception as error:  # every file system of fsspec has errors of its own
-        raise UserError(f"{escape(bare(ranges[0][0]))}: cannot be read ({_reason(error)})") from error
+        raise UserError(f"{escape(strip_query(ranges[0][0]))}: cannot be read ({_format_reason(error)})") from error
     for (path, offset, size), data in zip(ranges, found, strict=True):
         if len(data) != size:
             raise UserError(
-                f"{escape(bare(path))}: ends after {offset + len(data)} bytes, and {offset + size} are wanted; copy it "
+                f"{escape(strip_query(path))}: ends after {offset + len(data)} bytes, and {offset + size} are wanted; copy it "
                 "again"
             )
     return found
@@ -85,26 +89,26 @@ def read_text(path: str) -> str | None:
     try:
         if not is_url(path):
             return Path(path).read_text(encoding="utf-8")
-        files, inner = _far(path)
+        files, inner = _remote_file_system(path)
         return files.cat_file(inner).decode("utf-8")
     except FileNotFoundError:
         return None
     except UserError:
         raise
     except Exception as error:  # as above
-        raise UserError(f"{escape(bare(path))}: cannot be read ({_reason(error)})") from error
+        raise UserError(f"{escape(strip_query(path))}: cannot be read ({_format_reason(error)})") from error
 
 
-def size_of(path: str) -> int:
+def file_size(path: str) -> int:
     """The size of a file in bytes.
 
     Raises:
         UserError: there is no such file, or nothing can be found out about it.
     """
-    return describe(path)[0]
+    return stat_file(path)[0]
 
 
-def describe(path: str) -> tuple[int, str]:
+def stat_file(path: str) -> tuple[int, str]:
     """The size of a file in bytes, and words that change when the file does.
 
     Raises:
@@ -114,27 +118,27 @@ def describe(path: str) -> tuple[int, str]:
         if not is_url(path):
             found = os.stat(path)
             return found.st_size, str(found.st_mtime_ns)
-        files, inner = _far(path)
+        files, inner = _remote_file_system(path)
         facts = files.info(inner)
         marks = (facts.get(key) for key in ("ETag", "etag", "LastModified", "last_modified", "mtime", "created"))
         return int(facts["size"]), str(next((mark for mark in marks if mark), ""))
     except FileNotFoundError as error:
-        raise UserError(f"{escape(bare(path))}: there is no such file") from error
+        raise UserError(f"{escape(strip_query(path))}: there is no such file") from error
     except UserError:
         raise
     except Exception as error:  # as above
-        raise UserError(f"{escape(bare(path))}: cannot be read ({_reason(error)})") from error
+        raise UserError(f"{escape(strip_query(path))}: cannot be read ({_format_reason(error)})") from error
 
 
 def open_file(path: str) -> IO[bytes]:
     """The file to read from and to seek in."""
     if not is_url(path):
         return open(path, "rb")
-    files, inner = _far(path)
+    files, inner = _remote_file_system(path)
     return files.open(inner, "rb")
 
 
-def listed(folder: str, ending: str) -> list[str]:
+def list_files(folder: str, ending: str) -> list[str]:
     """The names of the files in a folder that end so, sorted; none where it is no folder.
 
     Raises:
@@ -144,7 +148,7 @@ def listed(folder: str, ending: str) -> list[str]:
         if not is_url(folder):
             with os.scandir(folder) as entries:
                 return sorted(entry.name for entry in entries if entry.name.endswith(ending) and entry.is_file())
-        files, inner = _far(folder)
+        files, inner = _remote_file_system(folder)
         names = (str(name).rstrip("/").rpartition("/")[2] for name in files.ls(inner, detail=False))
         return sorted(name for name in names if name.endswith(ending))
     except (FileNotFoundError, NotADirectoryError):
@@ -152,34 +156,34 @@ def listed(folder: str, ending: str) -> list[str]:
     except UserError:
         raise
     except Exception as error:  # as above
-        raise UserError(f"{escape(folder)}: cannot be listed ({_reason(error)})") from error
+        raise UserError(f"{escape(folder)}: cannot be listed ({_format_reason(error)})") from error
 
 
-def _near_range(path: str, offset: int, size: int) -> bytes:
+def _read_local_range(path: str, offset: int, size: int) -> bytes:
     # Opened anew each time, for some microseconds: a handle that processes inherit would share its position.
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
         return file.read(size)
 
 
-def _far_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
-    files = _far(ranges[0][0])[0]
-    paths = [_far(path)[1] for path, _, _ in ranges]
+def _read_remote_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
+    files = _remote_file_system(ranges[0][0])[0]
+    paths = [_remote_file_system(path)[1] for path, _, _ in ranges]
     starts = [offset for _, offset, _ in ranges]
     return files.cat_ranges(paths, starts, [offset + size for _, offset, size in ranges], on_error="raise")
 
 
-def _far(url: str) -> tuple[Any, str]:
+def _remote_file_system(url: str) -> tuple[Any, str]:
     """fsspec's file system for the URL, made anew after a fork and else remembered by fsspec, and the path there."""
     from fsspec.core import url_to_fs
 
     try:
-        return url_to_fs(url, **_kept_by(url))
+        return url_to_fs(url, **_cache_options(url))
     except ImportError as error:
-        raise UserError(f"{escape(bare(url))}: {error}") from error
+        raise UserError(f"{escape(strip_query(url))}: {error}") from error
 
 
-def _kept_by(url: str) -> dict[str, Any]:
+def _cache_options(url: str) -> dict[str, Any]:
     """Where the caching links of the URL keep their copies: one place for all processes and runs."""
     links = [re.split(r":", link)[0] for link in url.split("::")]
     folder = cache_folder("files")
@@ -188,5 +192,5 @@ def _kept_by(url: str) -> dict[str, Any]:
     return {link: {"cache_storage": str(folder / link)} for link in links if link in CACHING}
 
 
-def _reason(error: Exception) -> str:
+def _format_reason(error: Exception) -> str:
     return escape(str(error).split("\n")[0]) or type(error).__name__

@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
-from unpairaug.data.augment import Turns, View, Views
+from unpairaug.data.augment import RandomFlipRotate, View, Views
 from unpairaug.data.bad import Bad, BadImages
-from unpairaug.data.decode import Array, Place, cut
-from unpairaug.data.images import DECODED, ImageSet, too_small
-from unpairaug.data.order import WINDOW, WholeOrder, order_of
-from unpairaug.data.pairs import match, read_pair
+from unpairaug.data.decode import Array, Place, crop_image
+from unpairaug.data.images import IMAGE_CACHE, ImageSet, size_problem
+from unpairaug.data.order import WINDOW, WholeOrder, image_order
+from unpairaug.data.pairs import match_pairs, read_pair
 from unpairaug.errors import UserError
 
 # The streams, and what is drawn for them: words of the seed, beside those of order.py, so that no two draws share a
 # generator.
 _CLEAN, _DEGRADED = 0, 1
-_VIEW, _INSTEAD = 2, 7
+_VIEW, _REPLACEMENT = 2, 7
 _ATTEMPTS = 100
 """Images drawn for one sample before a set is given up: with one bad image in two, this happens to nobody."""
 
@@ -91,17 +91,19 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
             raise UserError(f"crop {crop} is not a positive multiple of the scale {scale}; try {good}")
         self.clean, self.degraded = clean, degraded
         for images in (clean, degraded):  # a window begins anywhere in a shard, so it reaches into one more
-            images.hold((own_lanes or lanes) * (WINDOW + 1))
+            images.reserve_indexes((own_lanes or lanes) * (WINDOW + 1))
         self.scale = scale
-        self.matches = match(clean, degraded, scale) if paired else None
+        self.matches = match_pairs(clean, degraded, scale) if paired else None
         self.bad = BadImages() if skip_bad and not paired else None
         """Where bad images are skipped, those found so far: by the preflight, and by reading in this process."""
-        self._turns = Turns(flip, rotate)
+        self._symmetry = RandomFlipRotate(flip, rotate)
         self._clean = _Side(clean, seed, _CLEAN, crop, self.bad)
         self._degraded = _Side(degraded, seed, _DEGRADED, crop // scale, self.bad)
         matches = self.matches
-        self._clean_order = WholeOrder(seed, _CLEAN, len(matches)) if matches else order_of(clean, seed, _CLEAN, lanes)
-        self._degraded_order = order_of(degraded, seed, _DEGRADED, lanes)
+        self._clean_order = (
+            WholeOrder(seed, _CLEAN, len(matches)) if matches else image_order(clean, seed, _CLEAN, lanes)
+        )
+        self._degraded_order = image_order(degraded, seed, _DEGRADED, lanes)
 
     def __getitem__(self, k: int) -> UnpairedBatch:
         """Sample k, k = 0, 1, 2, … without end.
@@ -113,35 +115,35 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
 
     def __getitems__(self, wanted: list[int]) -> UnpairedBatch:
         """The samples as one batch: brought at once where they lie far away, and copied only once."""
-        pairs = [self.shown(k) for k in wanted]
-        self.clean.fetch(i for i, _ in pairs)
-        self.degraded.fetch(j for _, j in pairs)
-        clean, degraded = self._clean.room(len(wanted)), self._degraded.room(len(wanted))
+        pairs = [self.image_indices(k) for k in wanted]
+        self.clean.prefetch(i for i, _ in pairs)
+        self.degraded.prefetch(j for _, j in pairs)
+        clean, degraded = self._clean.allocate(len(wanted)), self._degraded.allocate(len(wanted))
         views = self._clean.views(wanted)
         others = views if self.matches else self._degraded.views(wanted)
         for row, (k, at, view, other) in enumerate(zip(wanted, pairs, views, others, strict=True)):
-            crop, small = self._windows(k, at, view, other)
+            crop, small = self._read_windows(k, at, view, other)
             # Copied at once: as long as a window is a view, its whole image takes memory, and new memory takes time.
-            self._turns.copy(crop, view, clean[row])
-            self._turns.copy(small, other, degraded[row])
+            self._symmetry.copy(crop, view, clean[row])
+            self._symmetry.copy(small, other, degraded[row])
         crops, small_crops = (torch.from_numpy(side).permute(0, 3, 1, 2) for side in (clean, degraded))
         return UnpairedBatch(crops, small_crops, torch.tensor(wanted))
 
-    def shown(self, k: int) -> tuple[int, int]:
+    def image_indices(self, k: int) -> tuple[int, int]:
         """The numbers of the clean and the degraded image that sample k shows, unless a bad one is skipped."""
         if self.matches:
             return self.matches[self._clean_order(k)]
         return self._clean_order(k), self._degraded_order(k)
 
-    def _windows(self, k: int, at: tuple[int, int], view: View, other: View) -> tuple[Array, Array]:
+    def _read_windows(self, k: int, at: tuple[int, int], view: View, other: View) -> tuple[Array, Array]:
         """The windows of a clean and of a degraded image; of a pair both at the same place."""
         if not self.matches:
-            return self._clean.window(k, at[0], view), self._degraded.window(k, at[1], other)
+            return self._clean.read_window(k, at[0], view), self._degraded.read_window(k, at[1], other)
         pair = read_pair(self.clean, self.degraded, at, self.scale)
-        place = self._degraded.place(at[1], other)
+        place = self._degraded.place_window(at[1], other)
         edges = place(pair.degraded.shape[1], pair.degraded.shape[0])
         large = [self.scale * edge for edge in edges]
-        return cut(pair.clean, large), cut(pair.degraded, edges)
+        return crop_image(pair.clean, large), crop_image(pair.degraded, edges)
 
 
 class _Side:
@@ -151,36 +153,36 @@ class _Side:
         self.images, self.seed, self.stream, self.side, self.bad = images, seed, stream, side, bad
         self.views = Views(seed, stream, _VIEW)
 
-    def room(self, count: int) -> Array:
+    def allocate(self, count: int) -> Array:
         """Where so many windows are put."""
         return np.empty((count, self.side, self.side, 3), np.uint8)
 
-    def window(self, k: int, i: int, view: View) -> Array:
+    def read_window(self, k: int, i: int, view: View) -> Array:
         """The window of image `i`, or of one drawn in its place where it cannot be used and such are skipped."""
         if self.bad is None:
-            return self.images.window(i, self.place(i, view))
+            return self.images.read_window(i, self.place_window(i, view))
         for attempt in range(_ATTEMPTS):
-            where = self.images.where(i)
+            where = self.images.location(i)
             if where not in self.bad:
                 try:
-                    return self.images.window(i, self.place(i, view))
+                    return self.images.read_window(i, self.place_window(i, view))
                 except UserError as error:
-                    self.bad.note(where, str(error))
-            words = [self.seed, self.stream, _INSTEAD, k, attempt]
+                    self.bad.add(where, str(error))
+            words = [self.seed, self.stream, _REPLACEMENT, k, attempt]
             i = int(np.random.default_rng(words).integers(len(self.images)))
         source = self.images.source
         raise UserError(f"{source}: {_ATTEMPTS} images drawn one after the other cannot be used; mend the files")
 
-    def place(self, i: int, view: View) -> Place:
+    def place_window(self, i: int, view: View) -> Place:
         """Where the view is in image `i`, once its size is known."""
 
-        def square(width: int, height: int) -> tuple[int, int, int, int]:
+        def place_square(width: int, height: int) -> tuple[int, int, int, int]:
             if min(width, height) < self.side:
-                problem = too_small(width, height, self.side, self.images.where(i))
+                problem = size_problem(width, height, self.side, self.images.location(i))
                 raise UserError(f"{problem}; give a smaller data.crop or remove the image")
-            return view.square(self.side, width, height)
+            return view.square_window(self.side, width, height)
 
-        return square
+        return place_square
 
 
 class StepBatches(Sampler[list[int]]):
@@ -217,7 +219,7 @@ class StepBatches(Sampler[list[int]]):
             yield list(range(first, first + self.batch_size))
 
 
-def loader(
+def create_loader(
     dataset: Dataset[UnpairedBatch], batches: StepBatches, num_workers: int = 0, pin_memory: bool = False
 ) -> DataLoader[UnpairedBatch]:
     """Batches in the order of `batches`, made ahead by `num_workers` processes.
@@ -230,7 +232,7 @@ def loader(
         num_workers=num_workers,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_init_worker,
         collate_fn=_Collate(dataset),
     )
 
@@ -243,7 +245,7 @@ class _Loader(DataLoader[UnpairedBatch]):
         try:
             for batch, bad in super().__iter__():
                 if known is not None:
-                    known.note_all(bad)
+                    known.add_all(bad)
                 yield UnpairedBatch(*batch)
         except UserError as error:
             # From a worker, torch raises the same type with the worker's whole traceback as its message.
@@ -260,15 +262,15 @@ class _Collate:
         bad: BadImages | None = getattr(self.dataset, "bad", None)
         is_worker = get_worker_info() is not None  # without workers, the loader reads the same list
         batch = samples if isinstance(samples, UnpairedBatch) else default_collate(samples)
-        return batch, bad.news() if bad is not None and is_worker else []
+        return batch, bad.pop_new() if bad is not None and is_worker else []
 
 
-def _one_thread(worker: int) -> None:
+def _init_worker(worker: int) -> None:
     """Workers share the cores already, where OpenCV would start a thread per core; and the bound of decoded images."""
     import cv2
 
     info = get_worker_info()
     assert info is not None, "called in a worker"
-    DECODED.limit //= info.num_workers
+    IMAGE_CACHE.limit //= info.num_workers
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

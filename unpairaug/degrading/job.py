@@ -19,15 +19,15 @@ from typing import Any, NamedTuple, TypedDict
 from filelock import FileLock, Timeout
 
 from unpairaug.data.images import ImageSet, write_file
-from unpairaug.data.shard_index import FOLDER_INDEX, folder_index_text, read_index
+from unpairaug.data.shard_index import FOLDER_INDEX, format_folder_index, read_index
 from unpairaug.data.sources import open_images
 from unpairaug.data.storage import is_url
 from unpairaug.degrading.degrade import Degradation
 from unpairaug.errors import UserError, escape
 from unpairaug.prepare.journal import Journal
-from unpairaug.prepare.record import refuse_bad
+from unpairaug.prepare.record import raise_bad_photographs
 from unpairaug.prepare.remove import PARTIAL
-from unpairaug.prepare.run import ADDRESS, differences, written
+from unpairaug.prepare.run import ADDRESS, list_differences, stop_on_write_error
 from unpairaug.prepare.shards import write_json
 
 SETTINGS = "degrade.json"
@@ -129,7 +129,7 @@ class Job:
                 f"{escape(self.target)} cannot be written: {error.strerror}; give another folder"
             ) from error
         with lock:
-            with written(self.target):
+            with stop_on_write_error(self.target):
                 self._begin(self._settings(facts))
             yield
 
@@ -142,25 +142,27 @@ class Job:
         """
         at = {name: i for i, name in enumerate(self.images.names)}
         lines = {(at[row["source"]], row["draw"]): row for row in self.rows()}
-        with written(self.target):
+        with stop_on_write_error(self.target):
             if self.shards and not self.pairs:
                 found = sorted({row["shard"] for row in lines.values()})
                 sizes = {name: self._shard_size(name) for name in found}
-                write_file(self.target / FOLDER_INDEX, folder_index_text(sizes).encode())
+                write_file(self.target / FOLDER_INDEX, format_folder_index(sizes).encode())
             text = "".join(json.dumps(lines[key]) + "\n" for key in sorted(lines))
             (self.target / ".manifest.partial").write_text(text, encoding="utf-8", newline="\n")
             (self.target / ".manifest.partial").replace(self.target / MANIFEST)
             self._sweep()
         what = f"{len(lines)} {'pairs' if self.pairs else 'images'} of {len({i for i, _ in lines})} images"
         if problems:
-            refuse_bad(problems, f"{what} are in {escape(self.target)}; mend these, and the same command adds them")
+            raise_bad_photographs(
+                problems, f"{what} are in {escape(self.target)}; mend these, and the same command adds them"
+            )
         return f"{what} in {escape(self.target)}"
 
     def _begin(self, settings: dict[str, Any]) -> None:
         begun = _read_settings(self.target)
         if begun is None:
             write_json(self.target / SETTINGS, settings)
-        elif changed := differences(begun, settings):
+        elif changed := list_differences(begun, settings):
             what = escape("; ".join(changed))
             raise UserError(f"{escape(self.target)} was begun otherwise ({what}); give the same, or another folder")
         for path in self.target.iterdir():
@@ -169,7 +171,7 @@ class Job:
         shutil.rmtree(self.target / PARTS, ignore_errors=True)
         (self.target / PARTS).mkdir()
         for path in self.target.glob(JOURNALS):
-            Journal[Entry](path).keep(lambda entry: all(map(self._is_intact, entry["rows"])), remove=lambda _: None)
+            Journal[Entry](path).keep_intact(lambda entry: all(map(self._is_intact, entry["rows"])), remove=lambda _: None)
 
     def _settings(self, facts: dict[str, Any]) -> dict[str, Any]:
         """All that decides what comes out, as `degrade.json` keeps it."""

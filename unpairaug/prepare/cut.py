@@ -38,10 +38,10 @@ class Cut:
     stride: int | None = None
     """Pixels from one sub-image to the next."""
     min_detail: float = 0.0
-    """Outputs of less `detail` are left out."""
+    """Outputs of less `measure_detail` are left out."""
 
     @classmethod
-    def of(cls, size: int | None, stride: int | None, scale: int, min_detail: float) -> Cut:
+    def from_options(cls, size: int | None, stride: int | None, scale: int, min_detail: float) -> Cut:
         """The cut that the options ask for: size and stride in clean pixels, both divided by the scale.
 
         Raises:
@@ -85,7 +85,7 @@ class Cut:
         return "" if self.size is None else f"_r{window.row:02}c{window.column:02}"
 
 
-def detail(image: Array) -> float:
+def measure_detail(image: Array) -> float:
     """The standard deviation of the Laplacian (4 neighbours) of the grey image, in steps of 8 bits.
 
     Of 480-pixel parts of 73 free photographs, 1 in 100 has less than 2.6, 1 in 10 less than 6.7, half more than 21.

@@ -46,7 +46,7 @@ class Journal(Generic[E]):
         with self.path.open("ab") as file:
             file.write(json.dumps(entry).encode() + b"\n")
 
-    def keep(self, intact: Callable[[E], bool], remove: Callable[[E], object]) -> None:
+    def keep_intact(self, intact: Callable[[E], bool], remove: Callable[[E], object]) -> None:
         """Forget the first part that is torn or not intact, and all after it, once `remove` took what they wrote."""
         if not self.path.exists():
             return

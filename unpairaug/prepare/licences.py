@@ -36,6 +36,6 @@ class Licences:
             rows[name] = dict(zip(header[1:], values, strict=False))
         return cls(rows)
 
-    def of(self, source: str) -> Mapping[str, str] | None:
+    def row_for(self, source: str) -> Mapping[str, str] | None:
         """The other columns of a source's row, found by its path below SRC, else by its file name; None without one."""
         return self.rows.get(source, self.rows.get(PurePosixPath(source).name))

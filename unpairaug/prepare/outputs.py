@@ -12,7 +12,7 @@ from unpairaug.errors import UserError, escape
 from unpairaug.prepare.journal import Entry, Journal
 from unpairaug.prepare.licences import Licences
 from unpairaug.prepare.shards import ShardWriter
-from unpairaug.prepare.work import CutInto, Piece, Pieces
+from unpairaug.prepare.work import PhotographCutter, Piece, Pieces
 
 
 class Output(ABC):
@@ -20,7 +20,7 @@ class Output(ABC):
 
     def __init__(self, folder: Path, journal: Journal, licences: Licences | None) -> None:
         self.folder, self.journal, self.licences = folder, journal, licences
-        self.entry = _empty()
+        self.entry = _empty_entry()
 
     @abstractmethod
     def add(self, done: Pieces, first: int = 0) -> None:
@@ -31,10 +31,10 @@ class Output(ABC):
         """Complete what is begun."""
 
     @abstractmethod
-    def abandon(self) -> None:
+    def discard(self) -> None:
         """Leave what is begun and not complete to the next run."""
 
-    def row(self, done: Pieces, piece: Piece) -> dict[str, Any]:
+    def manifest_row(self, done: Pieces, piece: Piece) -> dict[str, Any]:
         """The manifest's line of a piece."""
         row = {
             "file": f"{piece.key}.{piece.ext}",
@@ -46,9 +46,9 @@ class Output(ABC):
             "sha256": piece.sha256,
             "source_sha256": done.sha256,
         }
-        return row if self.licences is None else {**row, "licence": self.licences.of(done.source.name)}
+        return row if self.licences is None else {**row, "licence": self.licences.row_for(done.source.name)}
 
-    def end(self, done: Pieces) -> None:
+    def count_photograph(self, done: Pieces) -> None:
         """Count a photograph whose last piece is taken."""
         self.entry["images"] += 1
         for name in ("pixels", "flat", "small"):
@@ -56,16 +56,16 @@ class Output(ABC):
         if done.problem is not None:
             self.entry["bad"].append((done.source.name, done.problem))
 
-    def note(self, image: int, piece: int) -> None:
+    def record_part(self, image: int, piece: int) -> None:
         """Note what is complete; the next part begins with this piece of this photograph."""
         self.journal.append({**self.entry, "next": (image, piece)})
-        self.entry = _empty()
+        self.entry = _empty_entry()
 
 
 class FilesOutput(Output):
     """Gives the files that the workers have written their names."""
 
-    def __init__(self, folder: Path, journal: Journal, licences: Licences | None, work: CutInto) -> None:
+    def __init__(self, folder: Path, journal: Journal, licences: Licences | None, work: PhotographCutter) -> None:
         super().__init__(folder, journal, licences)
         self.work = work
 
@@ -73,24 +73,26 @@ class FilesOutput(Output):
         paths = [self.folder / f"{piece.key}.{piece.ext}" for piece in done.pieces]
         for path, piece in zip(paths, done.pieces, strict=True):
             _check_free(path, piece)
-        self.entry["rows"] += [self.row(done, piece) for piece in done.pieces]
-        self.end(done)
-        self.note(done.source.index + 1, 0)  # first, so that nothing gets a name that is not noted
+        self.entry["rows"] += [self.manifest_row(done, piece) for piece in done.pieces]
+        self.count_photograph(done)
+        self.record_part(done.source.index + 1, 0)  # first, so that nothing gets a name that is not noted
         for number, path in enumerate(paths):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.work.part(done.source, number).replace(path)
+            self.work.part_path(done.source, number).replace(path)
 
     def close(self) -> None:
         """Each photograph is complete by itself."""
 
-    def abandon(self) -> None:
+    def discard(self) -> None:
         """Each photograph is complete by itself."""
 
 
 class ShardsOutput(Output):
     """Packs the pieces that the workers have spooled."""
 
-    def __init__(self, folder: Path, journal: Journal, licences: Licences | None, work: CutInto, limit: int) -> None:
+    def __init__(
+        self, folder: Path, journal: Journal, licences: Licences | None, work: PhotographCutter, limit: int
+    ) -> None:
         super().__init__(folder, journal, licences)
         self.work, self.limit = work, limit
         self.number = sum(1 for _ in journal)
@@ -100,16 +102,16 @@ class ShardsOutput(Output):
     def add(self, done: Pieces, first: int = 0) -> None:
         self.image = done.source.index
         if done.problem is None:
-            spool = self.work.spool(done.source)
+            spool = self.work.spool_path(done.source)
             self._pack(done, first, spool)
             spool.unlink()
-        self.end(done)
+        self.count_photograph(done)
 
     def close(self) -> None:
         if self.shard is not None or self.entry["images"]:
             self._finish_shard(self.image + 1, 0)
 
-    def abandon(self) -> None:
+    def discard(self) -> None:
         if self.shard is not None:
             self.shard.discard()
 
@@ -121,22 +123,22 @@ class ShardsOutput(Output):
                     self._finish_shard(done.source.index, number)
                 self.shard = self.shard or ShardWriter(self.folder, self.number, self.limit)
                 self.shard.add(piece.key, piece.ext, piece.bytes, piece.width, piece.height, data)
-                self.entry["rows"].append({"shard": self.shard.path.name, **self.row(done, piece)})
+                self.entry["rows"].append({"shard": self.shard.path.name, **self.manifest_row(done, piece)})
 
     def _finish_shard(self, image: int, piece: int) -> None:
         if self.shard is not None:
             self.entry["shard"] = self.shard.close()
             self.number += 1
         self.shard = None
-        self.note(image, piece)
+        self.record_part(image, piece)
 
 
 def is_intact(folder: Path, entry: Entry) -> bool:
     """Whether the files of a part are there, each as large as it should be."""
     if entry["shard"] is not None:
         name, size = entry["shard"]["shard"], entry["shard"]["bytes"]
-        return _size(folder / name) == size and (folder / index_name(name)).exists()
-    return all(_size(folder / row["file"]) == row["bytes"] for row in entry["rows"])
+        return _file_size(folder / name) == size and (folder / index_name(name)).exists()
+    return all(_file_size(folder / row["file"]) == row["bytes"] for row in entry["rows"])
 
 
 def _check_free(path: Path, piece: Piece) -> None:
@@ -147,9 +149,9 @@ def _check_free(path: Path, piece: Piece) -> None:
         )
 
 
-def _size(path: Path) -> int | None:
+def _file_size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def _empty() -> Entry:
+def _empty_entry() -> Entry:
     return {"rows": [], "shard": None, "next": (0, 0), "images": 0, "pixels": 0, "flat": 0, "small": 0, "bad": []}

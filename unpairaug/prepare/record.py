@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from unpairaug.data.images import write_file
-from unpairaug.data.shard_index import FOLDER_INDEX, folder_index_text, read_folder_index
+from unpairaug.data.shard_index import FOLDER_INDEX, format_folder_index, read_folder_index
 from unpairaug.errors import UserError, escape
 from unpairaug.prepare.cut import Cut
 from unpairaug.prepare.journal import Journal
@@ -18,10 +18,10 @@ from unpairaug.prepare.licences import Licences
 from unpairaug.prepare.shards import write_json
 from unpairaug.prepare.work import Source
 
-_SHOWN = 10
+_MAX_LISTED = 10
 """How many bad photographs a message lists before it only counts."""
 
-_KEPT = ("images", "pixels", "flat", "small", "bad")
+_SUMMARY_KEYS = ("images", "pixels", "flat", "small", "bad")
 """Of a summary, what a complete OUT would not tell by itself."""
 
 
@@ -62,7 +62,9 @@ class Summary:
         return "\n".join(lines)
 
 
-def settings_of(cut: Cut, shard_bytes: int | None, licences: str | None, sources: Sequence[Source]) -> dict[str, Any]:
+def collect_settings(
+    cut: Cut, shard_bytes: int | None, licences: str | None, sources: Sequence[Source]
+) -> dict[str, Any]:
     """All that decides what comes out, as `prepare.json` keeps it."""
     digest = sha256()
     for source in sources:
@@ -98,9 +100,9 @@ def read_settings(target: Path) -> dict[str, Any] | None:
     return settings
 
 
-def summary(journal: Journal, sources: Sequence[Source], licences: Licences | None) -> Summary:
+def summarize(journal: Journal, sources: Sequence[Source], licences: Licences | None) -> Summary:
     """What the journal's parts amount to."""
-    result = Summary(unlicensed=_unlicensed(sources, licences))
+    result = Summary(unlicensed=_find_unlicensed(sources, licences))
     for entry in journal:
         result.images += entry["images"] - len(entry["bad"])
         result.outputs += len(entry["rows"])
@@ -114,7 +116,7 @@ def summary(journal: Journal, sources: Sequence[Source], licences: Licences | No
     return result
 
 
-def finish(target: Path, settings: dict[str, Any], journal: Journal, result: Summary) -> None:
+def write_records(target: Path, settings: dict[str, Any], journal: Journal, result: Summary) -> None:
     """Write what belongs to the whole; the manifest comes last and says that OUT is complete.
 
     `prepare.json` comes first: it tells the next call what came out, and whether `bad.txt` is ours.
@@ -124,9 +126,11 @@ def finish(target: Path, settings: dict[str, Any], journal: Journal, result: Sum
     """
     if not result.outputs:
         raise UserError(f"nothing came out of {result.images} photographs ({result.flat} parts below --min-detail)")
-    write_json(target / "prepare.json", {**settings, "summary": {name: getattr(result, name) for name in _KEPT}})
+    write_json(
+        target / "prepare.json", {**settings, "summary": {name: getattr(result, name) for name in _SUMMARY_KEYS}}
+    )
     if result.shards:
-        write_file(target / FOLDER_INDEX, folder_index_text(result.shards).encode())
+        write_file(target / FOLDER_INDEX, format_folder_index(result.shards).encode())
     if result.bad:
         write_file(target / "bad.txt", "".join(f"{problem}\n" for _, problem in result.bad).encode())
     partial = target / ".manifest.partial"
@@ -136,7 +140,7 @@ def finish(target: Path, settings: dict[str, Any], journal: Journal, result: Sum
     partial.replace(target / "manifest.jsonl")
 
 
-def check_done(target: Path, sources: Sequence[Source], licences: Licences | None) -> Summary:
+def check_complete(target: Path, sources: Sequence[Source], licences: Licences | None) -> Summary:
     """What a complete OUT holds, as the call that completed it told it.
 
     Raises:
@@ -146,32 +150,32 @@ def check_done(target: Path, sources: Sequence[Source], licences: Licences | Non
     shards = {} if settings["shard_bytes"] is None else read_folder_index(str(target))
     if shards is None:
         raise UserError(f"{escape(target / FOLDER_INDEX)} is gone or was changed; --force makes all anew")
-    result = Summary(**settings["summary"], shards=shards, unlicensed=_unlicensed(sources, licences))
+    result = Summary(**settings["summary"], shards=shards, unlicensed=_find_unlicensed(sources, licences))
     with (target / "manifest.jsonl").open(encoding="utf-8") as manifest:
         for row in map(json.loads, manifest):
             result.outputs += 1
             if not shards:
-                result.bytes += _checked(target / row["file"], row["bytes"])
-    result.bytes += sum(_checked(target / name, size) for name, (_, size) in shards.items())
+                result.bytes += _check_size(target / row["file"], row["bytes"])
+    result.bytes += sum(_check_size(target / name, size) for name, (_, size) in shards.items())
     return result
 
 
-def refuse_bad(problems: Sequence[str], what_now: str) -> NoReturn:
+def raise_bad_photographs(problems: Sequence[str], what_now: str) -> NoReturn:
     """Name bad photographs.
 
     Raises:
         UserError: always.
     """
-    more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-    listed = "".join(f"\n  {line}" for line in [*problems[:_SHOWN], *more])
+    more = [f"and {len(problems) - _MAX_LISTED} more"] if len(problems) > _MAX_LISTED else []
+    listed = "".join(f"\n  {line}" for line in [*problems[:_MAX_LISTED], *more])
     raise UserError(f"bad photographs: {len(problems)}; {what_now}{listed}")
 
 
-def _unlicensed(sources: Sequence[Source], licences: Licences | None) -> list[str]:
-    return [] if licences is None else [source.name for source in sources if licences.of(source.name) is None]
+def _find_unlicensed(sources: Sequence[Source], licences: Licences | None) -> list[str]:
+    return [] if licences is None else [source.name for source in sources if licences.row_for(source.name) is None]
 
 
-def _checked(path: Path, size: int) -> int:
+def _check_size(path: Path, size: int) -> int:
     if not path.is_file() or path.stat().st_size != size:
         raise UserError(f"{escape(path)} is gone or was changed since it was written; --force makes all anew")
     return size

@@ -49,7 +49,7 @@ def remove_unfinished(folder: Path, settings: dict[str, Any], journal: Journal) 
         _remove_shard(folder, shard_name(sum(1 for _ in journal)))
 
 
-def clear(folder: Path, begun: dict[str, Any], journal: Journal) -> None:
+def remove_all(folder: Path, begun: dict[str, Any], journal: Journal) -> None:
     """Remove what an earlier preparation wrote, last what tells that it did.
 
     Raises:

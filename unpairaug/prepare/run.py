@@ -16,13 +16,21 @@ from unpairaug.data.images import list_images
 from unpairaug.errors import RunStopped, UserError, escape
 from unpairaug.prepare.cut import Cut
 from unpairaug.prepare.journal import Journal
-from unpairaug.prepare.keys import keys_of
+from unpairaug.prepare.keys import make_keys
 from unpairaug.prepare.licences import Licences
 from unpairaug.prepare.outputs import FilesOutput, Output, ShardsOutput, is_intact
-from unpairaug.prepare.record import Summary, check_done, finish, read_settings, refuse_bad, settings_of, summary
-from unpairaug.prepare.remove import PARTIAL, clear, remove_rows, remove_unfinished
+from unpairaug.prepare.record import (
+    Summary,
+    check_complete,
+    collect_settings,
+    raise_bad_photographs,
+    read_settings,
+    summarize,
+    write_records,
+)
+from unpairaug.prepare.remove import PARTIAL, remove_all, remove_rows, remove_unfinished
 from unpairaug.prepare.shards import write_json
-from unpairaug.prepare.work import CutInto, Pieces, Source, in_order
+from unpairaug.prepare.work import PhotographCutter, Pieces, Source, map_in_order
 
 ADDRESS = re.compile(r"[A-Za-z][\w+.:-]+:/")
 """How `s3://bucket/folder` begins once it was taken for a path; a letter and a colon may be a drive."""
@@ -57,19 +65,19 @@ class Preparation:
         _check_places(source, target)
         paths = list_images(source)
         names = [path.relative_to(source.expanduser()).as_posix() for path in paths]
-        keys = keys_of(names)
+        keys = make_keys(names)
         self.sources = [Source(i, names[i], paths[i], keys[i]) for i in range(len(paths))]
         self.target, self.max_bad = target.expanduser(), max_bad
         self.shard_bytes = shard_bytes
         self.licences = None if licences is None else Licences.read(licences)
         digest = None if licences is None else sha256(licences.read_bytes()).hexdigest()
-        self.settings = settings_of(cut, shard_bytes, digest, self.sources)
+        self.settings = collect_settings(cut, shard_bytes, digest, self.sources)
         self.journal = Journal(self.target / ".journal.jsonl")
         self.parts = self.target / ".parts"
-        self.work_on = CutInto(cut, self.parts, spooled=shard_bytes is not None)
+        self.work_on = PhotographCutter(cut, self.parts, into_spool=shard_bytes is not None)
 
     @contextmanager
-    def claimed(self, force: bool = False) -> Iterator[None]:
+    def lock_target(self, force: bool = False) -> Iterator[None]:
         """Keep others out of OUT; with `force`, begin anew.
 
         Raises:
@@ -88,10 +96,10 @@ class Preparation:
                 f"{escape(self.target)} cannot be written: {error.strerror}; give another folder"
             ) from error
         with lock:
-            with written(self.target):
+            with stop_on_write_error(self.target):
                 if force and (begun := read_settings(self.target)) is not None:
-                    clear(self.target, begun, self.journal)
-                self._begin()
+                    remove_all(self.target, begun, self.journal)
+                self._start_or_resume()
             yield
 
     @property
@@ -100,7 +108,7 @@ class Preparation:
         return (self.target / "manifest.jsonl").exists()
 
     @property
-    def begin(self) -> tuple[int, int]:
+    def next_part(self) -> tuple[int, int]:
         """The photograph and its piece with which the work goes on."""
         at = (0, 0)
         for entry in self.journal:
@@ -108,37 +116,39 @@ class Preparation:
         return at[0], at[1]
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """Photographs still to be read."""
-        return 0 if self.is_done else len(self.sources) - self.begin[0]
+        return 0 if self.is_done else len(self.sources) - self.next_part[0]
 
-    def work(self, workers: int) -> Generator[Pieces]:
+    def cut_photographs(self, workers: int) -> Generator[Pieces]:
         """Cut what is left and yield each photograph as it is done; to close it ends the workers.
 
         Raises:
             UserError: more than the allowed share of the photographs is bad.
             RunStopped: a worker process was killed, or OUT cannot be written.
         """
-        if not self.left:
+        if not self.remaining:
             return
-        with written(self.target):
-            yield from self._work(workers)
+        with stop_on_write_error(self.target):
+            yield from self._cut_remaining(workers)
 
-    def _work(self, workers: int) -> Generator[Pieces]:
-        image, piece = self.begin
+    def _cut_remaining(self, workers: int) -> Generator[Pieces]:
+        image, piece = self.next_part
         bad = [problem for entry in self.journal for _, problem in entry["bad"]]
-        output = self._output()
+        output = self._create_output()
         try:
-            with closing(in_order(self.work_on, self.sources[image:], workers)) as pieces:
+            with closing(map_in_order(self.work_on, self.sources[image:], workers)) as pieces:
                 for done in pieces:
                     output.add(done, first=piece if done.source.index == image else 0)
                     bad += [done.problem] if done.problem is not None else []
                     if len(bad) > self.max_bad * len(self.sources):
-                        refuse_bad(bad, f"more than the allowed {self.max_bad:.0%} (--max-bad) of {len(self.sources)}")
+                        raise_bad_photographs(
+                            bad, f"more than the allowed {self.max_bad:.0%} (--max-bad) of {len(self.sources)}"
+                        )
                     yield done
             output.close()
         finally:
-            output.abandon()
+            output.discard()
 
     def finish(self, on_bad: Literal["raise", "skip"]) -> Summary:
         """Write index and manifest, and say what came out.
@@ -150,46 +160,46 @@ class Preparation:
         """
         was_done = self.is_done
         if was_done:
-            result = check_done(self.target, self.sources, self.licences)
+            result = check_complete(self.target, self.sources, self.licences)
         else:
-            result = summary(self.journal, self.sources, self.licences)
+            result = summarize(self.journal, self.sources, self.licences)
         if result.bad and on_bad == "raise":
-            refuse_bad(
+            raise_bad_photographs(
                 [problem for _, problem in result.bad],
                 "the others are done: --on-bad skip leaves these out and finishes at once; or mend them and begin anew "
                 "with --force",
             )
         if not was_done:
-            with written(self.target):
-                finish(self.target, self.settings, self.journal, result)
-                self._sweep()
+            with stop_on_write_error(self.target):
+                write_records(self.target, self.settings, self.journal, result)
+                self._remove_scratch()
         return result
 
-    def _begin(self) -> None:
+    def _start_or_resume(self) -> None:
         begun = read_settings(self.target)
         if begun is None:
             write_json(self.target / "prepare.json", self.settings)
-        elif changed := differences(begun, self.settings):
+        elif changed := list_differences(begun, self.settings):
             raise UserError(
                 f"{escape(self.target)} was begun otherwise ({'; '.join(changed)}); give the same, another folder, "
                 "or --force to begin anew"
             )
         if self.is_done:
-            self._sweep()
+            self._remove_scratch()
             return
         remove_unfinished(self.target, self.settings, self.journal)
-        self.journal.keep(
+        self.journal.keep_intact(
             intact=lambda entry: is_intact(self.target, entry),
             remove=lambda entry: remove_rows(self.target, entry["rows"]),
         )
         self.parts.mkdir()
 
-    def _output(self) -> Output:
+    def _create_output(self) -> Output:
         if self.shard_bytes is None:
             return FilesOutput(self.target, self.journal, self.licences, self.work_on)
         return ShardsOutput(self.target, self.journal, self.licences, self.work_on, self.shard_bytes)
 
-    def _sweep(self) -> None:
+    def _remove_scratch(self) -> None:
         shutil.rmtree(self.parts, ignore_errors=True)
         self.journal.path.unlink(missing_ok=True)
 
@@ -227,7 +237,7 @@ def _check_target(target: Path) -> None:
 
 
 @contextmanager
-def written(target: Path) -> Iterator[None]:
+def stop_on_write_error(target: Path) -> Iterator[None]:
     """Tell in one message that OUT cannot be written any more.
 
     Raises:
@@ -242,7 +252,7 @@ def written(target: Path) -> Iterator[None]:
         ) from error
 
 
-def differences(begun: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+def list_differences(begun: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """What is asked for otherwise than OUT was begun."""
     names = [name for name in asked if begun.get(name) != asked[name]]
     return [f"{name}: {begun.get(name)} → {asked[name]}" for name in names]

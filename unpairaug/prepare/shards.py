@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from unpairaug.data.images import write_file
-from unpairaug.data.shard_index import ShardIndex, index_name, index_text
+from unpairaug.data.shard_index import ShardIndex, format_index, index_name
 
 RECORD = tarfile.RECORDSIZE
 """A tar's size is a multiple of so many bytes."""
@@ -67,7 +67,7 @@ class ShardWriter:
         name = self.path.name
         if len(set(self.keys)) == len(self.keys):  # pairs are no set of images, and an index would make them one
             index = ShardIndex(self.keys, self.extensions, np.array(self.places, np.int64))
-            write_file(self.path.with_name(index_name(name)), index_text(name, size, index).encode())
+            write_file(self.path.with_name(index_name(name)), format_index(name, size, index).encode())
         self._partial.replace(self.path)
         return {"shard": name, "samples": len(self.keys), "bytes": size}
 

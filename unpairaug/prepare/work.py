@@ -26,12 +26,12 @@ from PIL import Image
 from unpairaug.data.decode import Array, decode_image
 from unpairaug.data.images import read_file
 from unpairaug.errors import RunStopped, UserError, escape
-from unpairaug.prepare.cut import Cut, detail
+from unpairaug.prepare.cut import Cut, measure_detail
 
-COPIED = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
+COPY_EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 """Formats that stay as they are where an image stays whole, and their extension."""
 
-PNG_EFFORT = 3
+PNG_COMPRESSION = 3
 """zlib's level: half the time of the usual 6 for 10 % more bytes, and as fast to read."""
 
 
@@ -90,18 +90,18 @@ Work = Callable[[Source], Pieces]
 
 
 @dataclass(frozen=True)
-class CutInto:
+class PhotographCutter:
     """Cuts a photograph; the parts go into a folder that nobody reads, each into a file or all into one."""
 
     cut: Cut
     folder: Path
-    spooled: bool
+    into_spool: bool
 
-    def spool(self, source: Source) -> Path:
+    def spool_path(self, source: Source) -> Path:
         """Where the parts of a photograph wait to be packed."""
         return self.folder / f"{source.index}.parts"
 
-    def part(self, source: Source, number: int) -> Path:
+    def part_path(self, source: Source, number: int) -> Path:
         """Where a part of a photograph waits for its name."""
         return self.folder / f"{source.index}.{number}"
 
@@ -115,27 +115,27 @@ class CutInto:
             return done
         done.sha256, done.pixels = sha256(data).hexdigest(), image.shape[0] * image.shape[1]
         done.small = int(self.cut.size is not None and min(image.shape[:2]) < self.cut.size)
-        if not self.spooled:
-            self._cut(image, data, done, lambda part: self.part(source, len(done.pieces)).write_bytes(part))
+        if not self.into_spool:
+            self._cut(image, data, done, lambda part: self.part_path(source, len(done.pieces)).write_bytes(part))
         else:
-            with self.spool(source).open("wb") as spool:
+            with self.spool_path(source).open("wb") as spool:
                 self._cut(image, data, done, spool.write)
         return done
 
     def _cut(self, image: Array, data: bytes, done: Pieces, keep: Callable[[bytes], object]) -> None:
         for window in self.cut.windows(image.shape[1], image.shape[0]):
             part = image[window.top : window.bottom, window.left : window.right]
-            if self.cut.min_detail and detail(part) < self.cut.min_detail:
+            if self.cut.min_detail and measure_detail(part) < self.cut.min_detail:
                 done.flat += 1
                 continue
-            ext, encoded = as_it_is(data) if self.cut.size is None else ("png", None)
+            ext, encoded = copyable_bytes(data) if self.cut.size is None else ("png", None)
             encoded = encoded or encode_png(part)
             key = done.source.key + self.cut.suffix(window)
             keep(encoded)
             done.pieces.append(Piece(key, ext, window.box, len(encoded), sha256(encoded).hexdigest()))
 
 
-def as_it_is(data: bytes) -> tuple[str, bytes | None]:
+def copyable_bytes(data: bytes) -> tuple[str, bytes | None]:
     """Extension and bytes of an image file that every decoder reads alike, so that it may stay what it is; else None.
 
     That is 8-bit RGB without alpha and rotation, as PNG, JPEG or WebP; the rest becomes PNG.
@@ -143,19 +143,19 @@ def as_it_is(data: bytes) -> tuple[str, bytes | None]:
     with Image.open(BytesIO(data)) as image:
         plain = image.mode == "RGB" and image.getexif().get(0x0112, 1) == 1 and "transparency" not in image.info
         deep = image.format == "PNG" and data[24] == 16
-        if plain and not deep and image.format in COPIED and not getattr(image, "is_animated", False):
-            return COPIED[image.format], data
+        if plain and not deep and image.format in COPY_EXTENSIONS and not getattr(image, "is_animated", False):
+            return COPY_EXTENSIONS[image.format], data
     return "png", None
 
 
 def encode_png(image: Array) -> bytes:
     """The image as the bytes of a PNG file."""
     file = BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(file, "PNG", compress_level=PNG_EFFORT)
+    Image.fromarray(np.ascontiguousarray(image)).save(file, "PNG", compress_level=PNG_COMPRESSION)
     return file.getvalue()
 
 
-def in_order(work: Work, sources: Iterable[Source], workers: int) -> Generator[Pieces]:
+def map_in_order(work: Work, sources: Iterable[Source], workers: int) -> Generator[Pieces]:
     """The work on each source, in their order, by so many processes; few are worked on ahead of the one awaited.
 
     Closed or interrupted, it ends the processes at once, whatever they are at.
@@ -169,11 +169,11 @@ def in_order(work: Work, sources: Iterable[Source], workers: int) -> Generator[P
     # Spawned, not forked: a worker must not inherit OUT's lock, which would outlive a killed run.
     spawn = multiprocessing.get_context("spawn")
     leash, held = spawn.Pipe(duplex=False)
-    with leash, held, ProcessPoolExecutor(workers, spawn, _begin_worker, (leash,)) as pool:
+    with leash, held, ProcessPoolExecutor(workers, spawn, _init_worker, (leash,)) as pool:
         ahead: deque[Future[Pieces]] = deque()
         try:
             for source in sources:
-                with _ctrl_c_held():
+                with _block_sigint():
                     ahead.append(pool.submit(work, source))
                 if len(ahead) >= 4 * workers:
                     yield ahead.popleft().result()
@@ -191,8 +191,8 @@ def in_order(work: Work, sources: Iterable[Source], workers: int) -> Generator[P
 
 
 @contextmanager
-def _ctrl_c_held() -> Iterator[None]:
-    """Put Ctrl-C off, in a process begun meanwhile for good: before `_begin_worker` it would tell a traceback."""
+def _block_sigint() -> Iterator[None]:
+    """Put Ctrl-C off, in a process begun meanwhile for good: before `_init_worker` it would tell a traceback."""
     if sys.platform == "win32":
         yield
         return
@@ -203,13 +203,13 @@ def _ctrl_c_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin_worker(leash: Connection) -> None:
+def _init_worker(leash: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process answers Ctrl-C
     warnings.simplefilter("ignore")  # Pillow's, about metadata and large images; the limits are ours
-    threading.Thread(target=_end_when_let_go, args=(leash,), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(leash,), daemon=True).start()
 
 
-def _end_when_let_go(leash: Connection) -> None:
+def _exit_with_parent(leash: Connection) -> None:
     """End this process when the main process closes its end of the pipe, or ends however it may."""
     with suppress(EOFError, OSError):
         leash.recv_bytes()

@@ -10,7 +10,7 @@ T = TypeVar("T")
 _UNKNOWN: Any = object()
 
 
-class Recent(Generic[T]):
+class LruCache(Generic[T]):
     """Calls the function for what it has not been asked lately.
 
     Unlike `lru_cache` it can be pickled, and may grow: `keep` is how many results it holds.
