@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import load_file
 
 from unpairaug.commands.compare import compare as command
-from unpairaug.comparison.compare import ARMS, compare, why_no_ceiling
-from unpairaug.comparison.gap import gather, share, table
+from unpairaug.comparison.compare import ARMS, compare, explain_missing_ceiling
+from unpairaug.comparison.gap import format_table, gather_results, share
 from unpairaug.data.images import write_image
 from unpairaug.errors import UserError
 from unpairaug.evaluation.metrics import METRICS
@@ -44,7 +44,7 @@ TOY = [
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory) -> str:
-    """A recipe on small pictures of noise: clean ones, degraded ones with their twins, and pairs to measure on."""
+    """A recipe on small noise images: clean, degraded with ground truth, and validation pairs."""
     root, rng = tmp_path_factory.mktemp("toy"), np.random.default_rng(0)
     for side, pixels in (("clean", 32), ("degraded", 16), ("twins", 32), ("val_clean", 48), ("val_degraded", 24)):
         for name in ("one.png", "two.png"):
@@ -101,7 +101,7 @@ def test_an_arm_is_the_plain_run_of_the_same_overrides(arm, compared, toy, tmp_p
 def test_each_run_logs_into_its_own_folder_alone(compared):
     for run in results(compared)["floor"]["runs"]:
         log = (compared / run["recipe_file"]).with_name("log.txt").read_text()
-        assert log.count("done: ") == 1
+        assert log.count("completed ") == 1
         assert f"floor_{run['seed']}" in log and "ceiling_" not in log
 
 
@@ -139,7 +139,7 @@ def test_two_processes_with_half_the_batch_make_the_same_table(compared, toy, tm
     half = ["data.batch_size=1", "translator.pool_size=0", "data.ceiling_clean=null"]
     said, wrong = (process := started(*launcher, toy, *half, "--out", "two", cwd=tmp_path)).communicate(timeout=200)
     assert process.returncode == 0, wrong
-    assert said.count("done: ") == 2 and said.count("| **recipe** |") == 1, "one process tells it"
+    assert said.count("completed ") == 2 and said.count("| **recipe** |") == 1, "one process tells it"
     (two,), one = results(tmp_path / "two")["floor"]["runs"], results(compared)["floor"]["runs"][0]
     assert [two[name] for name in METRICS] == pytest.approx([one[name] for name in METRICS], rel=1e-3)
     with pytest.raises(UserError, match="processes: 2 → 1"):
@@ -154,7 +154,7 @@ def test_an_unfinished_run_goes_on_from_its_latest_checkpoint(compared, toy, tmp
     for name in ("compare.json", "compare.md"):
         (folder / name).unlink()
     compare(toy, [], str(folder), [1])
-    assert f"goes on from {run / 'checkpoints' / 'step_4'}" in capsys.readouterr().out
+    assert f"resumed from {run / 'checkpoints' / 'step_4'}" in capsys.readouterr().out
     assert results(folder)["ceiling"]["runs"] == results(compared)["ceiling"]["runs"][1:]
 
 
@@ -213,12 +213,12 @@ def test_a_run_that_is_not_of_this_comparison_is_refused_by_what_differs(compare
 
 def test_a_ceiling_may_come_later_and_without_one_it_is_said_why(toy, tmp_path, capsys):
     found = compare(toy, ["train.steps=1", "data.ceiling_clean=null"], str(tmp_path / "out"))
-    why = "data.ceiling_clean, the clean twins of data.degraded, is not given"
+    why = "data.ceiling_clean, the ground truth of data.degraded, is not set"
     assert f"no ceiling: {why}\n" in capsys.readouterr().out
     assert (found["ceiling"], found["share"], found["no_ceiling"]) == (None, None, why)
     assert found == results(tmp_path / "out")
     page = (tmp_path / "out" / "compare.md").read_text()
-    assert f"No ceiling, and so no share: {why}." in page and "| ceiling" not in page
+    assert f"No supervised upper bound (ceiling), so no share: {why}." in page and "| ceiling" not in page
     again = compare(toy, ["train.steps=1"], str(tmp_path / "out"))
     assert again["ceiling"]["runs"][0]["recipe_file"] == "ceiling_0/recipe.yaml" and again["floor"] == found["floor"]
 
@@ -226,15 +226,15 @@ def test_a_ceiling_may_come_later_and_without_one_it_is_said_why(toy, tmp_path, 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ("data.ceiling_clean=sample", "does not hold the clean twins of data.degraded: 7 of 7 images in sample"),
-        ("data.on_bad=skip", "data.on_bad 'skip' would part the pairs"),
+        ("data.ceiling_clean=sample", "does not match data.degraded: 7 of 7 images in sample"),
+        ("data.on_bad=skip", "data.on_bad 'skip' would break up the pairs"),
     ],
 )
 def test_pairs_that_cannot_be_had_make_no_ceiling(change, why, toy):
-    assert why in (why_no_ceiling(load_recipe(toy, [change])) or "")
-    assert why_no_ceiling(load_recipe(toy)) is None
+    assert why in (explain_missing_ceiling(load_recipe(toy, [change])) or "")
+    assert explain_missing_ceiling(load_recipe(toy)) is None
     with pytest.raises(UserError, match="nowhere"):
-        why_no_ceiling(load_recipe(toy, ["data.ceiling_clean=nowhere"]))
+        explain_missing_ceiling(load_recipe(toy, ["data.ceiling_clean=nowhere"]))
 
 
 @pytest.mark.parametrize("name", [name for name in bundled_recipes() if name != "paired"])
@@ -272,11 +272,11 @@ def test_floor_and_ceiling_of_a_reused_translator_have_none(compared):
 @pytest.mark.parametrize(
     ("recipe", "overrides", "said"),
     [
-        ("paired", [], "bridge.feed 'real' is the ceiling itself"),
-        ("smoke", ["translator=bicubic"], "this recipe is the floor itself"),
-        ("smoke", ["train.lambda_task=0"], "train.lambda_task 0 leaves floor and ceiling nothing to learn"),
-        ("cyclesr_sr_paper", [], "nothing to measure on: give pairs as data.val_clean and data.val_degraded"),
-        ("smoke", ["train.resume=never"], "train.resume 'never': here every run goes on from its own"),
+        ("paired", [], "bridge.feed 'real' trains on true pairs: this recipe is its own ceiling"),
+        ("smoke", ["translator=bicubic"], "this recipe has no translator: it is its own floor"),
+        ("smoke", ["train.lambda_task=0"], "train.lambda_task is 0, so floor and ceiling would not train"),
+        ("cyclesr_sr_paper", [], "no validation pairs: set data.val_clean and data.val_degraded"),
+        ("smoke", ["train.resume=never"], "train.resume 'never': `compare` always resumes its own runs"),
     ],
 )
 def test_what_compares_nothing_is_refused_before_anything_is_written(recipe, overrides, said, tmp_path):
@@ -287,7 +287,7 @@ def test_what_compares_nothing_is_refused_before_anything_is_written(recipe, ove
 
 @pytest.mark.parametrize("seeds", ["", "0,", "a", "-1", "0,1,01", "0.5"])
 def test_seeds_are_whole_numbers_each_once(seeds):
-    with pytest.raises(UserError, match="should be whole numbers, 0 or more, each once, as in 0,1,2"):
+    with pytest.raises(UserError, match="expected whole numbers, 0 or more, each once, such as 0,1,2"):
         command("smoke", seeds=seeds)
 
 
@@ -315,33 +315,29 @@ ABOUT = {"recipe_name": "hand", "scale": 2, "no_ceiling": None}
 
 
 def test_means_spread_and_shares_are_those_of_the_last_step(tmp_path):
-    found = gather(runs(tmp_path, BY_HAND), list(ARMS), [0, 1, 2], 4)
+    found = gather_results(runs(tmp_path, BY_HAND), list(ARMS), [0, 1, 2], 4)
     assert found["recipe"]["psnr_rgb"] == pytest.approx(28.5)  # 33.5 at step 2
     assert found["recipe"]["std"]["psnr_rgb"] == pytest.approx(0.1)
     assert found["share_by_seed"] == pytest.approx([0.5, 0.75, 0.5])
     assert found["share_std"] == pytest.approx(0.1443, abs=1e-4)
     assert found["share"] == pytest.approx((28.5 - 84.1 / 3) / (86.5 / 3 - 84.1 / 3))
-    page = table({**ABOUT, **found})
+    page = format_table({**ABOUT, **found})
     assert "| **recipe** | 28.50 ± 0.10 | 28.5000 ± 0.1000 |" in page
-    assert "| bicubic enlargement | 27.00 | 27.0000 |" in page
+    assert "| bicubic interpolation | 27.00 | 27.0000 |" in page
     assert page.endswith("by seed: 50 %, 75 %, 50 % (± 14 %); of the means: 58 %.\n")
-    assert "head on clean images" in table({**ABOUT, **found, "scale": 1})
+    assert "head trained on clean images" in format_table({**ABOUT, **found, "scale": 1})
 
 
 def test_no_gap_is_said_in_words(tmp_path):
-    found = gather(runs(tmp_path, {**BY_HAND, "ceiling": [29.0, 28.0, 28.1]}), list(ARMS), [0, 1, 2], 4)
+    found = gather_results(runs(tmp_path, {**BY_HAND, "ceiling": [29.0, 28.0, 28.1]}), list(ARMS), [0, 1, 2], 4)
     assert found["share_by_seed"] == [0.5, None, None] and found["share_std"] is None
-    said = (
-        "by seed: 50 %, no gap, no gap; of the means: 140 %. There is no gap where the ceiling is not above the floor."
-    )
-    assert said in table({**ABOUT, **found})
+    said = "by seed: 50 %, no gap, no gap; of the means: 140 %. There is no gap if the ceiling is not above the floor."
+    assert said in format_table({**ABOUT, **found})
 
 
 def test_runs_without_their_last_validation_or_measured_on_other_images_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"metrics\.jsonl lacks the validation of step 6; remove .*floor_0"):
-        gather(runs(tmp_path / "a", BY_HAND), list(ARMS), [0], 6)
+    with pytest.raises(UserError, match=r"metrics\.jsonl has no validation at step 6; remove .*floor_0"):
+        gather_results(runs(tmp_path / "a", BY_HAND), list(ARMS), [0], 6)
     runs(tmp_path / "b", {"floor": [28.0]})
-    with pytest.raises(
-        UserError, match=r"measured on different images: before any training psnr_rgb was 27\.00, 26\.00"
-    ):
-        gather(runs(tmp_path / "b", {"recipe": [28.0]}, unprocessed=26.0), ["floor", "recipe"], [0], 4)
+    with pytest.raises(UserError, match=r"different validation images: psnr_rgb of the input is 27\.00, 26\.00"):
+        gather_results(runs(tmp_path / "b", {"recipe": [28.0]}, unprocessed=26.0), ["floor", "recipe"], [0], 4)

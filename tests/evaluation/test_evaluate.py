@@ -20,7 +20,7 @@ from unpairaug.data.images import FolderImages, write_image
 from unpairaug.data.pairs import ValidationPairs
 from unpairaug.errors import UserError
 from unpairaug.evaluation.comparison_sheet import REACH, difference_map
-from unpairaug.evaluation.evaluate import evaluate, measure_pairs, table, write_json, write_markdown
+from unpairaug.evaluation.evaluate import evaluate, format_table, measure_pairs, write_json, write_markdown
 from unpairaug.evaluation.metrics import METRICS, measure
 from unpairaug.registry import heads, register_head, register_task, tasks
 from unpairaug.restoring.restore import Bicubic, restore_image
@@ -32,7 +32,7 @@ app.command()(evaluate_command)
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[str, str]:
-    """A folder of three degraded images, every second pixel of their clean twins, and the folder of those."""
+    """A folder of three degraded images, every second pixel of their ground truth, and the folder of that."""
     for name, top in (("eye", 80), ("flag", 10), ("suit", 300)):
         clean = astronaut()[top : top + 48, 200:256]
         write_image(tmp_path / "clean" / f"{name}.png", clean)
@@ -151,7 +151,7 @@ def test_the_names_of_div2k_are_understood(folders: tuple[str, str]):
     assert list(evaluate("bicubic", *folders)["images"]) == list(named)
 
 
-def test_images_without_a_twin_are_refused(folders: tuple[str, str], tmp_path: Path):
+def test_images_without_a_partner_are_refused(folders: tuple[str, str], tmp_path: Path):
     write_image(tmp_path / "others" / "moon.png", np.zeros((24, 28, 3), np.uint8))
     with pytest.raises(UserError, match="no partner"):
         evaluate("bicubic", str(tmp_path / "others"), folders[1])
@@ -196,7 +196,7 @@ def test_infinite_values_are_numbers_that_every_json_reader_takes(tmp_path: Path
 
 
 def test_the_table_holds_infinite_values(folders: tuple[str, str]):
-    assert table(evaluate("bicubic", folders[1], folders[1])).splitlines()[-2].split()[:2] == ["mean", "inf"]
+    assert format_table(evaluate("bicubic", folders[1], folders[1])).splitlines()[-2].split()[:2] == ["mean", "inf"]
 
 
 @pytest.fixture
@@ -214,9 +214,13 @@ def test_images_that_are_restored_already_are_measured_as_what_a_model_makes(fol
     assert evaluate(str(restored), *folders)["images"] == by_model["images"]
 
 
-def test_restored_images_without_a_twin_are_named_on_both_sides_and_counted(folders: tuple[str, str], restored: Path):
+def test_restored_images_without_a_partner_are_named_on_both_sides_and_counted(
+    folders: tuple[str, str], restored: Path
+):
     (restored / "eye.png").rename(restored / "moon.png")
-    with pytest.raises(UserError, match=r"holds 3 restored images.* 3 pairs: .* for eye; no clean one for .*moon\.png"):
+    with pytest.raises(
+        UserError, match=r"holds 3 restored images.* 3 pairs: .* for eye; no ground truth for .*moon\.png"
+    ):
         evaluate(str(restored), *folders)
     (restored / "moon.png").unlink()
     with pytest.raises(UserError, match=r"holds 2 restored images, and there are 3 pairs: .* for eye;"):
@@ -245,8 +249,8 @@ def test_sheets_hold_the_enlarged_the_restored_and_the_clean_image_and_where_the
     assert sorted(path.stem for path in (tmp_path / "sheets").iterdir()) == sorted(results["images"])
     height, width = clean["eye"].shape[:2]
     columns = [panels_of(tmp_path / "sheets" / f"{name}.png", height, width) for name in ("eye", "flag")]
-    for (before, after, twin, difference), name in zip(columns, ("eye", "flag"), strict=True):
-        assert np.array_equal(twin, clean[name])
+    for (before, after, ground_truth, difference), name in zip(columns, ("eye", "flag"), strict=True):
+        assert np.array_equal(ground_truth, clean[name])
         assert np.array_equal(after, FolderImages(restored)[["eye", "flag"].index(name)])
         assert np.array_equal(before, restore_image(Bicubic(2), clean[name][::2, ::2].copy()))
         assert (difference.max() < 10) == (name == "eye")  # equal images leave the map dark
@@ -274,9 +278,9 @@ def test_the_table_in_markdown_holds_what_the_printed_one_does(folders: tuple[st
     write_markdown(results, tmp_path / "new" / "table.md")
     written = (tmp_path / "new" / "table.md").read_text().splitlines()
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in written[:-2]]
-    printed = [line.split() for line in table(results).splitlines()[:-1]]
+    printed = [line.split() for line in format_table(results).splitlines()[:-1]]
     assert [row for row in cells if set(row[0]) != {"-"}] == [[p.replace("|", r"\|") for p in row] for row in printed]
-    assert written[-1] == table(results).splitlines()[-1]
+    assert written[-1] == format_table(results).splitlines()[-1]
 
 
 def test_the_command_leaves_the_table_and_the_sheets_where_it_is_told(folders: tuple[str, str], tmp_path: Path):

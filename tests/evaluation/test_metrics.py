@@ -8,7 +8,7 @@ from skimage.data import astronaut
 from skimage.metrics import structural_similarity
 
 from unpairaug.errors import UserError
-from unpairaug.evaluation.metrics import METRICS, default_border, mean_of, measure, psnr, psnr_shift, ssim, to_y
+from unpairaug.evaluation.metrics import METRICS, average_metrics, default_border, measure, psnr, psnr_shift, ssim, to_y
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_every_metric_is_measured_under_its_name(clean: np.ndarray, noisy: np.nd
 
 
 def test_the_mean_is_that_of_the_values_of_single_images():
-    assert mean_of([{"psnr_rgb": 20.0, "ssim_y": 0.5}, {"psnr_rgb": 30.0, "ssim_y": 0.7}]) == {
+    assert average_metrics([{"psnr_rgb": 20.0, "ssim_y": 0.5}, {"psnr_rgb": 30.0, "ssim_y": 0.7}]) == {
         "psnr_rgb": 25.0,
         "ssim_y": pytest.approx(0.6),
     }
@@ -133,7 +133,7 @@ def test_an_image_too_small_to_measure_is_refused_with_the_size_it_needs(height:
 
 
 def test_images_of_two_sizes_are_refused_with_both():
-    with pytest.raises(UserError, match="restored image is 30 x 40 x 3 and the clean one 31 x 40 x 3"):
+    with pytest.raises(UserError, match="restored image is 30 x 40 x 3 and the ground truth 31 x 40 x 3"):
         measure(np.zeros((40, 30, 3), np.uint8), np.zeros((40, 31, 3), np.uint8))
 
 

@@ -18,8 +18,8 @@ from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe, load_recipe
 from unpairaug.registry import HeadSpec, heads, register_task, tasks
 from unpairaug.restoring.restore import receptive_margin, restore_image
-from unpairaug.run import resume
 from unpairaug.task import Task
+from unpairaug.training.resume import resume
 from unpairaug.training.run_folder import RunFolder
 
 
@@ -287,7 +287,7 @@ def begun(checkpoint: Path, output_dir: Path) -> RunFolder:
     """A run that fine-tunes the checkpoint, with a checkpoint of its own."""
     recipe = fine_tuning(checkpoint, output_dir)
     run = RunFolder(recipe, {})
-    run.claim()
+    run.lock_folder()
     run.open("cpu", 1, 0)
     saves_nothing: Any = SimpleNamespace(save_pretrained=lambda folder: None, scale=2)
     run.save(4, {}, {}, saves_nothing, saves_nothing)

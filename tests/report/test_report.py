@@ -22,9 +22,9 @@ from PIL import Image
 
 from unpairaug.errors import UserError
 from unpairaug.report import write_report
-from unpairaug.report.charts import MOST_POINTS, WATCHES, curves_of, verdicts_of
-from unpairaug.report.pictures import MOST_SHEETS, spread
-from unpairaug.report.record import Logged, Record, read_record
+from unpairaug.report.charts import GUARD_VIEWS, MAX_POINTS, extract_curves, summarize_guards
+from unpairaug.report.pictures import MAX_SHEETS, evenly_spaced
+from unpairaug.report.record import LogLine, Record, read_record
 
 HOSTILE = "</script><script>window.harmed = 1</script>\"'><img src=x onerror=window.harmed=1>{{ 7 * 7 }}&amp;"
 in_a_browser = pytest.mark.skipif(PROGRAM is None, reason="no chromium or chrome is installed")
@@ -106,7 +106,7 @@ def logged(run: Path, split: str) -> dict[str, tuple[int, float]]:
 
 def test_every_number_of_the_log_is_a_curve_that_ends_as_the_log_does(page: Path, finished: Path):
     curves = {curve["name"]: curve for chart in charts_of(page) for curve in chart["curves"]}
-    ends = {k: v for split in ("train", "val", "choice", "guards") for k, v in logged(finished, split).items()}
+    ends = {k: v for split in ("train", "val", "selection", "guards") for k, v in logged(finished, split).items()}
     assert {name: (curve["steps"][-1], curve["values"][-1]) for name, curve in curves.items()} == ends
     levels = {chart["title"]: chart["limits"]["bicubic"] for chart in charts_of(page) if "bicubic" in chart["limits"]}
     assert levels == {name: value for name, (_, value) in logged(finished, "val_bicubic").items()}
@@ -118,7 +118,7 @@ def test_each_drawn_curve_ends_where_the_log_does(page: Path, finished: Path, se
         "Object.fromEntries([...document.querySelectorAll('.chart')].flatMap(f => f.uplot.series.slice(1).map("
         "(s, i) => [s.label, f.uplot.data[i + 1].findLast(v => v != null)])))"
     )
-    ends = {k: v for split in ("train", "val", "choice", "guards") for k, v in logged(finished, split).items()}
+    ends = {k: v for split in ("train", "val", "selection", "guards") for k, v in logged(finished, split).items()}
     assert {name: drawn[name] for name in ends} == {name: value for name, (_, value) in ends.items()}
 
 
@@ -126,9 +126,9 @@ def test_the_figures_are_those_of_the_log(page: Path, finished: Path):
     last, bicubic = logged(finished, "val")["psnr_rgb"][1], logged(finished, "val_bicubic")["psnr_rgb"][1]
     read = text_of(page).replace("−", "-")
     assert f"psnr_rgb {last:.2f}" in read and f"{bicubic:.2f}" in read
-    assert "Finished: all its 10 steps are taken." in read
+    assert "Completed 10 of 10 steps." in read
     warned = re.findall("warning: (.*)", (finished / "log.txt").read_text().replace("−", "-"))
-    assert all(warning in read for warning in warned) and (warned or "The log warns of nothing." in read)
+    assert all(warning in read for warning in warned) and (warned or "No warnings were logged." in read)
 
 
 def test_the_page_is_small_and_names_no_address_to_fetch_from(page: Path):
@@ -244,14 +244,14 @@ def test_a_run_killed_halfway_is_told_with_what_it_has(run: Path):
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     halfway = [line for line in lines if json.loads(line)["step"] <= 6]
     (run / "metrics.jsonl").write_text("".join(halfway) + '{"step": 8, "split": "tra')
-    kept = [line for line in (run / "log.txt").read_text().splitlines(keepends=True) if "done: " not in line]
+    kept = [line for line in (run / "log.txt").read_text().splitlines(keepends=True) if "completed " not in line]
     (run / "log.txt").write_text("".join(kept))
     shutil.rmtree(run / "head")
     shutil.rmtree(run / "checkpoints")
     read = text_of(write_report(run))
-    assert "Not finished: the log ends at step 6 of 10. There is no checkpoint." in read
-    assert f"line {len(halfway) + 1} (no whole JSON)" in read
-    assert "No image is restored here" in read and "head" in read
+    assert "Incomplete: the log ends at step 6 of 10. No checkpoint." in read
+    assert f"line {len(halfway) + 1} (invalid JSON)" in read
+    assert "No image could be restored" in read and "head" in read
 
 
 def test_a_run_without_validation_pairs_says_so(run: Path):
@@ -260,8 +260,8 @@ def test_a_run_without_validation_pairs_says_so(run: Path):
     )
     (run / "metrics.jsonl").write_text('{"step": 1, "split": "train", "task_l1": 0.5}\n')
     read = text_of(write_report(run))
-    assert "Nothing was measured on validation pairs" in read
-    assert "of the training images: data.degraded" in read
+    assert "No validation metrics" in read
+    assert "training images, from data.degraded" in read
 
 
 @in_a_browser
@@ -298,28 +298,28 @@ def test_numbers_that_are_none_leave_gaps_and_are_told(run: Path):
 def test_a_broken_sheet_is_named(run: Path):
     sheet = run / "samples" / "step_000004.png"
     sheet.write_bytes(sheet.read_bytes()[:200])
-    assert "samples/step_000004.png is broken" in text_of(write_report(run))
+    assert "samples/step_000004.png cannot be read" in text_of(write_report(run))
 
 
 def test_pictures_that_cannot_be_found_any_more_are_told(run: Path):
     recipe = (run / "recipe.yaml").read_text().replace("val_degraded: sample", "val_degraded: gone/away")
     (run / "recipe.yaml").write_text(recipe)
-    assert "No image is restored here: gone/away: there is no such folder" in text_of(write_report(run))
+    assert "No image could be restored: gone/away: there is no such folder" in text_of(write_report(run))
 
 
 def test_warnings_of_guards_are_told_in_words(run: Path):
     with (run / "log.txt").open("a") as file:
         file.write("2026-01-01 00:00:00 warning: collapse: its noise has died; see docs/troubleshooting.md#collapse\n")
-    verdicts = {verdict.name: verdict for verdict in verdicts_of(read_record(run))}
+    verdicts = {verdict.name: verdict for verdict in summarize_guards(read_record(run))}
     assert verdicts["collapse"].state == "warned"
-    assert "its noise has died" in verdicts["collapse"].said
+    assert "its noise has died" in verdicts["collapse"].message
     assert verdicts["leak"].state == "OK"
     assert "collapse: warned" in text_of(write_report(run))
 
 
 def test_each_guards_warning_begins_with_the_name_that_the_page_gives_it():
     high, low = 1e9, -1e9
-    for watch in WATCHES:
+    for watch in GUARD_VIEWS:
         guard = watch.guard()
         if hasattr(guard, "largest"):
             guard.largest = high  # type: ignore[attr-defined]
@@ -339,25 +339,25 @@ def test_pauses_before_a_run_goes_on_are_no_time_of_it(run: Path):
 
 
 def test_a_long_runs_curve_keeps_its_first_stretch_and_its_last_value():
-    lines = [Logged(step, "train", {"task": step / 7}) for step in range(10 * MOST_POINTS + 3)]
-    (curve,) = curves_of(lines)
-    assert len(curve.steps) <= MOST_POINTS
+    lines = [LogLine(step, "train", {"task": step / 7}) for step in range(10 * MAX_POINTS + 3)]
+    (curve,) = extract_curves(lines)
+    assert len(curve.steps) <= MAX_POINTS
     assert curve.steps[-1] == lines[-1].step and curve.steps[0] < 10
     assert curve.last == lines[-1].values["task"]
-    assert spread(100, MOST_SHEETS)[0] == 0 and spread(100, MOST_SHEETS)[-1] == 99
-    assert len(set(spread(100, MOST_SHEETS))) == MOST_SHEETS
+    assert evenly_spaced(100, MAX_SHEETS)[0] == 0 and evenly_spaced(100, MAX_SHEETS)[-1] == 99
+    assert len(set(evenly_spaced(100, MAX_SHEETS))) == MAX_SHEETS
 
 
 def test_what_is_no_run_is_refused_in_words(tmp_path: Path):
     (tmp_path / "photo.png").touch()
-    with pytest.raises(UserError, match="is no run folder: it has none of recipe"):
+    with pytest.raises(UserError, match="is not a run folder: it has none of recipe"):
         write_report(tmp_path)
     with pytest.raises(UserError, match="there is no such folder"):
         write_report(tmp_path / "nowhere")
     with pytest.raises(UserError, match="this is a file"):
         write_report(tmp_path / "photo.png")
     (tmp_path / "recipe.yaml").write_text("train: {steps: 1}\n")
-    with pytest.raises(UserError, match="is a folder; give the name of a file"):
+    with pytest.raises(UserError, match="is a folder; give a file name"):
         write_report(tmp_path, tmp_path)
 
 

@@ -15,7 +15,7 @@ from unpairaug.errors import UserError
 from unpairaug.restoring.restore import (
     PIXELS_AT_ONCE,
     Bicubic,
-    automatic_tile,
+    choose_tile,
     load_model,
     receptive_margin,
     restore_image,
@@ -142,7 +142,7 @@ def test_bicubic_without_a_scale_and_a_model_that_is_not_there_are_refused(tmp_p
 
 
 def test_a_tile_that_is_no_size_is_refused(photograph: np.ndarray):
-    with pytest.raises(UserError, match="tile 0 is not a size"):
+    with pytest.raises(UserError, match="tile 0 is invalid"):
         restore_image(Bicubic(2), photograph, 0)
 
 
@@ -156,7 +156,7 @@ def test_a_head_that_normalises_over_the_whole_image_is_not_cut_in_tiles(photogr
 
 def test_a_head_that_makes_no_numbers_is_refused(toy: Toy, photograph: np.ndarray):
     nn.init.constant_(toy.body[0].weight, torch.nan)
-    with pytest.raises(UserError, match="no numbers"):
+    with pytest.raises(UserError, match="not finite"):
         restore_image(toy, photograph)
 
 
@@ -277,8 +277,8 @@ def test_out_of_memory_halves_the_tile_until_it_fits_and_says_so(
     assert steps_apart(restored, restore_image(Bicubic(2), image)) <= 1
     said = [record.getMessage() for record in caplog.records]
     assert said == [
-        "200 px at once do not fit into the memory of cpu; going on with tiles of 100 px",
-        "100 px at once do not fit into the memory of cpu; going on with tiles of 50 px",
+        "tiles of 200 px do not fit into the memory of cpu; continuing with tiles of 100 px",
+        "tiles of 100 px do not fit into the memory of cpu; continuing with tiles of 50 px",
     ]
 
 
@@ -306,12 +306,12 @@ def test_a_real_lack_of_memory_on_the_cpu_is_known_for_one():
 def test_by_default_large_images_are_cut_so_that_no_more_than_a_bound_is_restored_at_once():
     for scale in (1, 2, 4):
         fitting = int(PIXELS_AT_ONCE**0.5) // scale
-        assert automatic_tile(Bicubic(scale), fitting, fitting) is None
-        tile = automatic_tile(Bicubic(scale), 4000, 6000)
+        assert choose_tile(Bicubic(scale), fitting, fitting) is None
+        tile = choose_tile(Bicubic(scale), 4000, 6000)
         assert tile is not None and (tile * scale) ** 2 <= PIXELS_AT_ONCE
     stubborn = Bicubic(1)
     stubborn.norm = nn.InstanceNorm2d(3)
-    assert automatic_tile(stubborn, 4000, 6000) is None
+    assert choose_tile(stubborn, 4000, 6000) is None
 
 
 class Brightness(nn.Module):

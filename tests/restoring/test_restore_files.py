@@ -18,7 +18,7 @@ from unpairaug.commands.restore import restore
 from unpairaug.data.images import read_image, write_image
 from unpairaug.data.photograph import Photograph, read_photograph, write_photograph
 from unpairaug.errors import UserError
-from unpairaug.restoring.files import outputs_of, restore_files
+from unpairaug.restoring.files import plan_outputs, restore_files
 from unpairaug.restoring.restore import PIXELS_AT_ONCE, Bicubic, restore_image
 
 app = typer.Typer()
@@ -55,10 +55,10 @@ def test_a_folder_keeps_its_tree_and_becomes_png(album: Path, tmp_path: Path):
 
 def test_a_single_image_goes_to_a_file_or_into_a_folder(album: Path, tmp_path: Path):
     image = album / "trip" / "b.jpg"
-    assert outputs_of(image, tmp_path / "new.png") == {image: tmp_path / "new.png"}
-    assert outputs_of(image, tmp_path / "new") == {image: tmp_path / "new" / "b.png"}
+    assert plan_outputs(image, tmp_path / "new.png") == {image: tmp_path / "new.png"}
+    assert plan_outputs(image, tmp_path / "new") == {image: tmp_path / "new" / "b.png"}
     (tmp_path / "version.2").mkdir()
-    assert outputs_of(image, tmp_path / "version.2") == {image: tmp_path / "version.2" / "b.png"}
+    assert plan_outputs(image, tmp_path / "version.2") == {image: tmp_path / "version.2" / "b.png"}
 
 
 def test_an_input_image_is_never_overwritten(album: Path):
@@ -68,41 +68,41 @@ def test_an_input_image_is_never_overwritten(album: Path):
         (album / "a.png", album / "trip" / ".." / "a.png"),
     ]:
         with pytest.raises(UserError, match="give another"):
-            outputs_of(source, target)
+            plan_outputs(source, target)
 
 
 def test_results_within_the_input_folder_are_not_restored_again(album: Path):
-    once = outputs_of(album, album / "restored")
+    once = plan_outputs(album, album / "restored")
     for _ in restore_files(Bicubic(2), once):
         pass
-    assert outputs_of(album, album / "restored") == once
+    assert plan_outputs(album, album / "restored") == once
     assert len(once) == 2
     shutil.rmtree(album / "trip")
     (album / "a.png").unlink()
     with pytest.raises(UserError, match="none to restore"):
-        outputs_of(album, album / "restored")
+        plan_outputs(album, album / "restored")
 
 
 def test_two_images_that_would_become_one_file_are_refused(album: Path, tmp_path: Path):
     Image.new("RGB", (8, 8)).save(album / "a.jpg")
     with pytest.raises(UserError, match=r"a\.jpg.*a\.png.*both become"):
-        outputs_of(album, tmp_path / "out")
+        plan_outputs(album, tmp_path / "out")
 
 
 def test_what_is_not_there_or_would_not_be_png_is_refused(album: Path, tmp_path: Path):
     with pytest.raises(UserError, match="no file or folder"):
-        outputs_of(tmp_path / "nowhere", tmp_path / "out")
+        plan_outputs(tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(UserError, match=r"give .*new\.png"):
-        outputs_of(album / "a.png", tmp_path / "new.jpg")
+        plan_outputs(album / "a.png", tmp_path / "new.jpg")
     with pytest.raises(UserError, match="give a folder"):
-        outputs_of(album, album / "a.png")
+        plan_outputs(album, album / "a.png")
 
 
 def test_bad_files_are_all_named_in_one_message_and_the_others_restored(album: Path, tmp_path: Path):
     (album / "bad.png").write_bytes((album / "a.png").read_bytes()[:300])
     (album / "worse.jpg").write_text("no image")
     with pytest.raises(UserError, match=r"(?s)2 of 4 images.*bad\.png.*worse\.jpg"):
-        for _ in restore_files(Bicubic(2), outputs_of(album, tmp_path / "out")):
+        for _ in restore_files(Bicubic(2), plan_outputs(album, tmp_path / "out")):
             pass
     assert tree(tmp_path / "out") == ["a.png", "trip/b.png"]
 
@@ -162,7 +162,7 @@ def test_a_turned_photograph_comes_out_upright_with_its_exif_and_profile(photogr
 def test_frames_of_a_video_keep_their_names_and_order(tmp_path: Path):
     for i in (10, 2, 1):
         write_image(tmp_path / "frames" / f"{i:06}.png", np.full((8, 8, 3), i, np.uint8))
-    outputs = outputs_of(tmp_path / "frames", tmp_path / "out")
+    outputs = plan_outputs(tmp_path / "frames", tmp_path / "out")
     done = list(restore_files(Bicubic(1), outputs))
     assert [path.name for path in done] == ["000001.png", "000002.png", "000010.png"]
     assert [int(read_image(path)[0, 0, 0]) for path in done] == [1, 2, 10]
@@ -195,7 +195,7 @@ def test_a_large_image_is_cut_into_tiles_without_being_asked(tmp_path: Path):
     large = np.random.default_rng(0).integers(0, 256, (1200, 2000), np.uint8)
     write_photograph(tmp_path / "large.png", Photograph(large))
     head = Recording(PIXELS_AT_ONCE)
-    list(restore_files(head, outputs_of(tmp_path / "large.png", tmp_path / "out.png")))
+    list(restore_files(head, plan_outputs(tmp_path / "large.png", tmp_path / "out.png")))
     assert len(head.seen) == 2
     assert np.array_equal(read_photograph(tmp_path / "out.png").pixels, large)
 
@@ -204,5 +204,5 @@ def test_what_did_not_fit_once_is_not_tried_again_with_the_next_image(tmp_path: 
     for name in "abc":
         write_image(tmp_path / "in" / f"{name}.png", np.zeros((100, 100, 3), np.uint8))
     head = Recording(60**2)
-    list(restore_files(head, outputs_of(tmp_path / "in", tmp_path / "out")))
+    list(restore_files(head, plan_outputs(tmp_path / "in", tmp_path / "out")))
     assert head.seen == [100**2] + 3 * 4 * [50**2]

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import given, strategies as st
 
-from unpairaug.restoring.tiles import Box, spans, stitch, tiles
+from unpairaug.restoring.tiles import Box, split_axis, split_into_tiles, stitch
 
 LENGTHS = st.integers(1, 90)
 SIDES = st.integers(1, 100)
@@ -18,7 +18,7 @@ def test_what_is_kept_makes_up_the_image_without_gap_or_overlap(
     height: int, width: int, side: int, margin: int, step: int
 ):
     times = np.zeros((height, width), int)
-    for tile in tiles(height, width, side, margin, step):
+    for tile in split_into_tiles(height, width, side, margin, step):
         times[tile.kept.slices] += 1
         assert max(tile.kept.bottom - tile.kept.top, tile.kept.right - tile.kept.left) <= max(side, step)
     assert (times == 1).all()
@@ -28,7 +28,7 @@ def test_what_is_kept_makes_up_the_image_without_gap_or_overlap(
 def test_what_is_seen_is_what_is_kept_and_the_margin_cut_at_the_edge_of_the_image(
     height: int, width: int, side: int, margin: int
 ):
-    for seen, kept in tiles(height, width, side, margin):
+    for seen, kept in split_into_tiles(height, width, side, margin):
         assert seen == Box(
             max(kept.top - margin, 0),
             max(kept.left - margin, 0),
@@ -41,7 +41,7 @@ def test_what_is_seen_is_what_is_kept_and_the_margin_cut_at_the_edge_of_the_imag
 def test_windows_begin_and_end_at_steps_or_at_the_edge_and_have_their_margin(
     length: int, side: int, margin: int, overlap: int, step: int
 ):
-    for span in spans(length, side, margin, overlap, step):
+    for span in split_axis(length, side, margin, overlap, step):
         assert all(edge % step == 0 or edge == length for edge in (*span.seen, *span.kept))
         assert span.seen[0] <= max(span.blended[0] - margin, 0)
         assert span.seen[1] >= min(span.blended[1] + margin, length)
@@ -49,7 +49,7 @@ def test_windows_begin_and_end_at_steps_or_at_the_edge_and_have_their_margin(
 
 @given(LENGTHS, SIDES)
 def test_tiles_are_as_few_as_can_be_and_equally_large(length: int, side: int):
-    sides = [stop - start for _, _, (start, stop) in spans(length, side, 0)]
+    sides = [stop - start for _, _, (start, stop) in split_axis(length, side, 0)]
     assert len(sides) == -(-length // side)
     assert max(sides) - min(sides) <= 1
 
@@ -57,7 +57,7 @@ def test_tiles_are_as_few_as_can_be_and_equally_large(length: int, side: int):
 @given(LENGTHS, SIDES, SMALL, SMALL, STEPS, st.sampled_from([1, 2, 3]))
 def test_weights_add_up_to_one_at_every_pixel(length: int, side: int, margin: int, overlap: int, step: int, scale: int):
     total = np.zeros(length * scale)
-    for span in spans(length, side, margin, overlap, step):
+    for span in split_axis(length, side, margin, overlap, step):
         weights = span.weights(scale)
         assert (weights >= 0).all()
         total[scale * span.blended[0] : scale * span.blended[1]] += weights
@@ -104,5 +104,5 @@ def test_a_result_smaller_than_the_image_is_stitched_likewise(
 def test_where_tiles_disagree_one_fades_into_the_other(length: int, side: int, overlap: int):
     levels = iter(range(10000))
     (strip,) = stitch((1, length), lambda seen: np.full((1, seen.right - seen.left), next(levels)), side, 0, overlap)
-    reach = min(overlap, min(stop - start for _, _, (start, stop) in spans(length, side, 0)) // 2)
+    reach = min(overlap, min(stop - start for _, _, (start, stop) in split_axis(length, side, 0)) // 2)
     assert np.abs(np.diff(strip[0])).max() <= 1 / (2 * reach) + 1e-6

@@ -1,4 +1,4 @@
-"""`unpairaug compare`: what the translator of a recipe is worth."""
+"""`unpairaug compare`: a recipe beside its bicubic baseline and its supervised upper bound."""
 
 from __future__ import annotations
 
@@ -15,31 +15,33 @@ def compare(
     overrides: Overrides = None,
     out: Annotated[
         str | None,
-        typer.Option(help="Folder of all runs, in place of output_dir; by default that with _compare behind it."),
+        typer.Option(help="Folder of all runs, instead of output_dir; by default output_dir with the suffix _compare."),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="In place of train.seed, as in 0,1,2; by default that alone.", metavar="N,N,…")
+        str | None,
+        typer.Option(help="Values of train.seed, such as 0,1,2; by default that of the recipe.", metavar="N,N,…"),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Also write the results here.", metavar="FILE")] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the results to this JSON file.", metavar="FILE")] = None,
 ) -> None:
-    """Train floor (plain sources), recipe, and, where true pairs exist, ceiling; say what share of the gap is closed.
+    """Train floor (no translator), recipe and, if true pairs exist, ceiling; print the share of the gap closed.
 
-    All on one head, budget, data and seeds. What is done is not done again: the same command goes on after a kill.
+    All have the same head, budget, data and seeds. Complete runs are not repeated: the same command
+    resumes after a stop.
     """
     from unpairaug.comparison.compare import compare
     from unpairaug.evaluation.evaluate import write_json
-    from unpairaug.restoring.processes import processes
+    from unpairaug.restoring.processes import process_state
 
-    results = compare(recipe, overrides or [], out, _whole_numbers(seeds))
-    if json is not None and processes().is_main_process:
+    results = compare(recipe, overrides or [], out, _parse_seeds(seeds))
+    if json is not None and process_state().is_main_process:
         write_json(results, json)
 
 
-def _whole_numbers(seeds: str | None) -> list[int]:
-    """The seeds of `0,1,2`; none where nothing is given."""
+def _parse_seeds(seeds: str | None) -> list[int]:
+    """Parse `0,1,2`; an empty list for None."""
     from unpairaug.errors import UserError
 
     words = [] if seeds is None else [word.strip() for word in seeds.split(",")]
     if not all(word.isdecimal() for word in words) or len(set(map(int, words))) < len(words):
-        raise UserError(f"--seeds {seeds}: should be whole numbers, 0 or more, each once, as in 0,1,2")
+        raise UserError(f"--seeds {seeds}: expected whole numbers, 0 or more, each once, such as 0,1,2")
     return list(map(int, words))

@@ -8,12 +8,12 @@ import typer
 
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder: the output_dir of a recipe.", metavar="RUN")],
-    out: Annotated[Path | None, typer.Option(help="The page; by default RUN/report.html.", metavar="FILE")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file; by default RUN/report.html.", metavar="FILE")] = None,
 ) -> None:
-    """Write one HTML page that shows a run: figures, curves, pictures, warnings, recipe, environment.
+    """Write one HTML page of a run: metrics, curves, images, warnings, recipe, environment.
 
-    The page carries everything it shows and fetches nothing. What a run lacks, say one that was killed, it
-    says in words.
+    The page is self-contained and loads nothing from the network. It also works for incomplete runs and lists what is
+    missing.
     """
     from unpairaug.errors import escape
     from unpairaug.report import write_report

@@ -1,4 +1,4 @@
-"""`unpairaug restore`: a trained head on an image or a folder of images."""
+"""`unpairaug restore`: apply a trained head to an image or a folder of images."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,25 +16,27 @@ def restore(
     ],
     tile: Annotated[
         int | None,
-        typer.Option(min=1, help="Side in pixels of the tiles of an image; by default large images have some."),
+        typer.Option(
+            min=1, help="Side in pixels of the tiles of an image; by default only large images are cut into tiles."
+        ),
     ] = None,
-    scale: Annotated[
-        int | None, typer.Option(min=1, help="Enlargement by 'bicubic'; a trained head knows its own.")
-    ] = None,
+    scale: Annotated[int | None, typer.Option(min=1, help="Scale of 'bicubic'; a trained head has its own.")] = None,
     self_ensemble: Annotated[
         bool,
-        typer.Option("--self-ensemble", help="Take the mean over the image's 8 turns and flips: 8 times the work."),
+        typer.Option(
+            "--self-ensemble", help="Average over the 8 rotations and flips of the image; takes 8 times as long."
+        ),
     ] = False,
 ) -> None:
     """Restore photographs of any size with a trained head.
 
-    A folder keeps its tree; results are PNG files, as deep as the images (8 or 16 bits), with their alpha, colour
-    profile and EXIF. What cannot be read is named at the end; the rest is restored.
+    OUT keeps the folder structure of IN. Results are PNG files with the bit depth (8 or 16), alpha, colour profile and
+    EXIF of the input. Unreadable images are skipped and named at the end.
     """
-    from unpairaug.restoring.files import outputs_of, restore_files
+    from unpairaug.restoring.files import plan_outputs, restore_files
     from unpairaug.restoring.restore import load_model
     from unpairaug.terminal.progress import with_progress
 
-    outputs = outputs_of(source, target)
+    outputs = plan_outputs(source, target)
     for _ in with_progress(restore_files(load_model(model, scale), outputs, tile, self_ensemble), len(outputs)):
         pass

@@ -1,1 +1,1 @@
-"""A recipe beside its bicubic baseline and its supervised upper bound, on one head, budget and data."""
+"""Compares a recipe with its bicubic baseline and its supervised upper bound: same head, budget and data."""

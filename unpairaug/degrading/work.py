@@ -17,11 +17,11 @@ from unpairaug.data.decode import Array, decode_image
 from unpairaug.degrading.degrade import Degrader, digest
 from unpairaug.degrading.job import PARTS, Job, Part, Row, bytes_of
 from unpairaug.errors import RunStopped, UserError
-from unpairaug.prepare.keys import keys_of
-from unpairaug.prepare.run import written
+from unpairaug.prepare.keys import make_keys
+from unpairaug.prepare.run import stop_on_write_error
 from unpairaug.prepare.shards import ShardWriter
 from unpairaug.prepare.work import encode_png
-from unpairaug.restoring.processes import processes
+from unpairaug.restoring.processes import process_state
 from unpairaug.terminal.progress import with_progress
 
 PATIENCE = timedelta(days=30)
@@ -69,8 +69,8 @@ class Worker:
             UserError: the model or the device is not fit for it.
             RunStopped: OUT cannot be written.
         """
-        done = Done(self.job.images.where(part.images[0]))
-        with written(self.job.target):
+        done = Done(self.job.images.location(part.images[0]))
+        with stop_on_write_error(self.job.target):
             (self._pack if self.job.shards else self._write)(part, done)
         return done
 
@@ -112,8 +112,8 @@ class Worker:
         images = self.job.images
         for i, key in zip(part.images, self._keys(part), strict=True):
             try:
-                data = images.encoded(i)
-                clean = self.degrader.cropped(decode_image(data, images.where(i)))
+                data = images.read_bytes(i)
+                clean = self.degrader.cropped(decode_image(data, images.location(i)))
             except UserError as error:
                 done.problems.append(str(error))
                 continue
@@ -137,13 +137,13 @@ class Worker:
         """Safe names, one for each image: unlike any other in the shard, or where OUT is of files, in OUT."""
         images = self.job.images
         if self.job.shards and images.shard_sizes is not None:
-            return keys_of([images.stem(i) for i in part.images])
+            return make_keys([images.stem(i) for i in part.images])
         return [self._all_keys[i] for i in part.images]
 
     @cached_property
     def _all_keys(self) -> list[str]:
         # BasicSR and its family read folders of pairs without what lies below them.
-        return keys_of([*self.job.images.names], flat=self.job.pairs and not self.job.shards)
+        return make_keys([*self.job.images.names], flat=self.job.pairs and not self.job.shards)
 
 
 Team = Callable[[Job, Sequence[Part]], Iterator[Done]]
@@ -159,7 +159,7 @@ def degrade(job: Job, team: Team | None = None) -> str:
         UserError: model, IN or OUT are not fit, or some images could not be read; the others are done.
         RunStopped: OUT cannot be written.
     """
-    state = processes(timeout=PATIENCE)
+    state = process_state(timeout=PATIENCE)
     worker = Worker(job, Degrader(job.how, "cpu" if team else state.device or "cpu"))
     with _told_alone(), job.claimed(worker.degrader.facts) if state.is_main_process else nullcontext():
         state.wait_for_everyone()
@@ -171,7 +171,7 @@ def degrade(job: Job, team: Team | None = None) -> str:
         mine = left[state.process_index :: state.num_processes]
         journal, problems = job.journal(state.process_index), []
         for done in with_progress(team(job, mine) if team else map(worker, mine), len(mine)):
-            with written(job.target):
+            with stop_on_write_error(job.target):
                 journal.append({"rows": done.rows})
             problems += done.problems
         problems = gather_object(problems)

@@ -1,4 +1,4 @@
-"""A head on pairs: metrics, tables, comparison sheets."""
+"""Measures a head on pairs with ground truth: metrics, tables, comparison sheets."""
 
 import lazy_loader
 

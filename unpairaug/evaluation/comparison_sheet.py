@@ -1,4 +1,4 @@
-"""A pair and what was restored of it, side by side."""
+"""A PNG of input, restored image, ground truth and their difference, side by side."""
 
 from __future__ import annotations
 
@@ -14,42 +14,44 @@ from unpairaug.evaluation.metrics import psnr, ssim
 from unpairaug.restoring.restore import Bicubic, restore_image
 
 REACH = 32
-"""8-bit steps of difference at which the map is brightest: the same in every sheet, so that sheets can be compared."""
+"""Difference in 8-bit steps at which the map is brightest; constant, so that sheets can be compared."""
 FONT, LINE, GAP = 13, 18, 6
-"""Pixels: the height of letters, of a line, and between panels."""
+"""Font size, line height, and gap between panels, in pixels."""
 
 
-def comparison_sheet(pair: ImagePair, restored: Array, metrics: Mapping[str, float], scale: int, border: int) -> Array:
-    """Degraded enlarged by bicubic interpolation, restored, clean, and where the last two differ: (H, W, 3) uint8.
+def draw_comparison_sheet(
+    pair: ImagePair, restored: Array, metrics: Mapping[str, float], scale: int, border: int
+) -> Array:
+    """Draw input, restored image, ground truth, and the error map: (H, W, 3) uint8.
 
-    Above each panel stands what it is, and how near it comes to the clean image: PSNR and SSIM in RGB without the
-    border, then whatever else was measured of the restored one.
+    The input is enlarged by bicubic interpolation at scales above 1. The title of each panel has its PSNR and SSIM in
+    RGB without the border; the restored panel also LPIPS and DISTS where they were measured.
     """
-    before = restore_image(Bicubic(scale), pair.degraded)
-    own = psnr(before, pair.clean, border), ssim(before, pair.clean, border)
+    enlarged = restore_image(Bicubic(scale), pair.degraded)
+    quality = psnr(enlarged, pair.clean, border), ssim(enlarged, pair.clean, border)
     others = [f"{name} {metrics[name]:.4f}" for name in ("lpips", "dists") if name in metrics]
     panels = {
-        ("bicubic" if scale > 1 else "degraded", _told(*own)): before,
-        ("restored", ", ".join([_told(metrics["psnr_rgb"], metrics["ssim_rgb"]), *others])): restored,
-        ("clean", ""): pair.clean,
-        ("|restored - clean|", f"black 0, yellow {REACH} of 255 or more"): difference_map(restored, pair.clean),
+        ("bicubic" if scale > 1 else "input", _format_quality(*quality)): enlarged,
+        ("restored", ", ".join([_format_quality(metrics["psnr_rgb"], metrics["ssim_rgb"]), *others])): restored,
+        ("ground truth", ""): pair.clean,
+        ("|restored - ground truth|", f"black 0, yellow {REACH} of 255 or more"): difference_map(restored, pair.clean),
     }
-    return _beside_each_other(panels)
+    return _place_side_by_side(panels)
 
 
 def difference_map(restored: Array, clean: Array) -> Array:
-    """Mean absolute difference of the channels as colours, dark where there is none: (H, W, 3) uint8 RGB."""
+    """Mean absolute difference over channels in the inferno colour map: (H, W, 3) uint8 RGB."""
     difference = np.abs(restored.astype(np.float32) - clean).mean(axis=2)
     level = np.rint(np.minimum(difference / REACH, 1) * 255).astype(np.uint8)
     return cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
 
 
-def _told(decibels: float, similarity: float) -> str:
+def _format_quality(decibels: float, similarity: float) -> str:
     return f"{decibels:.2f} dB, SSIM {similarity:.4f}"
 
 
-def _beside_each_other(panels: Mapping[tuple[str, str], Array]) -> Array:
-    """Panels under two lines of text each; a panel has as much room as the longer of its lines takes."""
+def _place_side_by_side(panels: Mapping[tuple[str, str], Array]) -> Array:
+    """Panels below two lines of text each; a panel is at least as wide as its text."""
     font = ImageFont.load_default(FONT)
     widths = [
         max(image.shape[1], *(int(font.getlength(line)) + 1 for line in lines)) for lines, image in panels.items()

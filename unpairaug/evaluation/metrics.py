@@ -1,7 +1,7 @@
-"""Image quality against a known clean image, in the conventions that each metric's name carries.
+"""Full-reference image quality metrics; the name of each metric states its convention.
 
-Everything is measured on what a viewer gets: 8-bit images, (H, W, 3) RGB. A `border` of pixels is left out on every
-side, because heads guess there and the field does so too (`scale` pixels for super-resolution, none at scale 1).
+All metrics take 8-bit images, (H, W, 3) RGB. As usual in the field, a `border` is cropped from every side before
+measuring: `scale` pixels for super-resolution, none at scale 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from unpairaug.errors import UserError
 
 METRICS = ("psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y", "psnr_rgb_shift10")
-"""What `measure` returns, in the order in which tables show it."""
+"""The metrics of `measure`, in the order of tables."""
 
 SHIFT_REACH = 10
-"""Pixels; CycleSR slides its result over the clean image by up to this much each way."""
+"""Largest shift in pixels in each direction, as in the protocol of CycleSR."""
 
 SSIM_WINDOW = 11
-"""Pixels; side of the Gaussian window (Wang et al., 2004)."""
+"""Side of the Gaussian window in pixels (Wang et al., 2004)."""
 
 
 def measure(restored: np.ndarray, clean: np.ndarray, border: int = 0) -> dict[str, float]:
-    """Every metric of `METRICS` for one image: two (H, W, 3) uint8 RGB arrays of one size."""
+    """Compute every metric of `METRICS` for two (H, W, 3) uint8 RGB arrays of the same size."""
     check_measurable(restored, clean, border)
     restored_y, clean_y = to_y(restored), to_y(clean)
     return {
@@ -36,43 +36,44 @@ def measure(restored: np.ndarray, clean: np.ndarray, border: int = 0) -> dict[st
     }
 
 
-def mean_of(images: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Each metric's mean over the images: the field averages per-image values, not the squared errors."""
-    assert images, "the mean of no images was asked for"
+def average_metrics(images: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of each metric over images: per-image values are averaged, not squared errors."""
+    assert images, "no images"
     return {name: float(np.mean([image[name] for image in images])) for name in images[0]}
 
 
 def default_border(scale: int) -> int:
-    """Pixels left out on every side by convention: `scale` for super-resolution, 0 where the size stays."""
+    """Border in pixels by convention: `scale` for super-resolution, 0 at scale 1."""
     return scale if scale > 1 else 0
 
 
 def to_y(image: np.ndarray) -> np.ndarray:
-    """Luma of an (H, W, 3) uint8 RGB image: (H, W) float64 in [16, 235], not rounded again.
+    """Luma of an (H, W, 3) uint8 RGB image: (H, W) float64 in [16, 235], not rounded.
 
-    BT.601 in studio range, the super-resolution papers' channel (MATLAB's `rgb2ycbcr`); full-range luma gives other
-    figures.
+    BT.601 studio range, as in super-resolution papers (MATLAB's `rgb2ycbcr`); full-range luma gives other values.
     """
     return image.astype(np.float64) @ np.array([65.481, 128.553, 24.966]) / 255 + 16
 
 
 def psnr(restored: np.ndarray, clean: np.ndarray, border: int = 0) -> float:
-    """Peak signal-to-noise ratio in dB for values in [0, 255]: (H, W) or (H, W, C); infinite for equal images."""
+    """Peak signal-to-noise ratio in dB of (H, W) or (H, W, C) in [0, 255]; infinite for equal images."""
     check_sizes(restored, clean, border, smallest=1)
-    with np.errstate(divide="ignore"):  # equal images: infinite, and no warning
-        return float(peak_signal_noise_ratio(_inner(clean, border), _inner(restored, border), data_range=255))
+    with np.errstate(divide="ignore"):  # equal images: infinity without a warning
+        return float(
+            peak_signal_noise_ratio(_crop_border(clean, border), _crop_border(restored, border), data_range=255)
+        )
 
 
 def ssim(restored: np.ndarray, clean: np.ndarray, border: int = 0) -> float:
-    """Structural similarity (Wang et al., 2004) for values in [0, 255]: (H, W) or (H, W, C), the mean over channels.
+    """Structural similarity (Wang et al., 2004) of (H, W) or (H, W, C) in [0, 255], averaged over channels.
 
-    Gaussian window of 11 px and sigma 1.5, only where it fits whole: the authors' MATLAB code, which scikit-image
-    equals with these options and torchmetrics does not.
+    Gaussian window of 11 px, sigma 1.5, valid region only, as in the authors' MATLAB code. scikit-image with these
+    options gives the same values; torchmetrics does not.
     """
     check_sizes(restored, clean, border, smallest=SSIM_WINDOW)
     similarity = structural_similarity(
-        _inner(clean, border),
-        _inner(restored, border),
+        _crop_border(clean, border),
+        _crop_border(restored, border),
         data_range=255,
         gaussian_weights=True,
         sigma=1.5,
@@ -83,19 +84,19 @@ def ssim(restored: np.ndarray, clean: np.ndarray, border: int = 0) -> float:
 
 
 def psnr_shift(restored: np.ndarray, clean: np.ndarray, reach: int = SHIFT_REACH) -> float:
-    """The best PSNR over whole-pixel shifts of up to `reach` each way, of (H, W, C) uint8 images.
+    """Best PSNR in dB over whole-pixel shifts of up to `reach` in each direction, of (H, W, C) uint8 images.
 
-    The protocol of CycleSR: `reach` pixels are cut off every side of the restored image, which then slides over the
-    clean one. It forgives misregistration, so it stands beside `psnr_rgb` and never instead of it.
+    The protocol of CycleSR: the restored image without `reach` pixels on every side is shifted over the ground truth.
+    It ignores misregistration, so it is reported beside `psnr_rgb`, never instead of it.
     """
     check_sizes(restored, clean, 0, smallest=2 * reach + 1)
-    inner = _inner(restored, reach)
+    inner = _crop_border(restored, reach)
     least = float(_squared_errors(inner, clean).min()) / inner.size
     return float("inf") if least == 0 else float(10 * np.log10(255**2 / least))
 
 
 def check_measurable(restored: np.ndarray, clean: np.ndarray, border: int) -> None:
-    """Refuse a pair that one of the metrics cannot measure.
+    """Check that every metric can be computed for a pair.
 
     Raises:
         UserError: the sizes differ, or the images are too small for the SSIM window or the shifts.
@@ -105,32 +106,36 @@ def check_measurable(restored: np.ndarray, clean: np.ndarray, border: int) -> No
 
 
 def check_sizes(restored: np.ndarray, clean: np.ndarray, border: int, smallest: int) -> None:
-    """Refuse images that differ in size, or that keep fewer than `smallest` pixels a side inside the border."""
+    """Check that both images have the same size and at least `smallest` pixels a side inside the border.
+
+    Raises:
+        UserError: they do not.
+    """
     if restored.shape != clean.shape:
         raise UserError(
-            f"the restored image is {_size(restored)} and the clean one {_size(clean)} (width x height x channels); "
-            "a metric compares two images of one size"
+            f"the restored image is {_size(restored)} and the ground truth {_size(clean)} (width x height x channels); "
+            "metrics compare images of the same size"
         )
     if border < 0:
-        raise UserError(f"border {border} is negative; give the pixels to leave out on every side, 0 or more")
+        raise UserError(f"border {border} is negative; give the pixels to crop from every side, 0 or more")
     if min(clean.shape[:2]) - 2 * border < smallest:
         raise UserError(
-            f"the image of {_size(clean)} is too small to measure: {smallest} px are needed on each side inside a "
-            f"border of {border} px; measure images of at least {smallest + 2 * border} x {smallest + 2 * border} px"
+            f"the image of {_size(clean)} is too small to measure: at least {smallest} px a side inside a border of "
+            f"{border} px are needed, so {smallest + 2 * border} x {smallest + 2 * border} px"
         )
 
 
 def _squared_errors(patch: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Sum of squared differences of (h, w, C) `patch` and (H, W, C) `image` wherever it fits: (H-h+1, W-w+1), exact.
+    """Sums of squared differences of (h, w, C) `patch` and (H, W, C) `image` at every position: (H-h+1, W-w+1), exact.
 
-    Expands (p - i)^2: the products come from one FFT per channel instead of one pass over the image per place.
+    Expands (p - i)^2, so that the products come from one FFT per channel instead of one pass per position.
     """
     height, width = image.shape[0] - patch.shape[0] + 1, image.shape[1] - patch.shape[1] + 1
     size = [cast(int, next_fast_len(side, real=True)) for side in image.shape[:2]]
-    # Around mid-grey the sums are smaller, so that the FFT's rounding error stays far below the half that rint mends.
+    # Values centred at mid-grey give smaller sums, so the FFT's rounding error stays below 0.5 and rint removes it.
     image, patch = image.astype(np.float64) - 128, patch.astype(np.float64) - 128
     spectrum = np.zeros((size[0], size[1] // 2 + 1), np.complex128)
-    for channel in range(image.shape[2]):  # one at a time: those of a large photograph take gigabytes
+    for channel in range(image.shape[2]):  # one at a time: all channels of a large photograph take gigabytes
         spectrum += np.fft.rfft2(image[..., channel], size) * np.fft.rfft2(patch[..., channel], size).conj()
     products = np.rint(np.fft.irfft2(spectrum, size)[:height, :width])
     energy = np.pad(np.sum(image**2, axis=2), ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
@@ -139,7 +144,7 @@ def _squared_errors(patch: np.ndarray, image: np.ndarray) -> np.ndarray:
     return np.sum(patch**2) + window - 2 * products
 
 
-def _inner(image: np.ndarray, border: int) -> np.ndarray:
+def _crop_border(image: np.ndarray, border: int) -> np.ndarray:
     return image[border : image.shape[0] - border, border : image.shape[1] - border]
 
 

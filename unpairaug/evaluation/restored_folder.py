@@ -1,4 +1,4 @@
-"""Images that any program has restored, in the place of a model."""
+"""A folder of images that any program restored, evaluated in place of a model."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from pathlib import Path
 
 from unpairaug.data.decode import Array
 from unpairaug.data.images import FolderImages, has_images
-from unpairaug.data.pairs import some
+from unpairaug.data.pairs import abbreviate
 from unpairaug.errors import UserError, escape
 
 MODEL_FILES = ("config.json", "head", "recipe.yaml", "metrics.jsonl")
-"""What a folder of a model or of a run has: its pictures are no results."""
+"""Files of a model or run folder, whose images are not results."""
 
 
 def is_restored_folder(model: str) -> bool:
-    """Whether it is a folder of images, and of no model."""
+    """Whether `model` is a folder of images and not a model or run folder."""
     folder = Path(model)
     return folder.is_dir() and not any((folder / name).exists() for name in MODEL_FILES) and has_images(folder)
 
 
 class RestoredFolder:
-    """A restored image for each clean one, by file stem; `0801x4` is understood as that of `0801` at scale 4, too."""
+    """Restored images matched with the ground truth by file stem; at scale 4, `0801x4` also matches `0801`."""
 
     def __init__(self, folder: str, names: Sequence[str], scale: int) -> None:
-        """Match the folder's images with the stems of the clean ones.
+        """Match the folder's images with the stems of the ground truth.
 
         Raises:
-            UserError: an image of either side has no twin on the other.
+            UserError: a restored image or a ground truth has no partner.
         """
         self.images = FolderImages(folder)
-        at = {self.images.stem(i): i for i in range(len(self.images))}
-        found = {name: at.get(name, at.get(f"{name}x{scale}")) for name in names}
+        index_of = {self.images.stem(i): i for i in range(len(self.images))}
+        found = {name: index_of.get(name, index_of.get(f"{name}x{scale}")) for name in names}
         self.places = {name: i for name, i in found.items() if i is not None}
         missing = [name for name in names if name not in self.places]
-        alone = [self.images.where(i) for i in at.values() if i not in set(self.places.values())]
+        alone = [self.images.location(i) for i in index_of.values() if i not in set(self.places.values())]
         if missing or alone:
-            lacks = [f"no restored image is there for {some(missing)}"] if missing else []
-            lacks += [f"no clean one for {some(alone)}"] if alone else []
+            problems = [f"no restored image for {abbreviate(missing)}"] if missing else []
+            problems += [f"no ground truth for {abbreviate(alone)}"] if alone else []
             raise UserError(
-                f"{escape(folder)} holds {len(self.images)} restored images, and there are {len(names)} pairs: "
-                f"{'; '.join(lacks)}; twins have the same name apart from the extension"
+                f"{escape(folder)} holds {len(self.images)} restored images for {len(names)} pairs: "
+                f"{'; '.join(problems)}; both must have the same name apart from the extension"
             )
 
     def __getitem__(self, name: str) -> Array:
-        """The restored image of a clean one's stem, (H, W, 3) RGB in 8 bits."""
+        """The restored image for the stem of a ground truth, (H, W, 3) uint8 RGB."""
         return self.images[self.places[name]]

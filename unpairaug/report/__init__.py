@@ -1,4 +1,4 @@
-"""A run as one HTML page that needs nothing beside it."""
+"""Renders a run folder as one self-contained HTML page."""
 
 from unpairaug.report.page import write_report
 

@@ -1,4 +1,4 @@
-"""The curves of a run: which numbers of its log stand in one chart, and beyond which line a guard warns."""
+"""The charts of a run: how logged numbers are grouped, and the thresholds of the guards."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from unpairaug.report.record import Logged, Record
+from unpairaug.report.record import LogLine, Record
 from unpairaug.training.guards import Collapse, ColourDrift, Guard, Leak, Saturation
 
-MOST_POINTS = 600
-"""Points of a curve: a screen shows no more, and a long run's page would grow with its log."""
+MAX_POINTS = 600
+"""Largest number of points of a curve; more would not be visible and would enlarge the page."""
 
-COURSE = ("lr_", "feedback", "steps_per_second")
-"""What a line of losses says beside them, by how the names begin."""
+PROGRESS = ("lr_", "feedback", "steps_per_second")
+"""Prefixes of the numbers in split `train` that are not losses."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Curve:
     name: str
     steps: list[int]
     values: list[float | None]
-    """None where the number was not finite: no chart has a place for it."""
+    """None where the number was not finite; charts leave a gap there."""
     is_reference: bool = False
-    """Drawn dashed: it is what the others are compared with."""
+    """Drawn dashed, as a reference for the other curves."""
 
     @property
     def last(self) -> float | None:
@@ -39,7 +39,7 @@ class Chart:
     title: str
     curves: list[Curve]
     limits: dict[str, float] = field(default_factory=dict)
-    """Level lines by what they mean."""
+    """Horizontal lines: label -> value."""
     note: str = ""
 
 
@@ -53,20 +53,20 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Watch:
-    """How a guard's numbers are shown."""
+class GuardView:
+    """The charts of a guard."""
 
     guard: type[Guard]
     name: str
-    """How its warnings begin."""
+    """Prefix of its warnings in the log."""
     charts: dict[str, tuple[tuple[str, ...], dict[str, float]]]
-    """Title -> names of the numbers, and the lines beyond which the guard warns."""
+    """Title -> (names of the numbers, thresholds of the guard)."""
 
 
 _DRIFT = {f"warning above {ColourDrift.TOLERANCE:g}": ColourDrift.TOLERANCE}
 _COLOURS = ("red", "green", "blue")
-WATCHES = [
-    Watch(
+GUARD_VIEWS = [
+    GuardView(
         ColourDrift,
         "colour drift",
         {
@@ -77,8 +77,10 @@ WATCHES = [
             ),
         },
     ),
-    Watch(Collapse, "collapse", {"diversity": (("diversity",), {f"warning below {Collapse.LEAST:g}": Collapse.LEAST})}),
-    Watch(
+    GuardView(
+        Collapse, "collapse", {"diversity": (("diversity",), {f"warning below {Collapse.LEAST:g}": Collapse.LEAST})}
+    ),
+    GuardView(
         Saturation,
         "discriminator saturation",
         {
@@ -93,7 +95,7 @@ WATCHES = [
             ),
         },
     ),
-    Watch(
+    GuardView(
         Leak,
         "leak",
         {
@@ -109,109 +111,115 @@ WATCHES = [
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a guard had to say of a run."""
+    """Result of a guard over a run."""
 
     name: str
     question: str
     state: str
     """`warned`, `OK`, or `not measured`."""
-    said: str
+    message: str
 
 
-def groups_of(record: Record) -> list[Group]:
-    """Every number of `metrics.jsonl` as a curve, in charts under headings; headings without a chart are left out."""
-    train = curves_of(record.of("train"))
-    course = [curve for curve in train if curve.name.startswith(COURSE)]
-    losses = [curve for curve in train if not curve.name.startswith(COURSE)]
-    known = {"train", "val", "val_bicubic", "choice", "guards"}
-    others = [c for split in record.splits() if split not in known for c in curves_of(record.of(split))]
+def group_charts(record: Record) -> list[Group]:
+    """Group every number of `metrics.jsonl` into charts under headings; omit empty headings."""
+    train = extract_curves(record.of("train"))
+    progress = [curve for curve in train if curve.name.startswith(PROGRESS)]
+    losses = [curve for curve in train if not curve.name.startswith(PROGRESS)]
+    known = {"train", "val", "val_bicubic", "val_input", "selection", "choice", "guards"}
+    others = [c for split in record.splits() if split not in known for c in extract_curves(record.of(split))]
     groups = [
         Group("Validation", "The averaged head on the validation pairs.", validation_charts(record)),
         Group(
-            "Choice",
-            "The score on unpaired training images by which the step in best/ is chosen, and its terms, in dB; smaller "
-            "is better.",
-            [Chart(curve.name, [curve]) for curve in curves_of(record.of("choice"))],
+            "Checkpoint selection",
+            "The score on unpaired training images that selects the step in best/, and its terms, in dB; smaller is "
+            "better.",
+            [Chart(curve.name, [curve]) for curve in extract_curves(record.of("selection", "choice"))],
         ),
         Group(
             "Losses",
-            "Each term as it is weighted, the mean since the line before. task_… teach the head, d_… the "
-            "discriminators, the others the translator.",
+            "Weighted loss terms, averaged since the previous line. task_… train the head, d_… the discriminators, the "
+            "others the translator.",
             [Chart(curve.name, [curve]) for curve in losses],
         ),
         Group(
             "Guards",
-            "What goes wrong without an error, measured on the samples of the picture sheets; 255 steps from black to "
-            "white.",
+            "Symptoms of training failures that raise no error, measured on the samples of the picture sheets. "
+            "Colours are in 8-bit steps.",
             guard_charts(record),
         ),
-        Group("Course", "Learning rates, feedback and speed.", course_charts([*course, *others])),
+        Group("Training progress", "Learning rates, feedback and speed.", progress_charts([*progress, *others])),
     ]
     return [group for group in groups if group.charts]
 
 
-def curves_of(lines: Iterable[Logged]) -> list[Curve]:
-    """A curve for each number; of two lines of one step the later counts."""
+def extract_curves(lines: Iterable[LogLine]) -> list[Curve]:
+    """One curve for each number; the later of two lines of the same step counts."""
     points: dict[str, dict[int, float]] = {}
     for line in lines:
         for name, value in line.values.items():
             points.setdefault(name, {})[line.step] = value
-    return [_curve(name, found) for name, found in points.items()]
+    return [_make_curve(name, found) for name, found in points.items()]
 
 
-def _curve(name: str, points: dict[int, float]) -> Curve:
+def _make_curve(name: str, points: dict[int, float]) -> Curve:
     ordered = sorted(points.items())
-    every = math.ceil(len(ordered) / MOST_POINTS)
-    kept = ordered[::-1][::every][::-1] if every > 1 else ordered  # from the end, so that the last is among them
+    every = math.ceil(len(ordered) / MAX_POINTS)
+    kept = ordered[::-1][::every][::-1] if every > 1 else ordered  # counted from the end, to keep the last point
     return Curve(name, [step for step, _ in kept], [v if math.isfinite(v) else None for _, v in kept])
 
 
 def validation_charts(record: Record) -> list[Chart]:
-    """A chart for each metric, with the level that plain enlargement reaches."""
-    bicubic = {name: value for line in record.of("val_bicubic") for name, value in line.values.items()}
+    """A chart for each metric, with the level of the input itself (scale 1) or of its bicubic enlargement."""
+    name_of_level, levels = input_level(record)
     return [
         Chart(
             curve.name,
             [curve],
-            {"bicubic": level} if math.isfinite(level := bicubic.get(curve.name, math.nan)) else {},
+            {name_of_level: level} if math.isfinite(level := levels.get(curve.name, math.nan)) else {},
         )
-        for curve in curves_of(record.of("val"))
+        for curve in extract_curves(record.of("val"))
     ]
 
 
+def input_level(record: Record) -> tuple[str, dict[str, float]]:
+    """What the head is compared with, `input` or `bicubic`, and its metrics."""
+    name = "input" if record.of("val_input") else "bicubic"
+    return name, {key: value for line in record.of(f"val_{name}") for key, value in line.values.items()}
+
+
 def guard_charts(record: Record) -> list[Chart]:
-    found = {curve.name: curve for curve in curves_of(record.of("guards"))}
+    found = {curve.name: curve for curve in extract_curves(record.of("guards"))}
     charts = []
-    for watch in WATCHES:
+    for watch in GUARD_VIEWS:
         for title, (names, limits) in watch.charts.items():
-            if curves := [_referenced(found.pop(name)) for name in names if name in found]:
+            if curves := [_mark_reference(found.pop(name)) for name in names if name in found]:
                 charts.append(Chart(title, curves, limits))
     return charts + [Chart(name, [curve]) for name, curve in found.items()]
 
 
-def _referenced(curve: Curve) -> Curve:
-    """The same, dashed where it is of the real images that the fakes are held against."""
+def _mark_reference(curve: Curve) -> Curve:
+    """Mark curves of the real images as references."""
     return Curve(curve.name, curve.steps, curve.values, curve.name.startswith("real_"))
 
 
-def course_charts(curves: list[Curve]) -> list[Chart]:
+def progress_charts(curves: list[Curve]) -> list[Chart]:
     rates = [curve for curve in curves if curve.name.startswith("lr_")]
     charts = [Chart(curve.name, [curve]) for curve in curves if curve not in rates]
     return ([Chart("learning rates", rates)] if rates else []) + charts
 
 
-def verdicts_of(record: Record) -> list[Verdict]:
-    """A verdict for each guard, from what the log says and the last measurement."""
+def summarize_guards(record: Record) -> list[Verdict]:
+    """The result of each guard, from the warnings in the log and the last measurement."""
     checks = record.of("guards")
     last = {name: value for line in checks for name, value in line.values.items()}
     verdicts = []
-    for watch in WATCHES:
+    for watch in GUARD_VIEWS:
         question = (watch.guard.__doc__ or "").partition("?")[0].replace("\n", " ") + "?"
-        said = [text for text in record.warnings if text.startswith(f"warning: {watch.name}:")]
+        message = [text for text in record.warnings if text.startswith(f"warning: {watch.name}:")]
         judged = [name for names, limits in watch.charts.values() if limits for name in names]
         numbers = [f"{name} {last[name]:.3g}" for name in judged if name in last]
-        if said:
-            verdicts.append(Verdict(watch.name, question, "warned", said[-1].removeprefix("warning: ")))
+        if message:
+            verdicts.append(Verdict(watch.name, question, "warned", message[-1].removeprefix("warning: ")))
         elif numbers:
             plural = "check" if len(checks) == 1 else "checks"
             verdicts.append(Verdict(watch.name, question, "OK", f"{len(checks)} {plural}, latest {', '.join(numbers)}"))

@@ -8,7 +8,7 @@
   const lastStep = Math.max(0, ...charts.flatMap((chart) => chart.curves.map((curve) => curve.steps.at(-1) ?? 0)));
   const plots = [];
 
-  /* Curves of one chart may have been logged at different steps: uPlot wants one row of steps, and a gap for what is missing. */
+  /* Curves of one chart may have different steps; uPlot needs one common row of steps with gaps. */
   function table(chart) {
     const steps = [...new Set(chart.curves.flatMap((curve) => curve.steps))].sort((a, b) => a - b);
     const columns = chart.curves.map((curve) => {
@@ -26,8 +26,8 @@
     return size !== 0 && (size < 1e-3 || size >= 1e6) ? rounded.toExponential() : String(rounded);
   }
 
-  /* What the legend says: the value below the cursor, and without one the last. */
-  function told(made, value, column, at) {
+  /* Legend value: the value at the cursor, otherwise the last. */
+  function formatCursorValue(made, value, column, at) {
     return short(at == null ? made.data[column].findLast((one) => one != null) : value);
   }
 
@@ -44,7 +44,7 @@
       dash: curve.is_reference ? [6, 4] : undefined,
       spanGaps: false,
       points: { show: curve.steps.length < 25, size: 5 },
-      value: told,
+      value: formatCursorValue,
     }));
     const levels = Object.keys(chart.limits).map((words) => ({
       label: words,
@@ -52,9 +52,9 @@
       width: 1.5,
       dash: [3, 4],
       points: { show: false },
-      value: told,
+      value: formatCursorValue,
     }));
-    return [{ label: "step", value: told }, ...curves, ...levels];
+    return [{ label: "step", value: formatCursorValue }, ...curves, ...levels];
   }
 
   const axis = {
@@ -64,25 +64,25 @@
     font: "12px system-ui, sans-serif",
   };
 
-  /* Every chart shows the whole run unless one has looked closer, so that they can be compared. */
+  /* Every chart shows the whole run unless it is zoomed, so that charts can be compared. */
   function wholeRun(steps, from, to) {
     return from === steps[0] && to === steps.at(-1) ? [0, Math.max(1, lastStep)] : [from, to];
   }
 
-  const wideEnough = (_, labels) => 18 + 7 * Math.max(2, ...(labels ?? []).map((label) => label.length));
+  const axisWidth = (_, labels) => 18 + 7 * Math.max(2, ...(labels ?? []).map((label) => label.length));
 
   function plot(figure) {
     const chart = charts[Number(figure.dataset.chart)];
     const place = figure.querySelector(".plot");
     const data = table(chart);
-    const made = new uPlot(
+    const chartPlot = new uPlot(
       {
         width: place.clientWidth,
         height: 190,
         scales: { x: { time: false, range: (_, from, to) => wholeRun(data[0], from, to) } },
         axes: [
           { ...axis, size: 30, values: (_, ticks) => ticks.map(short) },
-          { ...axis, size: wideEnough, values: (_, ticks) => ticks.map(short) },
+          { ...axis, size: axisWidth, values: (_, ticks) => ticks.map(short) },
         ],
         series: series(chart),
         cursor: { sync: { key: "steps" }, y: false },
@@ -91,13 +91,13 @@
       data,
       place,
     );
-    figure.uplot = made;
-    made.root.querySelector(".u-legend").setAttribute("aria-hidden", "true"); // the label of the plot says it in words
-    plots.push(made);
-    new ResizeObserver(() => made.setSize({ width: place.clientWidth, height: 190 })).observe(place);
+    figure.uplot = chartPlot;
+    chartPlot.root.querySelector(".u-legend").setAttribute("aria-hidden", "true"); // the label of the plot has the same text
+    plots.push(chartPlot);
+    new ResizeObserver(() => chartPlot.setSize({ width: place.clientWidth, height: 190 })).observe(place);
   }
 
-  function leaveOutTheStart() {
+  function toggleFirstTenth() {
     const box = document.getElementById("later");
     if (!box) return;
     box.closest("p").hidden = false;
@@ -110,7 +110,7 @@
     });
   }
 
-  function stepThroughSheets() {
+  function connectSheetSlider() {
     const sheets = [...document.querySelectorAll(".sheet")];
     const slider = document.getElementById("step");
     if (!slider) return;
@@ -125,7 +125,7 @@
     show();
   }
 
-  function tellDividers() {
+  function updateDividerValues() {
     for (const divider of document.querySelectorAll("img-comparison-slider")) {
       divider.addEventListener("slide", () => divider.setAttribute("aria-valuenow", String(Math.round(divider.value))));
     }
@@ -151,9 +151,9 @@
   }
 
   document.querySelectorAll(".chart").forEach(plot);
-  leaveOutTheStart();
-  stepThroughSheets();
-  tellDividers();
+  toggleFirstTenth();
+  connectSheetSlider();
+  updateDividerValues();
   print();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 })();

@@ -1,4 +1,4 @@
-"""The page itself: what was read of a run, put into the template."""
+"""Renders the HTML page of a run from its record."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import NamedTuple
 from unpairaug.data.images import write_file
 from unpairaug.errors import UserError, escape
 from unpairaug.evaluation.metrics import METRICS
-from unpairaug.report.charts import Curve, Group, groups_of, verdicts_of
-from unpairaug.report.pictures import comparisons_of, sheets_of
+from unpairaug.report.charts import Curve, Group, group_charts, input_level, summarize_guards
+from unpairaug.report.pictures import load_sheets, restore_examples
 from unpairaug.report.record import Record, read_record
 
 SCRIPTS = ("vendor/uPlot.iife.min.js", "vendor/img-comparison-slider.js", "page.js")
@@ -24,29 +24,27 @@ STYLES = ("vendor/uPlot.min.css", "vendor/img-comparison-slider.css", "page.css"
 
 
 class Row(NamedTuple):
-    """A metric of the validation pairs, as text."""
+    """A metric of the validation pairs, formatted."""
 
     metric: str
-    bicubic: str
+    level: str
     first: str
     best: str
     last: str
     gain: str
-    """The last less bicubic."""
+    """The last minus the level."""
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
     """Write the page, by default into the run folder, and return its path.
 
     Raises:
-        UserError: `run` is no run folder, or `out` cannot be written.
+        UserError: `run` is not a run folder, or `out` cannot be written.
     """
     out = run / "report.html" if out is None else out
     if out.is_dir():
-        raise UserError(
-            f"--out {escape(out)} is a folder; give the name of a file, such as {escape(out / 'report.html')}"
-        )
-    text = page_of(read_record(run))
+        raise UserError(f"--out {escape(out)} is a folder; give a file name, such as {escape(out / 'report.html')}")
+    text = render_page(read_record(run))
     try:
         write_file(out, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
@@ -54,8 +52,8 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     return out
 
 
-def page_of(record: Record) -> str:
-    """The page as HTML; it carries all that it shows, and its policy forbids a browser to fetch anything."""
+def render_page(record: Record) -> str:
+    """Render the page as self-contained HTML; its content security policy forbids all network requests."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -65,89 +63,98 @@ def page_of(record: Record) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    scripts, groups, verdicts = [_file(name) for name in SCRIPTS], groups_of(record), verdicts_of(record)
-    told = {f"warning: {verdict.said}" for verdict in verdicts}
+    scripts, groups, verdicts = (
+        [_read_resource(name) for name in SCRIPTS],
+        group_charts(record),
+        summarize_guards(record),
+    )
+    shown = {f"warning: {verdict.message}" for verdict in verdicts}
     return environment.get_template("page.html").render(
         name=record.folder.resolve().name,
         record=record,
-        headline=headline(record),
-        state=state(record),
-        figures=figures(record),
+        headline=describe_run(record),
+        state=describe_state(record),
+        figures=key_figures(record),
         verdicts=verdicts,
-        warnings=[warning for warning in record.warnings if warning not in told],
-        comparisons=comparisons_of(record),
-        sheets=sheets_of(record),
+        warnings=[warning for warning in record.warnings if warning not in shown],
+        comparisons=restore_examples(record),
+        sheets=load_sheets(record),
         groups=groups,
         charts=[asdict(chart) for group in groups for chart in group.charts],
-        summaries=_summaries(groups),
-        rows=rows(record),
-        environment=list(facts(record)),
-        policy=_policy(scripts),
+        summaries=_describe_charts(groups),
+        rows=metric_rows(record),
+        level=input_level(record)[0],
+        environment=list(environment_rows(record)),
+        policy=_content_security_policy(scripts),
         scripts=scripts,
-        styles="\n".join(_file(name) for name in STYLES),
+        styles="\n".join(_read_resource(name) for name in STYLES),
     )
 
 
-def headline(record: Record) -> str:
-    """What was trained, in a line."""
+def describe_run(record: Record) -> str:
+    """Task, head and translator in one line."""
     task, translator = record.section("task"), record.section("translator")
     if not task:
-        return "The recipe is not known."
+        return "Unknown recipe."
     head = task.get("head")
     head = head.get("type") if isinstance(head, dict) else head
     scale = f" ×{task['scale']}" if task.get("scale") else ""
-    learnt = translator.get("type") or (f"the one of {translator['from']}" if translator.get("from") else "none")
-    return f"Task {task.get('type')}{scale}" + (f", head {head}" if head else "") + f", translator {learnt}"
+    name = translator.get("type") or (f"from {translator['from']}" if translator.get("from") else "none")
+    return f"Task {task.get('type')}{scale}" + (f", head {head}" if head else "") + f", translator {name}"
 
 
-def state(record: Record) -> str:
-    """Whether the run has ended, and how far it came."""
+def describe_state(record: Record) -> str:
+    """Whether the run is complete, and its last step."""
     last, planned = record.last_step, record.section("train").get("steps")
     if last is None:
-        return "Nothing has been logged."
+        return "The log has no metrics yet."
     if record.is_done or last == planned:
-        return f"Finished: all its {last} steps are taken."
-    left = f"The last checkpoint is {record.checkpoints[-1]}." if record.checkpoints else "There is no checkpoint."
-    return f"Not finished: the log ends at step {last} of {planned or 'an unknown number'}. {left}"
+        return f"Completed {last} of {last} steps."
+    checkpoint = f"The last checkpoint is {record.checkpoints[-1]}." if record.checkpoints else "No checkpoint."
+    return f"Incomplete: the log ends at step {last} of {planned or 'an unknown number'}. {checkpoint}"
 
 
-def figures(record: Record) -> list[tuple[str, str, str]]:
-    """What matters most: name, figure, and what it stands beside."""
-    found = [(row.metric, row.last, f"{row.gain} against bicubic" if row.gain else "") for row in rows(record)[:2]]
+def key_figures(record: Record) -> list[tuple[str, str, str]]:
+    """The most important numbers: (name, value, comparison or context)."""
+    level = "the input" if input_level(record)[0] == "input" else "bicubic"
+    found = [
+        (row.metric, row.last, f"{row.gain} against {level}" if row.gain else "") for row in metric_rows(record)[:2]
+    ]
     train = record.of("train")
     speed = train[-1].values.get("steps_per_second") if train else None
     steps, planned = record.last_step, record.section("train").get("steps")
     found.append(("steps", "none" if steps is None else str(steps), f"of {planned}" if planned else ""))
     if record.seconds is not None:
         took = str(timedelta(seconds=round(record.seconds)))
-        found.append(("time", took, f"{speed:.3g} steps a second" if speed is not None else ""))
+        found.append(("time", took, f"{speed:.3g} steps/s" if speed is not None else ""))
     return found
 
 
-def rows(record: Record) -> list[Row]:
-    """The metrics of the validation pairs: bicubic, at first, at best and at last."""
-    bicubic = {name: value for line in record.of("val_bicubic") for name, value in line.values.items()}
+def metric_rows(record: Record) -> list[Row]:
+    """The metrics of the validation pairs: of the input or bicubic, first, best and last."""
+    _, levels = input_level(record)
     lines = record.of("val")
     names = sorted(
         {name: None for line in lines for name in line.values},
         key=lambda name: METRICS.index(name) if name in METRICS else len(METRICS),
     )
     return [
-        _row(name, [line.values[name] for line in lines if name in line.values], bicubic.get(name)) for name in names
+        _metric_row(name, [line.values[name] for line in lines if name in line.values], levels.get(name))
+        for name in names
     ]
 
 
-def _row(name: str, values: list[float], bicubic: float | None) -> Row:
+def _metric_row(name: str, values: list[float], level: float | None) -> Row:
     digits = 4 if "ssim" in name else 2
     best = max(values, key=lambda value: -math.inf if math.isnan(value) else value)
-    gain = "" if bicubic is None else _signed(values[-1] - bicubic, digits)
-    level = "not measured" if bicubic is None else number(bicubic, digits)
-    first, highest, last = (number(value, digits) for value in (values[0], best, values[-1]))
-    return Row(name, level, first, highest, last, gain)
+    gain = "" if level is None else _format_difference(values[-1] - level, digits)
+    shown_level = "not measured" if level is None else format_number(level, digits)
+    first, highest, last = (format_number(value, digits) for value in (values[0], best, values[-1]))
+    return Row(name, shown_level, first, highest, last, gain)
 
 
-def facts(record: Record) -> Iterable[tuple[str, str]]:
-    """Seed, machine and versions, whatever the run has recorded."""
+def environment_rows(record: Record) -> Iterable[tuple[str, str]]:
+    """(name, value) of seed, machine, versions and checkpoints, as far as the run recorded them."""
     train = record.section("train")
     if "seed" in train:
         yield "seed", str(train["seed"])
@@ -160,8 +167,8 @@ def facts(record: Record) -> Iterable[tuple[str, str]]:
         yield "checkpoints", ", ".join(record.checkpoints)
 
 
-def number(value: float | None, digits: int | None = None) -> str:
-    """A number for people: so many decimals, or four digits that count."""
+def format_number(value: float | None, digits: int | None = None) -> str:
+    """Format a number with so many decimals, by default four significant digits."""
     if value is None or math.isnan(value):
         return "not a number"
     if math.isinf(value):
@@ -170,33 +177,33 @@ def number(value: float | None, digits: int | None = None) -> str:
     return text.replace("-", "−")
 
 
-def _signed(difference: float, digits: int) -> str:
-    """A difference with its sign; none where it rounds to nothing."""
-    rounded = number(difference, digits)
+def _format_difference(difference: float, digits: int) -> str:
+    """Format a difference with its sign; no sign if it rounds to zero."""
+    rounded = format_number(difference, digits)
     return rounded.lstrip("−") if not rounded.strip("−0.") else "+" * (difference > 0) + rounded
 
 
-def _summaries(groups: list[Group]) -> list[str]:
-    """What a chart shows, in words, for who cannot see it."""
-    return ["; ".join(_summary(curve) for curve in chart.curves) for group in groups for chart in group.charts]
+def _describe_charts(groups: list[Group]) -> list[str]:
+    """Text alternative of each chart."""
+    return ["; ".join(_describe_curve(curve) for curve in chart.curves) for group in groups for chart in group.charts]
 
 
-def _summary(curve: Curve) -> str:
+def _describe_curve(curve: Curve) -> str:
     finite = [value for value in curve.values if value is not None]
     if not finite:
         return f"{curve.name} has no finite value"
     return (
-        f"{curve.name} {number(curve.last)} at step {curve.steps[-1]}, "
-        f"between {number(min(finite))} and {number(max(finite))}"
+        f"{curve.name} {format_number(curve.last)} at step {curve.steps[-1]}, "
+        f"between {format_number(min(finite))} and {format_number(max(finite))}"
     )
 
 
-def _file(name: str) -> str:
+def _read_resource(name: str) -> str:
     return resources.files("unpairaug.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _policy(scripts: list[str]) -> str:
-    """The content security policy: these scripts alone run, and nothing is fetched."""
+def _content_security_policy(scripts: list[str]) -> str:
+    """The content security policy: only these scripts run, and no request is allowed."""
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:"

@@ -1,4 +1,4 @@
-"""The pictures of a page: sheets as they were saved, and real images through the trained head."""
+"""The images of the page: saved picture sheets, and real images restored by the trained head."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from unpairaug.errors import UserError
 from unpairaug.report.record import Record
 from unpairaug.restoring.restore import Bicubic, Restorer, load_model, restore_image
 
-MOST_SHEETS = 16
+MAX_SHEETS = 16
 SHEET_WIDTH = 1400
-"""Pixels; wider sheets are shrunk."""
-MOST_REAL = 4
-REAL_SIDE = 640
-"""Pixels of a restored image that is shown; of larger ones the middle is."""
-SHEET_QUALITY, REAL_QUALITY = 82, 90
-"""Of WebP."""
+"""Largest width of a sheet in pixels; wider sheets are resized."""
+MAX_EXAMPLES = 4
+EXAMPLE_SIDE = 640
+"""Largest side of a restored image in pixels; larger images are cropped to their centre."""
+SHEET_QUALITY, EXAMPLE_QUALITY = 82, 90
+"""WebP quality."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image inside the page."""
+    """An image embedded in the page."""
 
     address: str
-    """`data:` and the file itself."""
+    """`data:` URL with the file."""
     width: int
     height: int
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """What the translator and the head made of a few samples after so many steps."""
+    """A picture sheet of translator and head after a number of steps."""
 
     step: int
     picture: Picture
@@ -47,83 +47,83 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A real image before and after."""
+    """A real image before and after restoration."""
 
     name: str
     before: Picture
     after: Picture
     is_cut: bool
-    """Whether only the middle of the image is shown."""
+    """Whether the image was cropped to its centre."""
 
 
 @dataclass
-class Shown:
-    """Pictures, and in words why there are no others."""
+class Pictures:
+    """Images, and notes on what is missing."""
 
     pictures: list[Any] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 def embed(image: Image.Image, quality: int) -> Picture:
-    """The image as WebP, in the address itself."""
+    """Encode the image as a WebP data URL."""
     file = BytesIO()
     image.convert("RGB").save(file, "WEBP", quality=quality, method=4)
     return Picture(f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}", *image.size)
 
 
-def sheets_of(record: Record) -> Shown:
-    """The picture sheets, the first and the last among them where there are too many for a page."""
-    shown = Shown()
-    for at in spread(len(record.sheets), MOST_SHEETS):
+def load_sheets(record: Record) -> Pictures:
+    """Load the picture sheets, at most `MAX_SHEETS` at even intervals with the first and the last."""
+    pictures = Pictures()
+    for at in evenly_spaced(len(record.sheets), MAX_SHEETS):
         step, path = record.sheets[at]
         try:
             with Image.open(path) as sheet:
                 sheet.thumbnail((SHEET_WIDTH, 100 * SHEET_WIDTH), Image.Resampling.LANCZOS)
-                shown.pictures.append(Sheet(step, embed(sheet, SHEET_QUALITY)))
+                pictures.pictures.append(Sheet(step, embed(sheet, SHEET_QUALITY)))
         except OSError:
-            shown.notes.append(f"samples/{path.name} is broken and left out.")
-    if len(record.sheets) > MOST_SHEETS:
-        shown.notes.append(f"{MOST_SHEETS} of {len(record.sheets)} sheets are shown; the others lie in samples/.")
+            pictures.notes.append(f"samples/{path.name} cannot be read and is left out.")
+    if len(record.sheets) > MAX_SHEETS:
+        pictures.notes.append(f"{MAX_SHEETS} of {len(record.sheets)} sheets are shown; all are in samples/.")
     if not record.sheets:
-        shown.notes.append("The folder has no picture sheets: train.sample_every says how often one is made.")
-    return shown
+        pictures.notes.append("The run has no picture sheets; train.sample_every sets their interval.")
+    return pictures
 
 
-def comparisons_of(record: Record) -> Shown:
-    """A few real images enlarged by bicubic interpolation, and restored by the head that the folder holds.
+def restore_examples(record: Record) -> Pictures:
+    """Restore a few real images with the head of the run, beside bicubic interpolation (or the input at scale 1).
 
-    Validation images where the recipe names some, for training has not seen them.
+    Uses the degraded validation images if the recipe has any, otherwise those of training.
     """
     data = record.section("data")
     side = "val_degraded" if data.get("val_degraded") else "degraded"
     if not data.get(side):
-        return Shown(notes=["The recipe names no degraded images, so none is restored here."])
+        return Pictures(notes=["The recipe has no degraded images to restore."])
     try:
         task = load_model(str(record.folder))
         images = open_images(data[side], side, task.scale)
-        found = [_comparison(task, images, at) for at in spread(len(images), MOST_REAL)]
+        found = [_restore_example(task, images, at) for at in evenly_spaced(len(images), MAX_EXAMPLES)]
     except UserError as error:
-        return Shown(notes=[f"No image is restored here: {error}."])
-    seen = "validation images, which training has not seen" if side == "val_degraded" else "of the training images"
-    return Shown(found, [f"{len(found)} {seen}: data.{side}."])
+        return Pictures(notes=[f"No image could be restored: {error}."])
+    kind = "validation images, not used for training" if side == "val_degraded" else "training images"
+    return Pictures(found, [f"{len(found)} {kind}, from data.{side}."])
 
 
-def _comparison(task: Restorer, images: ImageSet, at: int) -> Comparison:
+def _restore_example(task: Restorer, images: ImageSet, at: int) -> Comparison:
     image = images[at]
-    middle = _middle(image, REAL_SIDE // task.scale)
+    middle = _crop_center(image, EXAMPLE_SIDE // task.scale)
     before, after = (restore_image(restorer, middle) for restorer in (Bicubic(task.scale), task))
-    pictures = (embed(Image.fromarray(made), REAL_QUALITY) for made in (before, after))
+    pictures = (embed(Image.fromarray(made), EXAMPLE_QUALITY) for made in (before, after))
     return Comparison(images.stem(at), *pictures, is_cut=middle.shape != image.shape)
 
 
-def _middle(image: Array, side: int) -> Array:
-    """At most `side` pixels each way, from the middle of (H, W, 3)."""
+def _crop_center(image: Array, side: int) -> Array:
+    """Crop (H, W, 3) to at most `side` pixels in each direction around its centre."""
     top, left = (max(0, (size - side) // 2) for size in image.shape[:2])
     return np.ascontiguousarray(image[top : top + side, left : left + side])
 
 
-def spread(count: int, most: int) -> list[int]:
-    """At most so many of `count` places, evenly from the first to the last."""
+def evenly_spaced(count: int, most: int) -> list[int]:
+    """At most `most` of `count` indices at even intervals, with the first and the last."""
     if count <= most:
         return list(range(count))
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]

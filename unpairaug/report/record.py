@@ -1,4 +1,4 @@
-"""What a run folder holds, as far as it can be read; what is missing or broken is said in words."""
+"""Reads a run folder, complete or not; missing and broken files are listed as faults."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from unpairaug.errors import UserError, escape
 from unpairaug.recipe.yaml_file import parse
 
 FILES = ("recipe.yaml", "metrics.jsonl", "log.txt", "environment.json")
-"""A folder that holds none of them is no run."""
+"""A folder without any of these files is not a run folder."""
 
-_STAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (.*)")
-_NAMED = 5
-"""How many broken lines are named before they are only counted."""
+_TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (.*)")
+_MAX_NAMED = 5
+"""Broken lines that are named; further ones are only counted."""
 
 
 @dataclass(frozen=True)
-class Logged:
+class LogLine:
     """A line of `metrics.jsonl`."""
 
     step: int
@@ -32,81 +32,84 @@ class Logged:
 
 @dataclass
 class Record:
-    """A run as its folder tells it."""
+    """Contents of a run folder."""
 
     folder: Path
     recipe_text: str | None = None
-    """`recipe.yaml` as it is; None where there is none."""
+    """Text of `recipe.yaml`; None if it is missing."""
     recipe: dict[str, Any] = field(default_factory=dict)
-    """Its values, not checked: what they name need not be installed here. Empty where it cannot be read."""
-    logged: list[Logged] = field(default_factory=list)
+    """Its values, not validated, since its plug-ins may not be installed here. Empty if it cannot be read."""
+    logged: list[LogLine] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    """What the log warns of, and which images it says were skipped."""
+    """Warnings and skipped images of the log."""
     seconds: float | None = None
-    """How long the run took, by its log, without the pauses before it was resumed; None where the log does not say."""
+    """Training time by the log, without pauses before a resume; None without a log."""
     is_done: bool = False
-    """Whether the log ends as that of a finished run does."""
+    """Whether the log ends with the line of a complete run."""
     environment: dict[str, Any] = field(default_factory=dict)
     sheets: list[tuple[int, Path]] = field(default_factory=list)
     """Step and file of every picture sheet."""
     checkpoints: list[str] = field(default_factory=list)
-    """Names of the checkpoints that are there."""
+    """Names of the checkpoints."""
     faults: list[str] = field(default_factory=list)
-    """What is missing or broken, in words."""
+    """Sentences on what is missing or broken."""
 
     def splits(self) -> list[str]:
-        """The splits of `metrics.jsonl`, in the order in which they first come."""
+        """The splits of `metrics.jsonl` in order of first appearance."""
         return list(dict.fromkeys(line.split for line in self.logged))
 
-    def of(self, split: str) -> list[Logged]:
-        return [line for line in self.logged if line.split == split]
+    def of(self, *splits: str) -> list[LogLine]:
+        """The lines of some splits, in their order in the file."""
+        return [line for line in self.logged if line.split in splits]
 
     def section(self, name: str) -> dict[str, Any]:
-        """A section of the recipe; empty where it has none."""
+        """A section of the recipe; empty if it is missing."""
         found = self.recipe.get(name)
         return found if isinstance(found, dict) else {}
 
     @property
     def last_step(self) -> int | None:
-        """The last step that anything was logged of."""
+        """The last step in `metrics.jsonl`."""
         return max((line.step for line in self.logged), default=None)
 
 
 def read_record(folder: Path) -> Record:
-    """Read everything that the page tells but for the pictures themselves.
+    """Read everything that the page shows except the images.
 
     Raises:
-        UserError: there is no such folder, or it is no run's.
+        UserError: the folder does not exist or is not a run folder.
     """
     if not folder.is_dir():
         what = "this is a file" if folder.exists() else "there is no such folder"
         raise UserError(f"{escape(folder)}: {what}; expected the output_dir of a run")
     if not any((folder / name).is_file() for name in FILES):
         raise UserError(
-            f"{escape(folder)} is no run folder: it has none of {', '.join(FILES)}; give the output_dir of a run"
+            f"{escape(folder)} is not a run folder: it has none of {', '.join(FILES)}; give the output_dir of a run"
         )
     record = Record(folder)
     _read_recipe(record)
     _read_metrics(record)
     _read_log(record)
     _read_environment(record)
-    record.sheets = [(int(m[1]), path) for path in _inside(folder / "samples") if (m := _step(path, ".png"))]
-    record.checkpoints = [path.name for path in _inside(folder / "checkpoints") if _step(path, "")]
+    record.sheets = [
+        (int(m[1]), path) for path in _list_by_step(folder / "samples") if (m := _match_step(path, ".png"))
+    ]
+    record.checkpoints = [path.name for path in _list_by_step(folder / "checkpoints") if _match_step(path, "")]
     return record
 
 
-def _inside(folder: Path) -> list[Path]:
-    """In the order of their steps, as far as their names have one."""
+def _list_by_step(folder: Path) -> list[Path]:
+    """The entries of a folder in the order of their steps; empty if it does not exist."""
     found = list(folder.iterdir()) if folder.is_dir() else []
     return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
-def _step(path: Path, suffix: str) -> re.Match[str] | None:
+def _match_step(path: Path, suffix: str) -> re.Match[str] | None:
     return re.fullmatch(rf"step_(\d+){re.escape(suffix)}", path.name)
 
 
-def _text(record: Record, name: str, lack: str) -> str | None:
-    """The text of a file of the folder; None, and a fault, where there is none."""
+def _read_text(record: Record, name: str, lack: str) -> str | None:
+    """The text of a file in the folder; None and a fault if it cannot be read."""
     try:
         return (record.folder / name).read_bytes().decode("utf-8", "replace")
     except FileNotFoundError:
@@ -117,7 +120,7 @@ def _text(record: Record, name: str, lack: str) -> str | None:
 
 
 def _read_recipe(record: Record) -> None:
-    record.recipe_text = _text(record, "recipe.yaml", "what was trained, and on what, is not known")
+    record.recipe_text = _read_text(record, "recipe.yaml", "task, translator and data are unknown")
     if record.recipe_text is None:
         return
     try:
@@ -127,30 +130,30 @@ def _read_recipe(record: Record) -> None:
 
 
 def _read_metrics(record: Record) -> None:
-    text = _text(record, "metrics.jsonl", "there are no curves")
+    text = _read_text(record, "metrics.jsonl", "there are no curves")
     broken = []
     for number, line in enumerate((text or "").splitlines(), start=1):
         try:
-            record.logged.append(_logged(line))
+            record.logged.append(_parse_line(line))
         except ValueError as error:
             broken.append(f"line {number} ({error})")
     if broken:
-        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-        record.faults.append(f"Left out of metrics.jsonl, for they are broken: {', '.join(broken[:_NAMED])}{more}.")
+        more = f" and {len(broken) - _MAX_NAMED} more" if len(broken) > _MAX_NAMED else ""
+        record.faults.append(f"metrics.jsonl has broken lines, left out: {', '.join(broken[:_MAX_NAMED])}{more}.")
     elif text is not None and not record.logged:
-        record.faults.append("metrics.jsonl is empty: nothing has been logged yet.")
+        record.faults.append("metrics.jsonl is empty: no metrics have been logged yet.")
 
 
-def _logged(line: str) -> Logged:
-    """What a line says.
+def _parse_line(line: str) -> LogLine:
+    """Parse a line of `metrics.jsonl`.
 
     Raises:
-        ValueError: it is no whole line of metrics.
+        ValueError: the line is not a complete record.
     """
     try:
         values = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError("no whole JSON") from error
+        raise ValueError("invalid JSON") from error
     if not isinstance(values, dict) or not isinstance(values.get("step"), int) or not values.get("split"):
         raise ValueError("without step and split")
     numbers = {
@@ -158,28 +161,28 @@ def _logged(line: str) -> Logged:
         for name, value in values.items()
         if name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
     }
-    return Logged(values["step"], str(values["split"]), numbers)
+    return LogLine(values["step"], str(values["split"]), numbers)
 
 
 def _read_log(record: Record) -> None:
-    text = _text(record, "log.txt", "time and warnings are not known")
-    stamped = [(m[1], m[2]) for line in (text or "").splitlines() if (m := _STAMP.fullmatch(line))]
-    record.warnings = [said for _, said in stamped if said.startswith(("warning: ", "skipped: "))]
-    record.is_done = bool(stamped) and stamped[-1][1].startswith("done: ")
+    text = _read_text(record, "log.txt", "time and warnings are unknown")
+    stamped = [(m[1], m[2]) for line in (text or "").splitlines() if (m := _TIMESTAMP.fullmatch(line))]
+    record.warnings = [message for _, message in stamped if message.startswith(("warning: ", "skipped: "))]
+    record.is_done = bool(stamped) and stamped[-1][1].startswith(("completed ", "done: "))
     if stamped:
-        record.seconds = sum(_spans(stamped))
+        record.seconds = sum(_active_seconds(stamped))
 
 
-def _spans(stamped: list[tuple[str, str]]) -> Iterator[float]:
-    """Seconds from each line of the log to the next, but for those to the line with which a run begins or goes on."""
+def _active_seconds(stamped: list[tuple[str, str]]) -> Iterator[float]:
+    """Seconds between consecutive lines of the log, 0 before the first line of a start or resume."""
     times = [datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S") for stamp, _ in stamped]
-    for before, after, (_, said) in zip(times, times[1:], stamped[1:], strict=False):
-        begins = said.startswith("goes on from ") or (" → " in said and " × " in said)
-        yield 0.0 if begins else max(0.0, (after - before).total_seconds())
+    for before, after, (_, message) in zip(times, times[1:], stamped[1:], strict=False):
+        is_start = message.startswith(("resumed from ", "goes on from ")) or (" → " in message and " × " in message)
+        yield 0.0 if is_start else max(0.0, (after - before).total_seconds())
 
 
 def _read_environment(record: Record) -> None:
-    text = _text(record, "environment.json", "versions and machine are not known")
+    text = _read_text(record, "environment.json", "versions and machine are unknown")
     if text is None:
         return
     try:
@@ -189,4 +192,4 @@ def _read_environment(record: Record) -> None:
     if isinstance(found, dict):
         record.environment = found
     else:
-        record.faults.append("environment.json is broken: versions and machine are not known.")
+        record.faults.append("environment.json is broken: versions and machine are unknown.")

@@ -1,1 +1,1 @@
-"""A trained head on files: whole images, tiles, folders, processes."""
+"""Applies a trained head to files: whole images, tiles, folders, several processes."""

@@ -1,4 +1,4 @@
-"""The processes that share the images of one command."""
+"""The process group of a command: its images are divided over the processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
 
-def processes(**options: Any) -> PartialState:
-    """This process among those that `accelerate launch` or `torchrun` started; options are of their process group."""
-    # Left to itself, PartialState overlooks accelerate's flag for the CPU, and takes each process for the only one.
+def process_state(**options: Any) -> PartialState:
+    """The `PartialState` of the processes that `accelerate launch` or `torchrun` started.
+
+    Args:
+        options: arguments of `torch.distributed.init_process_group`, such as `timeout`.
+    """
+    # PartialState() ignores ACCELERATE_USE_CPU; without it each CPU process would believe to be the only one.
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), **options)

@@ -179,9 +179,7 @@ def _halve_tile(task: Restorer, side: int) -> int:
             "restore tiles; cut the image into smaller ones"
         )
     if side < 2 * SMALLEST_TILE:
-        raise UserError(
-            f"tiles of {side} px, the smallest size, do not fit into the memory of {device}; free some memory"
-        )
+        raise UserError(f"not even tiles of {side} px fit into the memory of {device}; free some memory")
     log.warning(f"tiles of {side} px do not fit into the memory of {device}; continuing with tiles of {side // 2} px")
     return side // 2
 
