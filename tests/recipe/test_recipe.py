@@ -111,13 +111,13 @@ def test_a_recipe_becomes_typed_sections_with_every_default_filled_in(load: Load
         "head": {"type": "toy_net", "depth": 8, "norm": "batch"},
         "loss": "l1",
     }
-    assert recipe.translator == {"type": "toy_gan", "ngf": 16, "lambda_cycle": 10.0, "title": ""}
+    assert recipe.translator == {"type": "toy_gan", "ngf": 16, "lambda_cycle": 10.0, "title": "", "measure": "none"}
     assert (recipe.train.steps, recipe.bridge.feed, recipe.output_dir) == (100, "fake", "runs/r")
 
 
 def test_a_component_may_be_given_by_its_name_alone(load: Load):
     recipe = load("task: toy_clean\ntranslator: toy_fixed\ndata: {clean: a, degraded: b}\ntrain: {steps: 1}\n")
-    assert recipe.translator == {"type": "toy_fixed"}
+    assert recipe.translator == {"type": "toy_fixed", "measure": "none"}
     assert recipe.task["head"] == {"type": "toy_wide_net", "width": 64}
 
 
@@ -298,7 +298,10 @@ def test_an_override_of_another_form_is_refused(refused: Callable[..., str], ove
         (["data.crop=47"], "data.crop: 47 is not divisible by task.scale 2; try 46 or 48"),
         (["data.crop=1"], "data.crop: 1 is not divisible by task.scale 2; try 2"),
         (["bridge.feed=real"], "data.ceiling_clean: required by bridge.feed 'real'"),
-        (["bridge.feed=real", "data.ceiling_clean=a", "data.on_bad=skip"], "data.on_bad: 'skip' would part the pairs"),
+        (
+            ["bridge.feed=real", "data.ceiling_clean=a", "data.on_bad=skip"],
+            "data.on_bad: 'skip' would break up the",
+        ),
         (["data.val_clean=a"], "data.val_degraded: required beside data.val_clean"),
         (["data.val_degraded=a"], "data.val_clean: required beside data.val_degraded"),
         (["schedule.translator_warmup=60", "schedule.head_warmup=41"], "longer than train.steps 100"),
@@ -353,7 +356,7 @@ def test_an_option_of_the_default_head_can_be_overridden_where_the_file_names_no
 
 @pytest.mark.parametrize("override", ["translator.type=toy_fixed", "translator=toy_fixed"])
 def test_another_type_leaves_the_options_of_the_old_one_behind(load: Load, override: str):
-    assert load(RECIPE, override).translator == {"type": "toy_fixed"}
+    assert load(RECIPE, override).translator == {"type": "toy_fixed", "measure": "none"}
 
 
 def test_the_same_type_keeps_its_options(load: Load):

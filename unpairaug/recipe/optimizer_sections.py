@@ -1,4 +1,4 @@
-"""The recipe's `optimizer` section: how each kind of network is stepped, and how its learning rate moves."""
+"""The recipe's `optimizer` section: the optimiser of each kind of network, and the course of its learning rate."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from unpairaug.registry.options import (
 from unpairaug.registry.suggestions import suggest
 
 MACHINERY = ("params", "lr", "weight_decay", "maximize", "differentiable", "capturable", "fused")
-"""Arguments of optimisers that are no options: keys of their own here, or nothing that a recipe should turn."""
+"""Arguments of optimisers that are not options: they are keys of their own, or not for a recipe to set."""
 
 
-def _some(length: int | str) -> int | str:
+def _at_least_one(length: int | str) -> int | str:
     if length == 0:
         raise ValueError("given 0, should be 1 step or more")
     return length
 
 
-def _rising(lengths: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """The lengths; those of one unit must not fall. Shares of a short run may come out as the same step."""
+def _check_rising(lengths: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The lengths; those of one unit must not decrease. Shares of a short run may be the same step."""
     for unit in {re.sub(r"[\d.]", "", str(length)) for length in lengths}:
         of_unit = [str(length) for length in lengths if re.sub(r"[\d.]", "", str(length)) == unit]
         amounts = [float(length.removesuffix(unit)) for length in of_unit]
@@ -50,19 +50,19 @@ def _rising(lengths: tuple[int | str, ...]) -> tuple[int | str, ...]:
     return lengths
 
 
-SOME = AfterValidator(_some)
-"""Marks lengths that are never 0: what `Recipe.resolve` finds to be less than a step is one."""
+AT_LEAST_ONE = AfterValidator(_at_least_one)
+"""Marks lengths of at least one step: `Recipe.resolve` rounds a shorter one up."""
 
 
 class LrSchedule(Section):
-    """How a learning rate moves, from the first step that trains the network to the last."""
+    """The course of a learning rate, from the first step that trains the network to the last."""
 
     type: str
     """The name."""
     warmup: Length = 0
-    """First part, over which the learning rate rises in a straight line from `warmup_lr`."""
+    """First part, over which the learning rate rises linearly from `warmup_lr`."""
     warmup_lr: Weight = 0.0
-    """Where that rise begins."""
+    """Learning rate at the first step of the warmup."""
 
 
 class CosineSchedule(LrSchedule):
@@ -70,7 +70,7 @@ class CosineSchedule(LrSchedule):
 
     type: str = "cosine"
     min_lr: Weight = 0.0
-    """Where it ends."""
+    """Learning rate at the last step."""
 
 
 class TanhSchedule(LrSchedule):
@@ -78,35 +78,35 @@ class TanhSchedule(LrSchedule):
 
     type: str = "tanh"
     min_lr: Weight = 0.0
-    """Where it ends."""
+    """Learning rate at the last step."""
 
 
 class PolySchedule(LrSchedule):
-    """A power of the part that is left, from `lr` down to `min_lr`."""
+    """A power of the remaining share of the steps, from `lr` down to `min_lr`."""
 
     type: str = "poly"
     min_lr: Weight = 0.0
-    """Where it ends."""
+    """Learning rate at the last step."""
     power: Rate = 1.0
     """1 is a straight line."""
 
 
 class StepSchedule(LrSchedule):
-    """Falls by a factor again and again."""
+    """Multiplied by a factor at regular intervals."""
 
     type: str = "step"
-    decay: Annotated[int | str, LENGTH, SOME]
-    """From one fall to the next."""
+    decay: Annotated[int | str, LENGTH, AT_LEAST_ONE]
+    """The interval."""
     decay_rate: Rate = 0.5
     """The factor."""
 
 
 class MultiStepSchedule(LrSchedule):
-    """Falls by a factor at each milestone."""
+    """Multiplied by a factor at each milestone."""
 
     type: str = "multistep"
-    milestones: Annotated[tuple[Length, ...], LENGTHS, Field(min_length=1), AfterValidator(_rising)]
-    """When it falls."""
+    milestones: Annotated[tuple[Length, ...], LENGTHS, Field(min_length=1), AfterValidator(_check_rising)]
+    """The steps of the milestones."""
     decay_rate: Rate = 0.5
     """The factor."""
 
@@ -120,7 +120,7 @@ LR_SCHEDULES: dict[str, type[LrSchedule]] = {
 }
 
 
-def _of_its_type(value: Any) -> Any:
+def _parse_schedule(value: Any) -> Any:
     """The schedule that a name, or a section with `type`, describes."""
     if value is None or isinstance(value, LrSchedule):
         return value
@@ -129,7 +129,7 @@ def _of_its_type(value: Any) -> Any:
         raise ValueError(f"given {format_value(value)}, should be a name, or a section with `type` and options")
     name, known = given.get("type"), ", ".join(LR_SCHEDULES)
     if name == "plateau":
-        why = "follows the metrics instead of the step, so a resumed run would not equal one that never stopped"
+        why = "depends on the metrics, so a resumed run would differ from an uninterrupted one"
         raise validation_error(Mistake(("type",), f"'plateau' {why}; known here: {known}"))
     if name not in LR_SCHEDULES:
         hint = suggest(str(name), LR_SCHEDULES, list_known=True)
@@ -161,8 +161,8 @@ def optimizer_options(name: str) -> type[Section]:
     return constructor_options(cls, without=MACHINERY)
 
 
-def _unknown_type(name: str) -> str | None:
-    """Why no network can be stepped by an optimiser of that name; None where one can, as far as names tell."""
+def _explain_unusable(name: str) -> str | None:
+    """Why the optimiser of that name cannot be used; None if it can, as far as the name says."""
     if name == "adam":
         return None
     from timm.optim import get_optimizer_info, list_optimizers  # pyright: ignore[reportPrivateImportUsage]
@@ -179,7 +179,7 @@ def _unknown_type(name: str) -> str | None:
     return None
 
 
-def _unknown_option(key: str, optimizer: str) -> str:
+def _explain_unknown_option(key: str, optimizer: str) -> str:
     own = list(optimizer_options(optimizer).model_fields)
     if key in NetworkOptimizer.model_fields:
         return f"optimiser {optimizer!r} takes none; its own options: {', '.join(own)}"
@@ -188,7 +188,7 @@ def _unknown_option(key: str, optimizer: str) -> str:
 
 
 class NetworkOptimizer(Section):
-    """How networks of one kind are stepped. An optimiser takes further options of its own: `eps`, `momentum`, …
+    """The optimiser of one kind of network. An optimiser takes further options of its own: `eps`, `momentum`, …
 
     `adam` is torch's fused Adam, and needs neither torch nor timm to be checked; every other name is timm's, and costs
     the seconds of its import.
@@ -204,8 +204,8 @@ class NetworkOptimizer(Section):
     """Decay of the running means; null takes the optimiser's own, as does another type than `adam` unless given."""
     weight_decay: Weight = 0.0
     """Weight decay, of all but biases and norms."""
-    lr_schedule: Annotated[SerializeAsAny[LrSchedule] | None, BeforeValidator(_of_its_type)] = None
-    """How the learning rate moves; null follows `schedule.lr_decay`."""
+    lr_schedule: Annotated[SerializeAsAny[LrSchedule] | None, BeforeValidator(_parse_schedule)] = None
+    """Course of the learning rate; null follows `schedule.lr_decay`."""
 
     def options(self) -> dict[str, Any]:
         """What was given of the optimiser's own options, checked and converted."""
@@ -215,19 +215,19 @@ class NetworkOptimizer(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_a_name(cls, values: Any) -> Any:
+    def _expand_name(cls, values: Any) -> Any:
         given = {"type": values} if isinstance(values, str) else values
         is_another = isinstance(given, dict) and given.get("type", "adam") != "adam"
         return {"betas": None, **given} if is_another else given
 
     @model_validator(mode="after")
-    def _has_options_of_its_type(self) -> NetworkOptimizer:
+    def _check_options(self) -> NetworkOptimizer:
         if wrong := list(self._mistakes()):
             raise validation_error(*wrong)
         return self
 
     def _mistakes(self) -> Iterator[Mistake]:
-        if sentence := _unknown_type(self.type):
+        if sentence := _explain_unusable(self.type):
             yield Mistake(("type",), sentence)
             return
         try:
@@ -235,11 +235,11 @@ class NetworkOptimizer(Section):
         except ValidationError as error:
             for path, sentence in mistakes(error, {"betas": self.betas, **(self.model_extra or {})}):
                 is_unknown = sentence.startswith(UNKNOWN_KEY)
-                yield Mistake(path, _unknown_option(str(path[0]), self.type) if is_unknown else sentence)
+                yield Mistake(path, _explain_unknown_option(str(path[0]), self.type) if is_unknown else sentence)
 
 
 class HeadOptimizer(NetworkOptimizer):
-    """How the head is stepped."""
+    """The optimiser of the head."""
 
     lr: Rate = 1e-4
     """Learning rate."""
@@ -248,7 +248,7 @@ class HeadOptimizer(NetworkOptimizer):
 
 
 class OptimizerSection(Section):
-    """What steps each kind of network."""
+    """The optimiser of each kind of network."""
 
     generator: NetworkOptimizer = NetworkOptimizer()
     """The translator's generators."""

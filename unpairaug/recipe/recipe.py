@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError, model_validator
 
 from unpairaug.errors import UserError
-from unpairaug.recipe.optimizer_sections import SOME, OptimizerSection
+from unpairaug.recipe.optimizer_sections import AT_LEAST_ONE, OptimizerSection
+from unpairaug.recipe.renamed import explain_renamed
 from unpairaug.recipe.sections import (
     LENGTH,
     LENGTHS,
@@ -59,7 +60,7 @@ class Recipe(Section):
         """
         steps = to_steps(self.train.steps, steps_per_epoch, steps=0)
         values = _with_lengths(self, lambda length: to_steps(length, steps_per_epoch, steps))
-        return _checked(values, lambda path: "")
+        return _validate(values, lambda path: "")
 
     @model_validator(mode="after")
     def _agree(self) -> Recipe:
@@ -69,11 +70,11 @@ class Recipe(Section):
 
 
 _SECTIONS = {"bridge": BridgeSection, "schedule": ScheduleSection, "data": DataSection, "train": TrainSection}
-_HOMES = {key: f"{name}.{key}" for name, section in _SECTIONS.items() for key in section.model_fields}
-_HOMES |= {
+_SECTION_OF_KEY = {key: f"{name}.{key}" for name, section in _SECTIONS.items() for key in section.model_fields}
+_SECTION_OF_KEY |= {
     f"{kind}_{key}": f"optimizer.{kind}.{key}" for kind in OptimizerSection.model_fields for key in ("lr", "betas")
 }
-_HOMES |= {"translator_lr": "optimizer.generator.lr", "betas": "optimizer.generator.betas"}
+_SECTION_OF_KEY |= {"translator_lr": "optimizer.generator.lr", "betas": "optimizer.generator.betas"}
 
 
 def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -87,13 +88,13 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     document.values.setdefault("output_dir", f"runs/{FilePath(name).stem}")
     for override in overrides:
         document.override(override)
-    _drop_a_scale_that_the_new_task_lacks(document)
-    _add_to_the_loss_that_the_task_has_by_default(document)
-    return _checked(document.values, lambda path: f"{document.place(path)}: ")
+    _drop_scale_if_task_has_none(document)
+    _merge_default_loss(document)
+    return _validate(document.values, lambda path: f"{document.place(path)}: ")
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The whole recipe as YAML, from which `load_recipe` makes an equal one."""
+    """The whole recipe as YAML; `load_recipe` reads it back to an equal recipe."""
     return dump(recipe.model_dump(mode="json"))
 
 
@@ -103,7 +104,7 @@ def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
 
 
 def differences_of_values(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The same of two recipes as plain values, of which neither need be valid here."""
+    """What `differences` returns, from two recipes as plain values, which need not be valid here."""
     before, after = dict(_flat(old)), dict(_flat(new))
     pairs = {key: (before.get(key), after.get(key)) for key in (*before, *after)}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
@@ -116,7 +117,7 @@ def bundled_recipes() -> dict[str, FilePath]:
 
 
 def plugin_recipes() -> dict[str, FilePath]:
-    """The recipes of other installed packages, by name: an entry point names one, and the package that holds the file.
+    """The recipes of other installed packages, by name. An entry point maps a recipe's name to the package of its file.
 
     `derain = "derain_package"` in the group `unpairaug.recipes` is the file `derain.yaml` of that package.
     """
@@ -141,44 +142,56 @@ def _read(recipe: str) -> tuple[str, str]:
         raise UserError(f"recipe {recipe!r} cannot be read; give a YAML file in UTF-8: {error}") from error
 
 
-def _checked(values: dict[str, Any], place: Callable[[Path], str]) -> Recipe:
+def _validate(values: dict[str, Any], place: Callable[[Path], str]) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        lines = [f"{place(path)}{dotted_key(path)}: {_with_home(path, said)}" for path, said in mistakes(error, values)]
+        lines = [
+            f"{place(path)}{dotted_key(path)}: {_suggest_key(values, path, sentence)}"
+            for path, sentence in mistakes(error, values)
+        ]
         raise UserError("\n".join(lines)) from error
 
 
-def _with_home(path: Path, sentence: str) -> str:
-    """The sentence; where it calls a key unknown that belongs to another section, that section's."""
-    home = _HOMES.get(str(path[-1])) if sentence.startswith(UNKNOWN_KEY) else None
-    if home and home.startswith(f"{path[0]}."):
+def _suggest_key(values: dict[str, Any], path: Path, sentence: str) -> str:
+    """The sentence about a mistake; of an unknown key, its new name or its section."""
+    if not sentence.startswith(UNKNOWN_KEY):
         return sentence
-    return f"{UNKNOWN_KEY}; did you mean {home!r}?" if home else sentence
+    if renamed := explain_renamed(path, _value_at(values, path)):
+        return renamed
+    key = _SECTION_OF_KEY.get(str(path[-1]))
+    is_elsewhere = key is not None and not key.startswith(f"{path[0]}.")
+    return f"{UNKNOWN_KEY}; did you mean {key!r}?" if is_elsewhere else sentence
 
 
-def _drop_a_scale_that_the_new_task_lacks(document: Document) -> None:
-    """`task.type=…` keeps the file's scale for the new task; one that knows no scale has no use for it."""
+def _value_at(values: Any, path: Path) -> Any:
+    for step in path:
+        values = values[step]
+    return values
+
+
+def _drop_scale_if_task_has_none(document: Document) -> None:
+    """`task.type=…` keeps the file's scale for the new task; remove it if the new task has no scale."""
     task: Any = document.values.get("task")
     if ("task", "type") not in document.overrides or ("task", "scale") in document.overrides:
         return
     try:
         takes_scale = "scale" in tasks.options(str(task["type"])).model_fields
     except UserError:
-        return  # no such task: the check of the whole recipe says so, with the place
+        return  # no such task: `_validate` says so, with the place
     if not takes_scale:
         task.pop("scale", None)
 
 
-def _add_to_the_loss_that_the_task_has_by_default(document: Document) -> None:
-    """`task.loss.ssim=0.2` adds a term also where the file names no loss."""
+def _merge_default_loss(document: Document) -> None:
+    """`task.loss.ssim=0.2` adds a term to the task's default loss where the file names no loss."""
     task: Any = document.values.get("task")
     if ("task", "loss") in document.places or not isinstance(task, dict) or not isinstance(task.get("loss"), dict):
         return
     try:
         default = tasks.options(str(task.get("type"))).model_fields["loss"].default
     except (UserError, KeyError):
-        return  # no such task, or none with a loss: the check of the whole recipe says so, with the place
+        return  # no such task, or a task without a loss: `_validate` says so, with the place
     if isinstance(default, (str, dict)):
         task["loss"] = {**as_terms(default), **task["loss"]}
 
@@ -190,9 +203,9 @@ def _contradictions(recipe: Recipe) -> Iterator[Mistake]:
         good = " or ".join(str(crop) for crop in (below, below + scale) if crop)
         yield Mistake(("data", "crop"), f"{data.crop} is not divisible by task.scale {scale}; try {good}")
     if recipe.bridge.feed == "real" and data.ceiling_clean is None:
-        yield Mistake(("data", "ceiling_clean"), "required by bridge.feed 'real': the clean twins of data.degraded")
+        yield Mistake(("data", "ceiling_clean"), "required by bridge.feed 'real': the ground truth of data.degraded")
     if recipe.bridge.feed == "real" and data.on_bad == "skip":
-        yield Mistake(("data", "on_bad"), "'skip' would part the pairs that bridge.feed 'real' reads; give 'raise'")
+        yield Mistake(("data", "on_bad"), "'skip' would break up the pairs that bridge.feed 'real' reads; give 'raise'")
     if recipe.bridge.feed == "real" and recipe.real_path.feed != "real":
         given = f"given {recipe.real_path.feed!r}, but bridge.feed 'real' trains the head on real images as they are"
         yield Mistake(("real_path", "feed"), f"{given}; give 'real'")
@@ -204,7 +217,7 @@ def _contradictions(recipe: Recipe) -> Iterator[Mistake]:
         said = " + ".join(f"{key} {length}" for key, length in parts.items())
         yield Mistake(("schedule",), f"{said} are longer than train.steps {steps}")
     if not recipe.translator.get(LEARNS, True) and recipe.bridge.domain_weights:
-        said = "true asks a discriminator that translator.train false leaves untrained; leave it out"
+        said = "true needs a trained discriminator, and translator.train is false; leave it out"
         yield Mistake(("bridge", "domain_weights"), said)
     if not recipe.translator.get(LEARNS, True) and schedule.translator_warmup:
         said = f"{schedule.translator_warmup} steps have nothing to train, as translator.train is false; leave it out"
@@ -225,7 +238,7 @@ def _with_lengths(section: Section, convert: Callable[[int | str], int]) -> dict
         if isinstance(value, Section):
             values[key] = _with_lengths(value, convert)
         elif LENGTH in field.metadata:
-            values[key] = max(convert(value), 1 if SOME in field.metadata else 0)
+            values[key] = max(convert(value), 1 if AT_LEAST_ONE in field.metadata else 0)
         elif LENGTHS in field.metadata:
             values[key] = [convert(length) for length in value]
     return values

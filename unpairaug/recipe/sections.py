@@ -71,7 +71,7 @@ def to_steps(length: int | str, steps_per_epoch: int, steps: int) -> int:
 
 
 def is_longer(parts: Iterable[int | str], whole: int | str) -> bool:
-    """Whether the parts are longer than the whole; False where units differ: steps, epochs and shares do not compare."""
+    """Whether the parts are longer than the whole; False where units (steps, epochs, shares) differ."""
     lengths = [length for length in parts if length != 0]
     if lengths and all(isinstance(length, str) and length.endswith("%") for length in lengths):
         whole = "100%"

@@ -21,20 +21,20 @@ _REMEDIES = {
 }
 _COMPONENTS = ("task", "translator", "optimizer")
 _LOSS = ("task", "loss")
-_KEPT: dict[Any, tuple[str, ...]] = {
+_KEPT_OPTIONS: dict[Any, tuple[str, ...]] = {
     ("task", 1): ("scale",),
     ("task", 3): ("weight",),
     ("optimizer", 2): ("lr", "lr_schedule"),
 }
-"""What a component of another type keeps of the old one's options, by first key and depth: it belongs to the run."""
+"""Options that stay when a component's type changes, by first key and depth: they belong to the run."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows no rule of YAML 1.1 for what a bare word means."""
+    """Reads plain scalars by the rules below, not by those of YAML 1.1."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that either this module or a YAML 1.1 reader would take for something else."""
+    """Quotes every text that this module or a YAML 1.1 reader would not read as text."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
@@ -46,7 +46,7 @@ def _represent_list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
     return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=True)
 
 
-def _teach(name: str, pattern: str, convert: Callable[[str], Any]) -> None:
+def _add_scalar_type(name: str, pattern: str, convert: Callable[[str], Any]) -> None:
     def construct(loader: yaml.SafeLoader, node: Any) -> Any:
         return convert(loader.construct_scalar(node))
 
@@ -59,10 +59,10 @@ def _teach(name: str, pattern: str, convert: Callable[[str], Any]) -> None:
 # YAML 1.1, which PyYAML speaks, reads `no` as false, `1e-4` as text, `010` as 8, `1:30` as 90 and `2024-01-01` as a
 # date. A recipe is read by the core schema of YAML 1.2 (§10.3.2), and takes 1_000 for a number as Python does.
 _Loader.yaml_implicit_resolvers = {}
-_teach("bool", r"true|True|TRUE|false|False|FALSE", lambda text: text.lower() == "true")
-_teach("null", r"~|null|Null|NULL|", lambda text: None)
-_teach("int", r"[-+]?[0-9]+(_[0-9]+)*", int)
-_teach(
+_add_scalar_type("bool", r"true|True|TRUE|false|False|FALSE", lambda text: text.lower() == "true")
+_add_scalar_type("null", r"~|null|Null|NULL|", lambda text: None)
+_add_scalar_type("int", r"[-+]?[0-9]+(_[0-9]+)*", int)
+_add_scalar_type(
     "float",
     r"[-+]?([0-9]+(_[0-9]+)*\.?([0-9]+(_[0-9]+)*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
     lambda text: float(re.sub(r"\.(?=[iInN])", "", text)),
@@ -73,16 +73,16 @@ _Dumper.add_representer(list, _represent_list)
 
 @dataclass
 class Document:
-    """A recipe as it was written, and where each of its values was."""
+    """The values of a recipe, and the place of each in its file."""
 
     values: dict[str, Any]
     places: dict[Path, str]
     """"file:line:column" of each key, or the override that set it."""
     overrides: dict[Path, tuple[Any, str]] = field(default_factory=dict)
-    """What overrides set, and their text, in their order."""
+    """Values set by overrides, and the text of each override, in order."""
 
     def place(self, path: Path) -> str:
-        """Where the value at the path was written, or else the section that it is missing from."""
+        """Place of the value at the path; if it is missing, of the section around it."""
         return next(self.places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.places)
 
     def override(self, text: str) -> None:
@@ -104,7 +104,7 @@ class Document:
         if isinstance(old, dict) and (key := _key_of(new, path)):  # `translator=bicubic`, `task.loss.ssim=0.2`
             path, section = (*path, key), old
         if path[-1] == "type" and section.get("type", new) != new:
-            self._forget_options(path[:-1], section)
+            self._drop_options(path[:-1], section)
         self._set(path, new, text)
 
     def _section(self, path: Path, text: str) -> dict[str, Any]:
@@ -133,9 +133,9 @@ class Document:
         self.places[path] = f"override {text}"
         self.overrides[path] = value, text
 
-    def _forget_options(self, path: Path, section: dict[str, Any]) -> None:
-        """Leave the component only what overrides gave it, and what is not of its type: see `_KEPT`."""
-        kept = _KEPT.get((path[0], len(path)), ())
+    def _drop_options(self, path: Path, section: dict[str, Any]) -> None:
+        """Remove the component's options but those of overrides and `_KEPT_OPTIONS`."""
+        kept = _KEPT_OPTIONS.get((path[0], len(path)), ())
         for key in [key for key in section if key not in kept]:
             del section[key]
             for known in [known for known in self.places if known[: len(path) + 1] == (*path, key)]:
@@ -157,7 +157,7 @@ def parse(text: str, name: str) -> Document:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise UserError(f"{place}: {_explained(error)}") from error
+        raise UserError(f"{place}: {_explain(error)}") from error
     if not isinstance(values, dict):
         found = "is empty" if values is None else "does not hold `key: value` lines"
         raise UserError(f"{name}: the file {found}; a recipe has the sections task, translator, data and train")
@@ -170,12 +170,12 @@ def dump(values: dict[str, Any]) -> str:
 
 
 class _Reader:
-    """Turns YAML nodes into values, and notes where each key stands."""
+    """Converts YAML nodes to values, and records the place of each key."""
 
     def __init__(self, text: str, name: str, places: dict[Path, str]) -> None:
         self.loader = _Loader(text)
         self.name, self.places = name, places
-        self.twice: list[str] = []
+        self.duplicates: list[str] = []
 
     def values(self) -> Any:
         try:
@@ -183,8 +183,8 @@ class _Reader:
             values = None if node is None else self.read(node, ())
         finally:
             self.loader.dispose()
-        if self.twice:
-            raise UserError("\n".join(self.twice))
+        if self.duplicates:
+            raise UserError("\n".join(self.duplicates))
         return values
 
     def read(self, node: yaml.Node, path: Path) -> Any:
@@ -196,11 +196,11 @@ class _Reader:
         lines: dict[str, int] = {}
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            # The key as it is written: `no`, `1` and `true` are names like any other.
+            # The text of the key: `no`, `1` and `true` are names here.
             key, line = str(key_node.value), key_node.start_mark.line + 1
             here = (*path, key)
             if key in lines:
-                self.twice.append(
+                self.duplicates.append(
                     f"{self.at(key_node)}: {dotted_key(here)}: already given in line {lines[key]}; keep one"
                 )
             lines[key], self.places[here] = line, self.at(key_node)
@@ -212,7 +212,7 @@ class _Reader:
 
 
 def _key_of(value: Any, path: Path) -> str | None:
-    """What a value alone is of the section that could stand at the path: a component's type, a term's weight."""
+    """The key for which a single value stands: `type` of a component, `weight` of a term."""
     if path[:-1] == _LOSS:
         return "weight" if isinstance(value, (int, float)) and not isinstance(value, bool) else None
     return "type" if isinstance(value, str) and path[0] in _COMPONENTS and path[:2] != _LOSS else None
@@ -222,10 +222,10 @@ def _override_value(text: str, value: str) -> Any:
     try:
         return _Reader(value, f"override {text}", {}).values()
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"override {text}: the value is not YAML ({_explained(error)}); put it in quotes") from error
+        raise UserError(f"override {text}: the value is not YAML ({_explain(error)}); put it in quotes") from error
 
 
-def _explained(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in problem), None)
     return f"{problem}; {remedy}" if remedy else problem
