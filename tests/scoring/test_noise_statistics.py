@@ -16,8 +16,8 @@ from unpairaug.scoring.noise_statistics import (
     colour_correlation,
     divergence,
     histogram,
-    light_and_noise,
     noise_level,
+    separate_noise,
 )
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "noise.md"
@@ -36,7 +36,7 @@ def ramp(side: int = 128) -> np.ndarray:
 def test_the_noise_level_is_what_the_noise_was_made_with_whatever_the_number_of_draws():
     light = ramp()
     for count in (2, 6):
-        seen = noise_level(*light_and_noise(draws(np.sqrt(light), light, count)))  # variance = light
+        seen = noise_level(*separate_noise(draws(np.sqrt(light), light, count)))  # variance = light
         known = ~np.isnan(seen.variance)
         assert known[4:12].all()
         assert not known[[0, 1, 14, 15]].any()
@@ -44,7 +44,7 @@ def test_the_noise_level_is_what_the_noise_was_made_with_whatever_the_number_of_
 
 
 def test_white_noise_is_like_itself_nowhere_else():
-    _, noise = light_and_noise(draws(np.array(8.0), ramp()))
+    _, noise = separate_noise(draws(np.array(8.0), ramp()))
     found = autocorrelation(noise)
     assert found[0, 0] == 1
     assert np.abs(found.ravel()[1:]).max() < 0.02

@@ -1,4 +1,4 @@
-"""`unpairaug score`: how close a translator comes to the real camera, where no pairs are known."""
+"""`unpairaug score`: how close a translator comes to the real camera, without pairs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,37 +11,38 @@ def score(
         str, typer.Argument(help="Run folder, its translator/ folder, hub id, or 'bicubic'.", metavar="MODEL")
     ],
     clean: Annotated[str, typer.Option(help="Folder or shards of clean images, or 'sample'.", metavar="DIR")],
-    degraded: Annotated[str, typer.Option(help="Real degraded images of other scenes, likewise.", metavar="DIR")],
-    json: Annotated[Path | None, typer.Option(help="Also write the scores here.", metavar="FILE")] = None,
+    degraded: Annotated[
+        str, typer.Option(help="Folder or shards of real degraded images of other scenes, or 'sample'.", metavar="DIR")
+    ],
+    json: Annotated[Path | None, typer.Option(help="Also write the scores to this JSON file.", metavar="FILE")] = None,
     scale: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Where MODEL is no run folder: side of the clean image over that of the degraded one. A run knows its "
-            "own.",
+            help="Size ratio of clean to degraded images; needed if MODEL is not a run folder.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another one draws other noise, images and windows.")] = 0,
-    images: Annotated[int, typer.Option(min=2, help="Most images of each side that are looked at.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of noise, image selection and crops.")] = 0,
+    images: Annotated[int, typer.Option(min=2, help="Largest number of images of each set.")] = 64,
     backbone: Annotated[
         str | None,
-        typer.Option(help="Let features of this network of timm be compared, not local spectra.", metavar="NAME"),
+        typer.Option(help="Compare features of this timm network instead of local spectra.", metavar="NAME"),
     ] = None,
     weights: Annotated[
-        str, typer.Option(help="Its weights: 'hub' downloads them, 'random', or a file.", metavar="WEIGHTS")
+        str, typer.Option(help="Weights of the backbone: 'hub' (downloaded), 'random', or a file.", metavar="WEIGHTS")
     ] = "hub",
 ) -> None:
-    """Say how far what a translator makes of clean images is from real degraded ones, which show something else.
+    """Score how close a translator's images are to real degraded images of other scenes.
 
-    No pairs are needed. Prints each score beside that of plain reduction, and that of one half of the real images
-    against the other: scenes alone make so much of a difference.
+    Needs no pairs. Prints each score beside two references: plain downsampling, and one half of the real images against
+    the other, which shows the effect of the scenes alone.
     """
     from unpairaug.evaluation.evaluate import write_json
-    from unpairaug.scoring.score_model import backbone_features, score_model, table
+    from unpairaug.scoring.score_model import backbone_features, format_table, score_model
     from unpairaug.scoring.two_sample import local_spectra
 
     features = backbone_features(backbone, weights) if backbone else local_spectra
     found = score_model(model, clean, degraded, scale, seed, images, features)
-    print(table(found))
+    print(format_table(found))
     if json is not None:
         write_json(found, json)

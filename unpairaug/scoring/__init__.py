@@ -1,4 +1,4 @@
-"""How realistic a translator is, judged without pairs."""
+"""Scores how close a translator is to a real camera, without pairs."""
 
 import lazy_loader
 

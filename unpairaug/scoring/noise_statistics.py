@@ -1,7 +1,7 @@
-"""What noise is like, from several images that show the same thing: a camera's own, or a translator's.
+"""Noise statistics from several degraded images of the same clean image.
 
-All on arrays; numbers are in 8-bit steps. A camera or a translator is asked for `draws`, degraded images of one and the
-same clean one; what differs between them is noise, whatever else they did to it.
+`draws` are outputs of a camera or a translator for one clean image. What differs between draws is noise. Values are in
+8-bit steps.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ Floats = NDArray[np.floating]
 
 
 class NoiseLevel(NamedTuple):
-    """The noise level function: how strong noise is at each brightness."""
+    """The noise level function: variance against brightness."""
 
     brightness: Floats
-    """(bins,) middle of each bin, in 8-bit steps."""
+    """(bins,) centre of each bin in 8-bit steps."""
     variance: Floats
-    """(bins,) in squared 8-bit steps; NaN where the images have too few pixels of that brightness."""
+    """(bins,) in squared 8-bit steps; NaN where too few pixels have that brightness."""
 
 
-def light_and_noise(draws: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-    """The mean (H, W, C) of draws (N, H, W, C), and what each has beyond it (N, H, W, C).
+def separate_noise(draws: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    """Split draws (N, H, W, C) into their mean (H, W, C) and the noise of each (N, H, W, C).
 
-    The noise is scaled up for what of it went into the mean, so that its variance is right for any N above 1.
+    The noise is scaled by sqrt(N / (N - 1)), so that its variance is unbiased for any N above 1.
     """
-    assert len(draws) > 1, "noise is what differs between draws: it takes two"
+    assert len(draws) > 1, "noise is the difference between draws: at least 2 are needed"
     light = draws.mean(axis=0, dtype=np.float64)
     return light, (draws - light) * np.sqrt(len(draws) / (len(draws) - 1))
 
@@ -36,7 +36,7 @@ def light_and_noise(draws: NDArray[np.uint8]) -> tuple[Floats, Floats]:
 def noise_level(light: Floats, noise: Floats, bins: int = 16, least: int = 500) -> NoiseLevel:
     """Variance of the noise (N, H, W, C) against the light (H, W, C), in `bins` of equal width.
 
-    Clipping lowers the variance near black and white, as it does in a camera. A bin counts with `least` values.
+    Clipping lowers the variance near black and white, as in a camera. Bins with fewer than `least` values are NaN.
     """
     edges = np.linspace(0, 256, bins + 1)
     which = np.broadcast_to(np.digitize(light, edges) - 1, noise.shape).ravel()
@@ -47,17 +47,17 @@ def noise_level(light: Floats, noise: Floats, bins: int = 16, least: int = 500) 
 
 
 def autocorrelation(noise: Floats, reach: int = 4) -> Floats:
-    """How alike the noise (N, H, W, C) is to itself moved by (y, x): (reach + 1, reach + 1), 1 at (0, 0).
+    """Spatial autocorrelation of the noise (N, H, W, C) for shifts (y, x): (reach + 1, reach + 1), 1 at (0, 0).
 
-    The mean over draws and channels, and over the two directions of x.
+    Averaged over draws, channels and both directions of x.
     """
     height, width = noise.shape[1:3]
-    found = np.empty((reach + 1, reach + 1))
-    for y, x in np.ndindex(found.shape):
+    correlation = np.empty((reach + 1, reach + 1))
+    for y, x in np.ndindex(correlation.shape):
         upper, lower = noise[:, : height - y], noise[:, y:]
         products = upper[:, :, : width - x] * lower[:, :, x:], upper[:, :, x:] * lower[:, :, : width - x]
-        found[y, x] = np.mean(products)
-    return found / found[0, 0]
+        correlation[y, x] = np.mean(products)
+    return correlation / correlation[0, 0]
 
 
 def colour_correlation(noise: Floats) -> Floats:
@@ -66,12 +66,12 @@ def colour_correlation(noise: Floats) -> Floats:
 
 
 def histogram(noise: Floats, reach: int = 48) -> Floats:
-    """Share of the noise in each 8-bit step from -reach to reach: (2 * reach + 1,), what is beyond in the last ones."""
+    """Share of the noise in each 8-bit step from -reach to reach: (2 * reach + 1,); outliers count in the end bins."""
     steps = np.clip(np.rint(noise), -reach, reach).astype(np.int64) + reach
     return np.bincount(steps.ravel(), minlength=2 * reach + 1) / steps.size
 
 
 def divergence(true: Floats, learnt: Floats) -> float:
-    """The Kullback-Leibler divergence of one histogram from another, in nats; 0 where they are the same."""
+    """Kullback-Leibler divergence of two histograms in nats; 0 if they are equal."""
     true, learnt = (np.maximum(h, 1e-9) / np.maximum(h, 1e-9).sum() for h in (true, learnt))
     return float(np.sum(true * np.log(true / learnt)))

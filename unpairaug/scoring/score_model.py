@@ -1,4 +1,4 @@
-"""A translator's scores on photographs: what it makes of clean ones against real degraded ones of other scenes."""
+"""Scores a translator: its degraded images against real degraded photographs of other scenes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from unpairaug.errors import UserError
 from unpairaug.networks.backbone import Backbone
 from unpairaug.networks.resize import shrink
 from unpairaug.restoring.restore import BICUBIC, best_device
-from unpairaug.scoring.scores import SCORES, Features, in_order, score
+from unpairaug.scoring.scores import SCORES, Features, score, sort_images
 from unpairaug.scoring.two_sample import WINDOW, Floats, Pixels, local_spectra
 
 Scores = dict[str, Any]
-"""Each score by its name; `model`, `scale`, `seed`, `clean`, `degraded` (images of each side); and the same scores of
-what they are to be read against, as `bicubic` and, where there are images enough, `halves`."""
+"""Each score by its name; `model`, `scale`, `seed`, `clean`, `degraded` (number of images); and reference scores: those
+of plain downsampling as `bicubic`, and those between halves of the real images as `halves`."""
 
-SIDE = 512
-"""Longest side in pixels of what is scored of a degraded image: a window of a larger one, at a place that the seed
-draws."""
+MAX_SIDE = 512
+"""Largest side in pixels of a scored degraded image; larger images are cropped at random."""
 LAYERS = (0, 1, 2)
-"""Stages of a backbone that are features: the first ones, which see texture."""
-WHO = "--backbone"
+"""Stages of the backbone used as features; the first stages respond to texture."""
+OPTION = "--backbone"
 SAMPLE_SCALE = 2
-"""Where `bicubic` meets the sample, which exists at every scale: that of the bundled recipes."""
+"""Scale of `bicubic` on the sample, which exists at any scale; the same as in the bundled recipes."""
 
 
 def score_model(
@@ -42,33 +41,35 @@ def score_model(
     images: int = 64,
     features: Features = local_spectra,
 ) -> Scores:
-    """Degrade the clean images and score them against the real degraded ones; also what both are to be read against.
+    """Degrade the clean images, and score them and the references against the real degraded images.
 
     Args:
-        model: a run folder, its `translator/`, a hub id, or `bicubic`, the plain reduction of the clean images.
+        model: a run folder, its `translator/`, a hub id, or `bicubic` for plain downsampling.
         clean: a folder, shards, or `sample`.
-        degraded: likewise; of other scenes, and by no means the twins.
-        scale: side of a clean image over that of its degraded one, where no run says so.
-        seed: of what is drawn: the translator's noise, which images and which part of them.
-        images: most of each side that are looked at.
-        features: what `patches` and `classifier` see of an image.
+        degraded: real degraded images of other scenes: a folder, shards, or `sample`.
+        scale: size ratio of clean to degraded images, if MODEL is not a run folder.
+        seed: of all random draws: the translator's noise, the choice of images, and crops.
+        images: largest number of images of each set.
+        features: features of `patches` and `classifier`.
 
     Raises:
-        UserError: there is no such model or folder, the scale is missing or contradicts the model, there are too few
-            images or too small ones.
+        UserError: the model or a folder does not exist, the scale is missing or contradicts the model, or there are too
+            few or too small images.
     """
     if model == BICUBIC:
         translate = _Bicubic(_scale_of_bicubic(scale, degraded))
     else:
         translate = Degrader(Degradation(model, seed, scale=scale), best_device())
-    real = _some(open_images(degraded, "degraded", translate.scale), images, seed)
+    real = _sample_images(open_images(degraded, "degraded", translate.scale), images, seed)
     sources = {
         name: translate.cropped(image)
-        for name, image in _some(open_images(clean, "clean", translate.scale), images, seed, translate.scale).items()
+        for name, image in _sample_images(
+            open_images(clean, "clean", translate.scale), images, seed, translate.scale
+        ).items()
     }
     fakes = [translate(image, name) for name, image in sources.items()]
     plain = _Bicubic(translate.scale)
-    reals = in_order(list(real.values()))
+    reals = sort_images(list(real.values()))
     found: Scores = {
         **score(reals, fakes, seed, features),
         "model": model,
@@ -82,18 +83,18 @@ def score_model(
 
 
 def backbone_features(model: str, weights: str) -> Features:
-    """What the first stages of a frozen network of timm see in each window of an image: their mean activations.
+    """Features from the first stages of a frozen timm network: mean activations in each window of an image.
 
     Raises:
-        UserError: there is no such network, or its weights cannot be had.
+        UserError: the network does not exist, or its weights cannot be loaded.
     """
-    backbone = Backbone(WHO, model, LAYERS, weights).to(best_device())
+    backbone = Backbone(OPTION, model, LAYERS, weights).to(best_device())
 
     def features(image: Pixels) -> Floats:
         if min(image.shape[:2]) < backbone.smallest_side:
             raise UserError(
-                f"{WHO} {model} needs images of {backbone.smallest_side} px or more a side, and one has "
-                f"{image.shape[1]}×{image.shape[0]}"
+                f"{OPTION} {model} needs images of at least {backbone.smallest_side} px a side; one image has "
+                f"{image.shape[1]}×{image.shape[0]} px"
             )
         pixels = torch.tensor(image, device=best_device()).permute(2, 0, 1)[None].float() / 255
         grid = max(1, image.shape[0] // WINDOW), max(1, image.shape[1] // WINDOW)
@@ -104,24 +105,25 @@ def backbone_features(model: str, weights: str) -> Features:
     return features
 
 
-def table(found: Scores) -> str:
-    """The scores in words: a line for each, with what it is to be read against, and how."""
-    columns = {"translator": found, BICUBIC: found["bicubic"], "real halves": found.get("halves")}
+def format_table(found: Scores) -> str:
+    """Format the scores: a line for each, with the reference scores, the unit and the best value."""
+    plain = BICUBIC if found["scale"] > 1 else "source"
+    columns = {"translator": found, plain: found["bicubic"], "real halves": found.get("halves")}
     if found["model"] == BICUBIC:
         del columns["translator"]
     columns = {title: scores for title, scores in columns.items() if scores}
-    left, right = max(len(how.words) for how in SCORES.values()), max(map(len, columns)) + 2
+    left, right = max(len(how.label) for how in SCORES.values()), max(map(len, columns)) + 2
     lines = [" " * left + "".join(title.rjust(right) for title in columns)]
     for name, how in SCORES.items():
         cells = "".join(f"{scores[name]:.3f}".rjust(right) for scores in columns.values())
         best = f"{how.best:g} is best, smaller is better" if how.best else "smaller is better"
-        lines.append(how.words.ljust(left) + cells + f"  {how.unit}; {best}")
+        lines.append(how.label.ljust(left) + cells + f"  {how.unit}; {best}")
     sides = f"{found['clean']} clean and {found['degraded']} degraded images"
     return "\n".join([*lines, f"{found['model']}: {sides}, scale {found['scale']}, seed {found['seed']}"])
 
 
 class _Bicubic:
-    """The plain reduction of clean images, as a translator that changes nothing leaves them."""
+    """Bicubic downsampling of clean images; the identity at scale 1."""
 
     def __init__(self, scale: int) -> None:
         self.scale = scale
@@ -138,17 +140,17 @@ class _Bicubic:
 
 def _scale_of_bicubic(scale: int | None, degraded: str) -> int:
     if scale is None and not is_sample(degraded):
-        raise UserError(f"{BICUBIC} does not know how far to reduce; give the scale: --scale 2, or 1 to leave the size")
+        raise UserError(f"{BICUBIC} needs a scale: --scale 2, or 1 to keep the size")
     return scale or (SAMPLE_SCALE if degraded == SAMPLE else 1)
 
 
-def _some(images: ImageSet, most: int, seed: int, scale: int = 1) -> dict[str, Pixels]:
-    """At most so many of the images, by name; of a large one a window, which begins at a multiple of the scale."""
+def _sample_images(images: ImageSet, most: int, seed: int, scale: int = 1) -> dict[str, Pixels]:
+    """At most `most` of the images by name; large images are cropped at a multiple of the scale."""
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(images))[:most] if len(images) > most else np.arange(len(images))
 
     def place(width: int, height: int) -> tuple[int, int, int, int]:
-        sides = [min(side, scale * SIDE) for side in (width, height)]
+        sides = [min(side, scale * MAX_SIDE) for side in (width, height)]
         spare = [(side - kept) // scale for side, kept in zip((width, height), sides, strict=True)]
         left, top = (int(scale * rng.integers(room + 1)) for room in spare)
         return left, top, left + sides[0], top + sides[1]

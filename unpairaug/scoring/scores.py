@@ -1,8 +1,8 @@
-"""How alike two unpaired sets of degraded images are: real photographs, and clean ones that a translator has degraded.
+"""Scores of two unpaired sets of degraded images: real photographs, and clean photographs that a translator degraded.
 
-Images are lists of (H, W, 3) arrays in 8 bits, of any sizes from `LEAST` pixels on, of other scenes on either side. So
-no score of two sets is quite 0, even if the same camera took both; what a set scores against its other half says how
-much of a score the scenes are.
+Images are lists of (H, W, 3) uint8 arrays with at least `MIN_SIDE` pixels a side. The two sets show different scenes,
+so no score is exactly 0, even for the same camera. The score between two halves of one set shows the effect of the
+scenes.
 """
 
 from __future__ import annotations
@@ -21,67 +21,66 @@ from unpairaug.scoring.noise_statistics import autocorrelation, divergence, hist
 from unpairaug.scoring.two_sample import Floats, Pixels, classifier_accuracy, kernel_distance, local_spectra
 
 Features = Callable[[Pixels], Floats]
-"""Features (windows, d) of the windows of an image (H, W, 3)."""
+"""(H, W, 3) image -> (windows, d) features."""
 
-LEAST = 16
-"""Pixels on each side of the smallest image that can be scored."""
+MIN_SIDE = 16
+"""Smallest image side in pixels that can be scored."""
 PATCH = 8
-"""Side in pixels of the patches that noise is looked for in."""
-FLAT = 0.1
-"""Share of an image's patches, the flattest, whose variation is taken for noise."""
-CALM = 2.0
-"""Standard deviation in pixels of the blur after which a patch is judged flat or not: noise has no say in it."""
+"""Side in pixels of the patches for noise estimation."""
+FLAT_SHARE = 0.1
+"""Share of the flattest patches of an image, whose variation counts as noise."""
+SMOOTHING_SIGMA = 2.0
+"""Sigma in pixels of the blur before flatness is measured, so that noise does not affect the selection."""
 LUMA = np.array([0.299, 0.587, 0.114])
-"""Shares of red, green and blue in brightness (ITU-R BT.601)."""
+"""Weights of red, green and blue in luma (ITU-R BT.601)."""
 ROUNDING = 1 / 12
-"""Power that rounding adds at every frequency, in squared 8-bit steps."""
+"""Power of rounding noise at every frequency, in squared 8-bit steps."""
 SPECTRUM_WINDOW = 64
-"""Longest side in pixels of the windows whose spectra are averaged."""
-MOST_WINDOWS = 4096
-"""Windows of each side that are compared; more are drawn from at random."""
+"""Largest side in pixels of the windows whose spectra are averaged."""
+MAX_WINDOWS = 4096
+"""Largest number of windows of each set; larger sets are sampled."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One way to compare two sets."""
+    """How a score is printed."""
 
-    words: str
-    """What it says, for tables."""
+    label: str
+    """Row label in tables."""
     unit: str
-    """In words."""
     best: float = 0.0
-    """Of two sets that cannot be told apart; larger is worse."""
+    """Value for two indistinguishable sets; larger is worse."""
 
 
 SCORES = {
-    "noise_level": Score("noise level at each brightness, apart by", "8-bit steps"),
-    "noise_histogram": Score("histograms of the noise, divergence", "nats"),
-    "noise_grain": Score("autocorrelation of the noise, apart by", "of 1"),
-    "spectrum": Score("power at each frequency, apart by", "dB"),
-    "colour": Score("mean colour, apart by", "8-bit steps"),
-    "patches": Score("kernel distance of patch features", "of 2"),
-    "classifier": Score("accuracy of a classifier on held-out images", "of 1", best=0.5),
+    "noise_level": Score("noise level function, RMS difference", "8-bit steps"),
+    "noise_histogram": Score("noise histogram, KL divergence", "nats"),
+    "noise_grain": Score("noise autocorrelation, RMS difference", "of 1"),
+    "spectrum": Score("power spectrum, RMS difference", "dB"),
+    "colour": Score("mean colour, RMS difference", "8-bit steps"),
+    "patches": Score("patch features, kernel distance (MMD²)", "of 2"),
+    "classifier": Score("classifier, accuracy on held-out images", "of 1", best=0.5),
 }
-"""Every score by its name, in the order in which tables show them."""
+"""Every score by its name, in the order of tables."""
 
 
 def score(
     real: Sequence[Pixels], fake: Sequence[Pixels], seed: int = 0, features: Features = local_spectra
 ) -> dict[str, float]:
-    """Each of `SCORES` for two sets, whatever the order of their images.
+    """Compute each of `SCORES` for two sets, independent of the order of their images.
 
     Args:
         real: images of the real camera.
         fake: images of the translator.
-        seed: of what is drawn where there are more than `MOST_WINDOWS` windows.
-        features: what `patches` and `classifier` see of an image.
+        seed: of the sampling of windows where there are more than `MAX_WINDOWS`.
+        features: features of `patches` and `classifier`.
 
     Raises:
-        UserError: there are fewer than two images on a side, or one is smaller than `LEAST` pixels.
+        UserError: a set has fewer than two images, or an image is smaller than `MIN_SIDE` pixels.
     """
-    real, fake = in_order(real), in_order(fake)
+    real, fake = sort_images(real), sort_images(fake)
     noises = Noise.of(real), Noise.of(fake)
-    seen = [drawn([features(image) for image in side], seed) for side in (real, fake)]
+    seen = [sample_windows([features(image) for image in side], seed) for side in (real, fake)]
     return {
         "noise_level": noise_level_distance(*noises),
         "noise_histogram": noise_divergence(*noises),
@@ -94,56 +93,54 @@ def score(
 
 
 class Noise(NamedTuple):
-    """What varies in the flat patches of a set of images."""
+    """Noise in the flat patches of a set of images."""
 
     light: Floats
-    """(1, pixels, 3): the brightness without the noise, in 8-bit steps."""
+    """(1, pixels, 3): brightness without noise, in 8-bit steps."""
     patches: Floats
     """(patches, PATCH, PATCH, 3): the noise, in 8-bit steps."""
 
     @staticmethod
     def of(images: Sequence[Pixels]) -> Noise:
-        """From the flattest patches of each image (after the smooth blocks of Chen et al., 2018, "GCBD").
+        """Estimate noise from the flattest patches of each image (after GCBD; Chen et al., 2018).
 
-        A plane is taken off each patch; what is left is scaled up for the three numbers that went into the plane.
+        Subtracts a fitted plane from each patch, and scales the residual for the 3 degrees of freedom of the plane.
         """
-        patches = np.concatenate([_flattest(image) for image in images])
-        plane = _planes() @ patches.reshape(len(patches), -1, 3)
-        light = (plane.transpose(0, 2, 1) @ _planes()).transpose(0, 2, 1).reshape(patches.shape)
+        patches = np.concatenate([_select_flat_patches(image) for image in images])
+        plane = _plane_basis() @ patches.reshape(len(patches), -1, 3)
+        light = (plane.transpose(0, 2, 1) @ _plane_basis()).transpose(0, 2, 1).reshape(patches.shape)
         noise = (patches - light) * np.sqrt(PATCH**2 / (PATCH**2 - 3))
         return Noise(light.reshape(1, -1, 3).clip(0, 255), noise)
 
 
 def noise_level_distance(real: Noise, fake: Noise, bins: int = 16) -> float:
-    """How far apart the noise's standard deviations are, in 8-bit steps: the root mean square over brightness.
+    """RMS difference of the noise's standard deviations over brightness, in 8-bit steps.
 
-    Of the brightnesses that both sets have, each counts as often as the rarer of the two sets has it.
+    Only bins that both sets have count, each weighted with the smaller of both frequencies.
     """
     levels = [
         noise_level(n.light, n.patches.reshape(1, *n.light.shape), bins, least=5 * PATCH**2) for n in (real, fake)
     ]
     edges = np.linspace(0, 256, bins + 1)
     counts = np.minimum(*(np.histogram(n.light, edges)[0] / n.light.size for n in (real, fake)))
-    apart = np.square(np.sqrt(levels[0].variance) - np.sqrt(levels[1].variance))
-    shared = ~np.isnan(apart) & (counts > 0)
+    squared = np.square(np.sqrt(levels[0].variance) - np.sqrt(levels[1].variance))
+    shared = ~np.isnan(squared) & (counts > 0)
     if not shared.any():
-        raise UserError(
-            "the two sets have no brightness in common, so their noise cannot be compared; give more images"
-        )
-    return float(np.sqrt(np.average(apart[shared], weights=counts[shared])))
+        raise UserError("the two sets have no common brightness, so their noise cannot be compared; give more images")
+    return float(np.sqrt(np.average(squared[shared], weights=counts[shared])))
 
 
 def noise_divergence(real: Noise, fake: Noise) -> float:
-    """Kullback-Leibler divergence of the noise's histograms, the mean of both directions, in nats.
+    """Kullback-Leibler divergence of the noise histograms in nats, mean of both directions.
 
-    After the average divergence of Yue et al. (2020, "AKLD"), who compare with the noise of the same pixels.
+    After AKLD (Yue et al., 2020), which compares the noise of the same pixels.
     """
     true, learnt = (histogram(noise.patches) for noise in (real, fake))
     return (divergence(true, learnt) + divergence(learnt, true)) / 2
 
 
 def grain_distance(real: Noise, fake: Noise, reach: int = 3) -> float:
-    """How far apart the autocorrelations of the noise are: root mean square over shifts of up to `reach` pixels."""
+    """RMS difference of the noise autocorrelations over shifts of up to `reach` pixels."""
     found = [
         autocorrelation(noise.patches, reach) if noise.patches.any() else np.eye(1, (reach + 1) ** 2)
         for noise in (real, fake)
@@ -152,24 +149,21 @@ def grain_distance(real: Noise, fake: Noise, reach: int = 3) -> float:
 
 
 def spectrum_distance(real: Sequence[Pixels], fake: Sequence[Pixels]) -> float:
-    """How far apart the power spectra of brightness are, in dB: root mean square over radial frequency.
-
-    The mean over all directions (Durall et al., 2020) of all windows.
-    """
+    """RMS difference in dB of the luma power spectra over radial frequency (Durall et al., 2020)."""
     spectra = [radial_spectrum(side, _spectrum_side(real, fake)) for side in (real, fake)]
     return float(np.sqrt(np.mean(np.square(spectra[0] - spectra[1]))))
 
 
 def radial_spectrum(images: Sequence[Pixels], side: int) -> Floats:
-    """Power of the brightness at 1, 2, ... side / 2 cycles in `side` pixels, in dB: (side // 2,).
+    """Power of the luma in dB at 1, 2, ... side / 2 cycles per `side` pixels: (side // 2,).
 
-    Of windows of `side` pixels, tapered towards their edges; each image counts the same.
+    Averaged over Hann-tapered windows of `side` pixels; every image has the same weight.
     """
     taper = np.outer(np.hanning(side + 2)[1:-1], np.hanning(side + 2)[1:-1])
     cycles = np.rint(side * np.hypot(np.fft.fftfreq(side)[:, None], np.fft.fftfreq(side)[None])).astype(int)
     power = np.zeros((side, side))
     for image in images:
-        windows = _cut(image @ LUMA, side)
+        windows = _split_into_squares(image @ LUMA, side)
         windows = (windows - windows.mean(axis=(1, 2), keepdims=True)) * taper
         power += np.square(np.abs(np.fft.fft2(windows))).mean(axis=0) / len(images)
     rings = (np.bincount(cycles.ravel(), power.ravel()) / np.bincount(cycles.ravel()))[1 : side // 2 + 1]
@@ -177,47 +171,49 @@ def radial_spectrum(images: Sequence[Pixels], side: int) -> Floats:
 
 
 def colour_distance(real: Sequence[Pixels], fake: Sequence[Pixels]) -> float:
-    """How far apart the mean colours are, in 8-bit steps: root mean square over red, green and blue."""
+    """RMS difference of the mean colours over red, green and blue, in 8-bit steps."""
     means = [np.mean([image.mean(axis=(0, 1)) for image in side], axis=0) for side in (real, fake)]
     return float(np.sqrt(np.mean(np.square(means[0] - means[1]))))
 
 
-def in_order(images: Sequence[Pixels]) -> list[Pixels]:
-    """The images in an order that follows from their pixels alone.
+def sort_images(images: Sequence[Pixels]) -> list[Pixels]:
+    """Sort images by size and content, independent of their given order.
 
     Raises:
-        UserError: there are fewer than two, or one is smaller than `LEAST` pixels.
+        UserError: there are fewer than 2 images, or one is smaller than `MIN_SIDE` pixels.
     """
     if len(images) < 2:
-        raise UserError(f"given {len(images)} image; scores compare sets of two images or more")
+        raise UserError(f"given {len(images)} image; scores need at least 2 images in each set")
     for image in images:
-        if min(image.shape[:2]) < LEAST:
-            raise UserError(f"an image of {image.shape[1]}×{image.shape[0]} px; scores take {LEAST} px or more a side")
+        if min(image.shape[:2]) < MIN_SIDE:
+            raise UserError(
+                f"an image has {image.shape[1]}×{image.shape[0]} px; scores need at least {MIN_SIDE} px a side"
+            )
     return sorted(images, key=lambda image: (image.shape, blake2b(image.tobytes()).digest()))
 
 
-def drawn(images: Sequence[Floats], seed: int) -> list[Floats]:
-    """The windows of each image, or as many drawn at random that a set has `MOST_WINDOWS` at most, each as many."""
-    rng, most = np.random.default_rng(seed), max(1, MOST_WINDOWS // len(images))
+def sample_windows(images: Sequence[Floats], seed: int) -> list[Floats]:
+    """The windows of each image; sampled at random if a set has more than `MAX_WINDOWS`, equally from each image."""
+    rng, most = np.random.default_rng(seed), max(1, MAX_WINDOWS // len(images))
     return [w if len(w) <= most else w[np.sort(rng.choice(len(w), most, replace=False))] for w in images]
 
 
-def _flattest(image: Pixels) -> Floats:
-    """The patches (n, PATCH, PATCH, 3) of an image that vary least once it is blurred, in 8-bit steps."""
-    calm = _cut(gaussian_filter(image @ LUMA, CALM), PATCH).var(axis=(1, 2))
-    chosen = np.argsort(calm, kind="stable")[: max(1, round(FLAT * len(calm)))]
-    return np.stack([_cut(image[..., c].astype(np.float64), PATCH)[chosen] for c in range(3)], axis=-1)
+def _select_flat_patches(image: Pixels) -> Floats:
+    """The patches (n, PATCH, PATCH, 3) of an image with the smallest variance after a blur, in 8-bit steps."""
+    variance = _split_into_squares(gaussian_filter(image @ LUMA, SMOOTHING_SIGMA), PATCH).var(axis=(1, 2))
+    chosen = np.argsort(variance, kind="stable")[: max(1, round(FLAT_SHARE * len(variance)))]
+    return np.stack([_split_into_squares(image[..., c].astype(np.float64), PATCH)[chosen] for c in range(3)], axis=-1)
 
 
-def _planes() -> Floats:
-    """Three orthonormal images of PATCH pixels a side: a constant and two slopes, (3, PATCH * PATCH)."""
+def _plane_basis() -> Floats:
+    """Orthonormal basis of planes in a patch, a constant and two slopes: (3, PATCH * PATCH)."""
     slope = np.arange(PATCH) - (PATCH - 1) / 2
     images = np.stack([np.ones((PATCH, PATCH)), np.tile(slope, (PATCH, 1)), np.tile(slope, (PATCH, 1)).T])
     return images.reshape(3, -1) / np.sqrt(np.square(images).sum(axis=(1, 2)))[:, None]
 
 
-def _cut(image: NDArray[Any], side: int) -> Floats:
-    """Squares (n, side, side) of an image (H, W), side by side; what is over at right and bottom is left out."""
+def _split_into_squares(image: NDArray[Any], side: int) -> Floats:
+    """Split an image (H, W) into squares (n, side, side); the remainder at right and bottom is dropped."""
     rows, columns = image.shape[0] // side, image.shape[1] // side
     squares = image[: rows * side, : columns * side].reshape(rows, side, columns, side)
     return squares.swapaxes(1, 2).reshape(-1, side, side)

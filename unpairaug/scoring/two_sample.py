@@ -1,4 +1,4 @@
-"""Do two sets of images come from one source? Features of windows of them, and two tests on such features."""
+"""Two-sample tests on image features: do two sets of images have the same distribution?"""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ Floats = NDArray[np.floating]
 Pixels = NDArray[np.uint8]
 
 WINDOW = 32
-"""Side in pixels of the windows that features are of; smaller images are one window."""
-TAPS = 4
+"""Side in pixels of the windows of features; smaller images are one window."""
+FILTER_SIDE = 4
 """Side in pixels of the filters."""
-FLOOR = 1.0
-"""Squared 8-bit steps that are added to every mean square: less is lost when an image is rounded."""
+OFFSET = 1.0
+"""Added to every mean square, in squared 8-bit steps; smaller values are below rounding."""
 OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
-"""Red, green and blue to brightness and two differences of colour, orthonormal."""
-PENALTY = 1e-2
-"""Weight of the squared coefficients of the classifier, on the mean loss."""
+"""Orthonormal transform of RGB to brightness and two colour differences."""
+RIDGE = 1e-2
+"""L2 regularisation of the classifier, relative to the mean loss."""
 
 
 def local_spectra(image: Pixels) -> Floats:
-    """Features of the windows of an image (H, W, 3) in 8 bits: (windows, 45), the log of what each filter finds there.
+    """Features of the windows of an image (H, W, 3) uint8: (windows, 45).
 
-    The filters are the cosines of a 4x4 transform but the constant, on brightness and two differences of colour; what
-    counts is the mean square of their responses, so neither a colour nor what lies where, but grain and sharpness.
+    Log mean squares of the 4x4 DCT coefficients without the constant, on brightness and two colour differences. They
+    respond to grain and sharpness, not to colour or position.
     """
     colours = image.astype(np.float64) @ OPPONENT.T
-    basis, inside = dct(np.eye(TAPS), axis=0, norm="ortho"), slice(TAPS // 2, 1 - TAPS // 2)
+    basis, inside = dct(np.eye(FILTER_SIDE), axis=0, norm="ortho"), slice(FILTER_SIDE // 2, 1 - FILTER_SIDE // 2)
     found = []
     for row in basis:
         rows = correlate1d(colours, row, axis=0)[inside]
         found += [_window_means(np.square(correlate1d(rows, column, axis=1)[:, inside])) for column in basis]
-    return np.log(np.concatenate(found[1:], axis=-1) + FLOOR)
+    return np.log(np.concatenate(found[1:], axis=-1) + OFFSET)
 
 
 def kernel_distance(real: Floats, fake: Floats) -> float:
-    """The squared maximum mean discrepancy of features (n, d) and (m, d), unbiased: about 0 for two alike, at most 2.
+    """Unbiased squared maximum mean discrepancy of features (n, d) and (m, d): 0 for equal distributions, at most 2.
 
-    The estimate of the kernel Inception distance (Binkowski et al., 2018), which may be a little below 0; on features
-    scaled by mean and spread of both sets together, with a Gaussian kernel as wide as d of them are (Gretton et al.,
-    2012): the cubic one is ruled by the few windows that are like no other.
+    The estimator of the kernel Inception distance (Binkowski et al., 2018), which can be slightly negative, on
+    standardised features with a Gaussian kernel of variance d (Gretton et al., 2012). The cubic kernel of KID is
+    dominated by outliers.
     """
     both = np.concatenate([real, fake])
     spread = np.maximum(both.std(axis=0), 1e-9)
@@ -61,41 +61,41 @@ def kernel_distance(real: Floats, fake: Floats) -> float:
 
 
 def classifier_accuracy(real: Sequence[Floats], fake: Sequence[Floats], folds: int = 5) -> float:
-    """How often a classifier tells windows of images that it has not seen apart: 0.5 is guessing, 1 without error.
+    """Balanced accuracy of a classifier on held-out images: 0.5 is guessing, 1 is without error.
 
-    A classifier two-sample test (Lopez-Paz & Oquab, 2017): logistic regression, cross-validated by whole images, as
-    windows of one image are alike. The mean of both sides' shares; a window that it is undecided about counts half.
+    Classifier two-sample test (Lopez-Paz & Oquab, 2017): logistic regression, cross-validated over whole images, since the
+    windows of one image are correlated. A logit of 0 counts as half.
 
     Args:
-        real: the features (windows, d) of each image; two images or more.
-        fake: likewise.
-        folds: parts in which the images of each side are left out by turns, or one for each image where they are fewer.
+        real: the features (windows, d) of each image, at least 2 images.
+        fake: the same for the other set.
+        folds: cross-validation folds, at most one for each image.
     """
-    assert min(len(real), len(fake)) > 1, "an image is left out to test on, so each side needs two"
+    assert min(len(real), len(fake)) > 1, "cross-validation needs at least 2 images in each set"
     folds = min(folds, len(real), len(fake))
-    right: list[list[float]] = [[], []]
+    correct: list[list[float]] = [[], []]
     for fold in range(folds):
-        kept, tested = ([_part(s, fold, folds, held) for s in (real, fake)] for held in (False, True))
-        mean = np.mean([side.mean(axis=0) for side in kept], axis=0)
-        spread = np.maximum(np.concatenate(kept).std(axis=0), 1e-9)
-        weights = _logistic_regression(*((side - mean) / spread for side in kept))
+        training, held_out = ([_select_fold(s, fold, folds, held) for s in (real, fake)] for held in (False, True))
+        mean = np.mean([side.mean(axis=0) for side in training], axis=0)
+        spread = np.maximum(np.concatenate(training).std(axis=0), 1e-9)
+        weights = _logistic_regression(*((side - mean) / spread for side in training))
         for side, sign in ((0, 1), (1, -1)):
-            logits = _with_constant((tested[side] - mean) / spread) @ weights
-            right[side] += (np.sign(np.round(sign * logits, 9)) / 2 + 0.5).tolist()
-    return float(np.mean([np.mean(side) for side in right]))
+            logits = _append_constant((held_out[side] - mean) / spread) @ weights
+            correct[side] += (np.sign(np.round(sign * logits, 9)) / 2 + 0.5).tolist()
+    return float(np.mean([np.mean(side) for side in correct]))
 
 
 def _logistic_regression(real: Floats, fake: Floats, rounds: int = 25) -> Floats:
-    """Coefficients (d + 1,), the last of the constant, by Newton's method; both sides count the same."""
-    x = _with_constant(np.concatenate([real, fake]))
+    """Coefficients (d + 1,) by Newton's method, the last is the intercept; both sets have the same total weight."""
+    x = _append_constant(np.concatenate([real, fake]))
     is_real = np.r_[np.ones(len(real)), np.zeros(len(fake))]
     counts = np.r_[np.full(len(real), 0.5 / len(real)), np.full(len(fake), 0.5 / len(fake))]
-    penalty = PENALTY * np.eye(x.shape[1])
+    penalty = RIDGE * np.eye(x.shape[1])
     weights = np.zeros(x.shape[1])
     for _ in range(rounds):
-        found = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
-        slope = x.T @ (counts * (found - is_real)) + penalty @ weights
-        curvature = (x * (counts * found * (1 - found))[:, None]).T @ x + penalty
+        probability = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
+        slope = x.T @ (counts * (probability - is_real)) + penalty @ weights
+        curvature = (x * (counts * probability * (1 - probability))[:, None]).T @ x + penalty
         step = np.linalg.solve(curvature, slope)
         weights = weights - step
         if np.abs(step).max() < 1e-9:
@@ -103,17 +103,17 @@ def _logistic_regression(real: Floats, fake: Floats, rounds: int = 25) -> Floats
     return weights
 
 
-def _part(images: Sequence[Floats], fold: int, folds: int, held: bool) -> Floats:
-    """The windows of the images that a fold leaves out, or of all others."""
+def _select_fold(images: Sequence[Floats], fold: int, folds: int, held: bool) -> Floats:
+    """The windows of the images of a fold if `held`, else of all other images."""
     return np.concatenate([windows for i, windows in enumerate(images) if (i % folds == fold) == held])
 
 
-def _with_constant(features: Floats) -> Floats:
+def _append_constant(features: Floats) -> Floats:
     return np.concatenate([features, np.ones((len(features), 1))], axis=1)
 
 
 def _window_means(values: Floats) -> Floats:
-    """Means (windows, C) of (H, W, C) over squares of about `WINDOW` pixels side by side."""
+    """Means (windows, C) of (H, W, C) over adjacent squares of about `WINDOW` pixels."""
     height, width = values.shape[:2]
     rows, columns = (np.linspace(0, side, max(1, side // WINDOW) + 1).astype(int) for side in (height, width))
     sums = np.add.reduceat(np.add.reduceat(values, rows[:-1], axis=0), columns[:-1], axis=1)
