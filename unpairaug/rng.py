@@ -67,6 +67,20 @@ def uniform(shape: Sequence[int], like: Tensor, rng: Rng = None) -> Tensor:
     return _draw(torch.rand, shape, like, rng)
 
 
+def numpy_generators(images: Tensor, rng: Rng = None) -> list[np.random.Generator]:
+    """A NumPy generator for each image of a batch (B, ...), seeded by a draw from `rng`.
+
+    It is for degradations written with NumPy, OpenCV or albumentations: the same `rng` gives the same image.
+    """
+    return [np.random.default_rng(seed) for seed in image_seeds(images, rng)]
+
+
+def image_seeds(images: Tensor, rng: Rng = None) -> list[list[int]]:
+    """Two whole numbers below 2**24 for each image of a batch (B, ...), drawn from `rng`: a seed for any library."""
+    draws = uniform((len(images), 2), images, rng)
+    return (draws.double() * 2**24).long().tolist()  # all that a draw of 32 bits holds
+
+
 def _draw(draw: Callable[..., Tensor], shape: Sequence[int], like: Tensor, rng: Rng) -> Tensor:
     # Always in 32 bits: numbers drawn in half precision would be other ones, and coarse.
     if isinstance(rng, PositionRng):

@@ -69,7 +69,7 @@ class Translator(HubPart, nn.Module):
             source: what `degrade_input` gives.
             rng: see `degrade`.
         """
-        return self.degrade(source, rng)
+        return self.degrade(source, self.rng if rng is None else rng)
 
     def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
         """The degraded source: (B, 3, h, w) in [0, 1] -> the same shape, not clamped.

@@ -88,8 +88,22 @@ def test_the_tutorials_package_is_listed_and_its_model_restores(task: tuple[str,
             assert before.size == after.size
 
 
-def test_the_tutorials_translator_trains(checkout: Path, tmp_path: Path):
-    printed, folder = follow(checkout / "docs" / "add_a_translator.md", tmp_path)
-    assert "2 passed" in printed
-    config = json.loads((folder / "runs/blur_and_noise/translator/config.json").read_text())
-    assert config["translator"] == {"type": "blur_and_noise.translator:BlurAndNoise", "ndf": 16}
+def test_the_translators_and_the_task_of_the_page_are_short_keep_their_contracts_and_train(
+    checkout: Path, tmp_path: Path
+):
+    page = checkout / "docs" / "add_a_translator.md"
+    _, folder = follow(page, tmp_path)
+    for name, most in (("old_phone", 15), ("blur_and_noise", 40), ("sharpen", 10)):
+        lines = [line for line in (folder / f"{name}.py").read_text().splitlines() if line.strip()]
+        assert len(lines) <= most, f"{name}: {len(lines)} lines"
+    types = {
+        "old_phone": "old_phone:OldPhone",
+        "learnt_blur": "blur_and_noise:LearntBlur",
+        "measured_first": "blur_and_noise:LearntBlur",
+    }
+    for run, type_ in types.items():
+        config = json.loads((folder / "runs" / run / "translator" / "config.json").read_text())["translator"]
+        assert config["type"] == type_ and config.get("measure", "none") == (
+            "all" if run == "measured_first" else "none"
+        )
+    assert (folder / "runs/sharpen/head/model.safetensors").is_file()

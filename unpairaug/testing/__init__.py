@@ -1,4 +1,4 @@
-"""Does a head, task or translator keep its contract? Plain functions for any test program.
+"""Contract tests for heads, tasks and translators of your own: plain functions for any test program.
 
     from unpairaug.testing import check_head, check_task, check_translator
 
@@ -14,49 +14,50 @@ from __future__ import annotations
 
 from torch import nn
 
-from unpairaug.registry import Spec, heads, tasks, translators
-from unpairaug.testing.head_laws import HEAD_LAWS, Restorer
-from unpairaug.testing.laws import ContractBroken, built, hold, name_of
-from unpairaug.testing.task_laws import TASK_LAWS
-from unpairaug.testing.translator_laws import TRANSLATOR_LAWS, draws_noise, draws_nothing
+from unpairaug.registry import Spec, heads, tasks
+from unpairaug.testing.contract import ContractBroken, build_part, check_rules, display_name
+from unpairaug.testing.head_contract import HEAD_CONTRACT, Restorer
+from unpairaug.testing.task_contract import TASK_CONTRACT
+from unpairaug.testing.translator_contract import TRANSLATOR_CONTRACT, draws_noise, draws_nothing
+from unpairaug.translator import build_translator
 
 __all__ = ["ContractBroken", "check_head", "check_task", "check_translator"]
 
 
 def check_head(head: str | Spec | nn.Module, scale: int = 2) -> None:
-    """Hold a head to its contract: any size, a gradient on both ends, a batch as single images, bf16, its config.
+    """Check a head: any size, gradients at weights and input, a batch as single images, bf16, its config.
 
     Raises:
-        ContractBroken: it does not keep it.
+        ContractBroken: a rule of the contract is broken.
         UserError: there is no such head, or an option is wrong.
     """
-    network = built(heads, head, scale=scale)
-    hold(f"head {name_of(head)}", Restorer(network, scale, heads), HEAD_LAWS)
+    network = build_part(heads.build, head, scale=scale)
+    check_rules(f"head {display_name(head)}", Restorer(network, scale, heads.build), HEAD_CONTRACT)
 
 
 def check_task(task: str | Spec | nn.Module) -> None:
-    """Hold a task, with the head in it, to its contract: source, restoration, loss, what is saved.
+    """Check a task and its head: source, restoration, loss, saving and loading.
 
     Raises:
-        ContractBroken: it does not keep it.
+        ContractBroken: a rule of the contract is broken.
         UserError: there is no such task, or an option is wrong.
     """
-    made, who = built(tasks, task), f"task {name_of(task)}"
-    hold(who, made, TASK_LAWS)
-    hold(who, Restorer(made, made.scale, tasks), HEAD_LAWS)
+    built, who = build_part(tasks.build, task), f"task {display_name(task)}"
+    check_rules(who, built, TASK_CONTRACT)
+    check_rules(who, Restorer(built, built.scale, tasks.build), HEAD_CONTRACT)
 
 
 def check_translator(translator: str | Spec | nn.Module, stochastic: bool | None = None) -> None:
-    """Hold a translator to its contract: degrading, seeds, both sides' losses, memory, what is saved.
+    """Check a translator: degrading, seeds, both sides' losses, its state, saving and loading.
 
     Args:
-        stochastic: whether two seeds must make two images, or must not; None does not ask.
+        stochastic: True if two seeds must give two images, False if they must not; None does not check.
 
     Raises:
-        ContractBroken: it does not keep it.
+        ContractBroken: a rule of the contract is broken.
         UserError: there is no such translator, or an option is wrong.
     """
-    made, who = built(translators, translator), f"translator {name_of(translator)}"
-    hold(who, made, TRANSLATOR_LAWS)
+    built, who = build_part(build_translator, translator), f"translator {display_name(translator)}"
+    check_rules(who, built, TRANSLATOR_CONTRACT)
     if stochastic is not None:
-        hold(who, made, [draws_noise if stochastic else draws_nothing])
+        check_rules(who, built, [draws_noise if stochastic else draws_nothing])

@@ -16,7 +16,7 @@ from torch import Tensor
 from unpairaug.registry import register_translator
 from unpairaug.registry.options import UNKNOWN_KEY, Mistake, format_value, mistakes, validation_error
 from unpairaug.registry.suggestions import suggest
-from unpairaug.rng import Rng, uniform
+from unpairaug.rng import Rng, image_seeds
 from unpairaug.translator import Translator
 
 Step = dict[str, Any]
@@ -126,8 +126,7 @@ class Classic(Translator):
 
     def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
         """The source (B, 3, h, w) in [0, 1], degraded; its values are those of 8 bits and carry no gradient."""
-        draws = uniform((len(source), 2), source, self.rng if rng is None else rng)
-        seeds = (draws.double() * 2**24).long().tolist()  # all that a draw of 32 bits holds
+        seeds = image_seeds(source, self.rng if rng is None else rng)
         pixels = (source.detach() * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         degraded = np.stack([self._degraded(image, seed) for image, seed in zip(pixels, seeds, strict=True)])
         return torch.from_numpy(degraded).to(source).permute(0, 3, 1, 2) / 255

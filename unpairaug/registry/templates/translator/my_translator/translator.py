@@ -1,4 +1,4 @@
-"""What learns the degradation: one generator, and one discriminator that tells its images from real ones."""
+"""A translator with one generator and one discriminator of degraded images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unpairaug.rng import Rng, normal
 
 @register_translator("my_translator")
 class MyTranslator(Translator):
-    """Adds what a small network makes of the image and of noise; a patch discriminator judges the result."""
+    """Adds the output of a small network on image and noise; a patch discriminator judges the result."""
 
     def __init__(self, width: int = 16, lambda_colour: float = 10.0) -> None:
         super().__init__()
@@ -29,23 +29,23 @@ class MyTranslator(Translator):
         self.smallest_side = 8
 
     def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
-        """The source (B, 3, h, w) in [0, 1] as the camera would show it; one seed, one image."""
-        noise = normal((len(source), 1, *source.shape[-2:]), source, self.rng if rng is None else rng)
+        """The degraded source: (B, 3, h, w) in [0, 1] -> the same shape."""
+        noise = normal((len(source), 1, *source.shape[-2:]), source, rng)
         return source + self.generators["degrade"](torch.cat([source, noise], 1))
 
     def losses_g(self, source: Tensor, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """`gan_degrade`: the fake passes for real. `colour`: on average over 8 x 8 pixels it stays the source."""
+        """`gan_degrade`, and `colour`, which keeps the means over 8 x 8 pixels at those of the source."""
         colour = F.l1_loss(F.avg_pool2d(fake, 8), F.avg_pool2d(source, 8))
         return {
-            "gan_degrade": self.judged(fake, is_real=True),
+            "gan_degrade": self.gan_loss(fake, is_real=True),
             "colour": self.lambda_colour * colour,
         }
 
     def losses_d(self, source: Tensor, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """`d_degraded`: real images are told from fake ones."""
-        return {"d_degraded": (self.judged(real, is_real=True) + self.judged(fake, is_real=False)) / 2}
+        """`d_degraded`: the loss of the discriminator."""
+        return {"d_degraded": (self.gan_loss(real, is_real=True) + self.gan_loss(fake, is_real=False)) / 2}
 
-    def judged(self, image: Tensor, is_real: bool) -> Tensor:
-        """Least squares between the discriminator's verdict and the wanted one (Mao et al., 2017): a scalar."""
-        verdict = self.discriminators["degraded"](image)
-        return (verdict.float() - float(is_real)).square().mean()
+    def gan_loss(self, image: Tensor, is_real: bool) -> Tensor:
+        """Least-squares GAN loss (Mao et al., 2017): a scalar."""
+        logits = self.discriminators["degraded"](image)
+        return (logits.float() - float(is_real)).square().mean()

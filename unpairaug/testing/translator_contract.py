@@ -1,4 +1,4 @@
-"""What every translator keeps: the trainer, checkpoints and `degrade` rely on it."""
+"""The rules for every translator; the trainer, checkpoints and the command `degrade` rely on them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from unpairaug.losses import Losses
-from unpairaug.registry import translators
 from unpairaug.rng import sample_rng
-from unpairaug.testing.laws import SIDE, SIZES, apart, gradient, images, not_finite, twin_of
-from unpairaug.translator import Translator
+from unpairaug.testing.contract import SIDE, SIZES, difference, find_not_finite, flat_gradient, images, rebuild
+from unpairaug.translator import KeepsImages, Translator, build_translator
 
-TIPPED = 1e-3
-"""Share of a file's values below which such a difference of one level is rounding."""
+ROUNDED = 1e-3
+"""Share of an 8-bit image's values that rounding may move by one level."""
 
 
 def is_a_translator(translator: Translator) -> str | None:
@@ -24,56 +23,56 @@ def is_a_translator(translator: Translator) -> str | None:
     return None if isinstance(translator, Translator) else f"a {type(translator).__name__}"
 
 
-def networks_are_filed(translator: Translator) -> str | None:
+def weights_are_in_their_lists(translator: Translator) -> str | None:
     """Every weight belongs to one of `generators` or `discriminators`: the trainer knows no other."""
-    filed = {id(p) for side in (translator.generators, translator.discriminators) for p in side.parameters()}
-    lost = [name for name, p in translator.named_parameters() if id(p) not in filed]
-    return f"weights of neither: {', '.join(lost)}" if lost else None
+    known = {id(p) for side in (translator.generators, translator.discriminators) for p in side.parameters()}
+    lost = [name for name, p in translator.named_parameters() if id(p) not in known]
+    return f"weights in neither: {', '.join(lost)}" if lost else None
 
 
 def keeps_any_size(translator: Translator) -> str | None:
-    """`degrade` gives an image of any size back in that size, finite, and leaves what goes in as it was."""
+    """`degrade` keeps the size of any image, returns finite values, and leaves its input unchanged."""
     for height, width in SIZES:
         source = images(height, width)
         fake = _degraded(translator, source)
         if fake.shape != source.shape:
             return f"{tuple(source.shape)} became {tuple(fake.shape)}"
-        if seen := not_finite(fake=fake) or apart(source, images(height, width), 0):
+        if seen := find_not_finite(fake=fake) or difference(source, images(height, width), 0):
             return seen
     return None
 
 
 def seed_decides(translator: Translator) -> str | None:
-    """`degrade` draws from the generators it is given and from no other: the same seed, the same image."""
+    """`degrade` draws from the random generators in `rng` alone: the same seed gives the same image."""
     torch.manual_seed(1)
     first = _degraded(translator, images(SIDE, SIDE))
     torch.manual_seed(2)
-    return apart(first, _degraded(translator, images(SIDE, SIDE)), 0)
+    return difference(first, _degraded(translator, images(SIDE, SIDE)), 0)
 
 
 def own_generator_is_used(translator: Translator) -> str | None:
-    """Without generators of its own, a call of `degrade` draws from `translator.rng`, which the trainer sets."""
+    """Without `rng`, `degrade` draws from `translator.rng`, which the trainer sets."""
     expected = _degraded(translator, images(SIDE, SIDE))
     translator.rng = sample_rng(0, [0, 1])
     with torch.no_grad():
-        return apart(expected, translator.eval().degrade(images(SIDE, SIDE)), 1e-6)
+        return difference(expected, translator.eval()(images(SIDE, SIDE)), 1e-6)
 
 
 def batch_is_singles(translator: Translator) -> str | None:
-    """In evaluation mode an image is degraded in a batch as it is alone, from its own sample's generator."""
+    """In evaluation mode an image is degraded in a batch as it is alone, with its own sample's random generator."""
     source = images(SIDE, SIDE)
     together = _degraded(translator, source)
     alone = torch.cat([_degraded(translator, source[i : i + 1], samples=(i,)) for i in (0, 1)])
-    return apart(together, alone) and apart(_on_one_side(together, alone), alone)
+    return difference(together, alone) and difference(_ignore_rounding(together, alone), alone)
 
 
-def filed_generators_degrade(translator: Translator) -> str | None:
-    """`degrade` works through what is in `generators` now: there the trainer puts the averaged weights."""
+def listed_generators_degrade(translator: Translator) -> str | None:
+    """`degrade` uses the networks in `generators`: there the trainer puts the averaged weights."""
     if not any(True for _ in translator.generators.parameters()):
         return None
     twin = copy.deepcopy(translator)
     twin.generators, twin.discriminators = copy.deepcopy(translator.generators), nn.ModuleDict()
-    same = apart(_degraded(translator, images(SIDE, SIDE)), _degraded(twin, images(SIDE, SIDE)), 0)
+    same = difference(_degraded(translator, images(SIDE, SIDE)), _degraded(twin, images(SIDE, SIDE)), 0)
     for p in twin.generators.parameters():
         nn.init.constant_(p, torch.nan)
     follows = _degraded(twin, images(SIDE, SIDE)).isnan().any()
@@ -81,14 +80,14 @@ def filed_generators_degrade(translator: Translator) -> str | None:
 
 
 def task_teaches_degrade(translator: Translator) -> str | None:
-    """A loss on the fake reaches the weights that degrade: that is how the head's loss comes back."""
+    """A loss on the fake reaches the weights that degrade: so the head's loss is fed back."""
     if not any(True for _ in translator.generators.parameters()):
         return None
     translator.zero_grad()
     translator.rng = sample_rng(0, [0, 1])
-    (translator.train().degrade(images(SIDE, SIDE)) - 0.5).square().mean().backward()
-    found = gradient(translator.generators)
-    return "no gradient in any generator" if found is None or not found.any() else not_finite(gradients=found)
+    (translator.train()(images(SIDE, SIDE)) - 0.5).square().mean().backward()
+    found = flat_gradient(translator.generators)
+    return "no gradient in any generator" if found is None or not found.any() else find_not_finite(gradients=found)
 
 
 def terms_are_named_scalars(translator: Translator) -> str | None:
@@ -101,7 +100,7 @@ def terms_are_named_scalars(translator: Translator) -> str | None:
 
 def smallest_side_is_enough(translator: Translator) -> str | None:
     """The losses can be computed on images of `smallest_side` pixels."""
-    other = copy.deepcopy(translator)  # what it remembers may be of one size
+    other = copy.deepcopy(translator)  # images in its pool may be of one size
     list(_step(other, side=other.smallest_side))
     return None
 
@@ -111,8 +110,8 @@ def half_precision(translator: Translator) -> str | None:
     translator.zero_grad()
     with torch.autocast("cpu", torch.bfloat16):
         sides = [*_step(translator)]
-    return _wrong_terms({name: term for side in sides for name, term in side.items()}) or not_finite(
-        gradients=gradient(translator)
+    return _wrong_terms({name: term for side in sides for name, term in side.items()}) or find_not_finite(
+        gradients=flat_gradient(translator)
     )
 
 
@@ -121,31 +120,33 @@ def each_side_teaches_its_own(translator: Translator) -> str | None:
     translator.zero_grad()
     game = _step(translator)
     next(game)
-    before = {name: gradient(network) for name, network in translator.generators.items()}
+    before = {name: flat_gradient(network) for name, network in translator.generators.items()}
     next(game)
     for name, network in translator.generators.items():
         found = before[name]
         if found is None or not found.any():
             return f"no gradient of losses_g in generator {name!r}"
-        if not torch.equal(found, gradient(network)):  # type: ignore[arg-type]  # it had gradients before
+        if not torch.equal(found, flat_gradient(network)):  # type: ignore[arg-type]  # it had gradients before
             return f"a gradient of losses_d in generator {name!r}"
     for name, network in translator.discriminators.items():
-        if (found := gradient(network)) is None or not found.any():
+        if (found := flat_gradient(network)) is None or not found.any():
             return f"no gradient of losses_d in discriminator {name!r}"
     return None
 
 
-def memory_round_trip(translator: Translator) -> str | None:
-    """With its state and its `memory`, another one goes on as it would have gone on itself."""
+def resumes_from_its_state(translator: Translator) -> str | None:
+    """Another one with its state, and its `image_pool` where it keeps images, continues with the same losses."""
     if not hasattr(translator, "config"):
         return None  # an instance that no registry built
     for seed in range(3):
         _terms(translator, seed)
-    twin, memory = twin_of(translators, translator), translator.memory()
-    for name, rows in memory.items():
-        if len(rows) != 2:
-            return f"{len(rows)} rows of {name!r} for a batch of 2, where one for each position is wanted"
-    twin.load_memory({name: rows.clone() for name, rows in memory.items()})
+    twin = rebuild(build_translator, translator)
+    if isinstance(translator, KeepsImages):
+        pool = translator.image_pool()
+        for name, rows in pool.items():
+            if len(rows) != 2:
+                return f"{len(rows)} rows of {name!r} for a batch of 2, where one for each position is expected"
+        twin.load_image_pool({name: rows.clone() for name, rows in pool.items()})
     mine, others = _terms(translator, 3), _terms(twin, 3)
     differing = [name for name in mine if not torch.allclose(mine[name], others[name], rtol=1e-4, atol=1e-6)]
     return f"other values of {', '.join(differing)}" if differing else None
@@ -158,7 +159,7 @@ def saved_equals_loaded(translator: Translator) -> str | None:
     with TemporaryDirectory() as folder:
         translator.save_pretrained(folder)
         loaded = Translator.from_pretrained(folder)
-    return apart(_degraded(loaded, images(SIDE, SIDE)), _degraded(translator, images(SIDE, SIDE)), 1e-6)
+    return difference(_degraded(loaded, images(SIDE, SIDE)), _degraded(translator, images(SIDE, SIDE)), 1e-6)
 
 
 def draws_noise(translator: Translator) -> str | None:
@@ -170,19 +171,19 @@ def draws_noise(translator: Translator) -> str | None:
 def draws_nothing(translator: Translator) -> str | None:
     """It is deterministic: two seeds make one image."""
     first, second = (_degraded(translator, images(SIDE, SIDE), seed) for seed in (0, 1))
-    return apart(first, second, 0)
+    return difference(first, second, 0)
 
 
-def _on_one_side(fake: Tensor, other: Tensor) -> Tensor:
-    """The fake; in a file, where rounding may tip a value or two to the next level, with the other in their place."""
-    levels, tipped = fake * 255, ((fake - other).abs() * 255).round() == 1
-    is_file = (levels - levels.round()).abs().max() < 1e-3
-    return torch.where(tipped, other, fake) if is_file and tipped.float().mean() < TIPPED else fake
+def _ignore_rounding(fake: Tensor, other: Tensor) -> Tensor:
+    """The fake; values of an 8-bit image that rounding moved by one level are replaced by the other's."""
+    levels, moved = fake * 255, ((fake - other).abs() * 255).round() == 1
+    is_8_bit = (levels - levels.round()).abs().max() < 1e-3
+    return torch.where(moved, other, fake) if is_8_bit and moved.float().mean() < ROUNDED else fake
 
 
 def _degraded(translator: Translator, source: Tensor, seed: int = 0, samples: tuple[int, ...] = (0, 1)) -> Tensor:
     with torch.no_grad():
-        return translator.eval().degrade(source, sample_rng(seed, samples))
+        return translator.eval()(source, sample_rng(seed, samples))
 
 
 def _step(translator: Translator, seed: int = 0, side: int | None = None) -> Iterator[Losses]:
@@ -191,7 +192,7 @@ def _step(translator: Translator, seed: int = 0, side: int | None = None) -> Ite
     source, real = images(side, side, seed), images(side, side, seed + 100)
     translator.train().rng = sample_rng(seed, [0, 1])
     translator.discriminators.requires_grad_(False)
-    fake = translator.degrade(source)
+    fake = translator(source)
     yield _backward(translator.losses_g(source, real, fake))
     translator.discriminators.requires_grad_(True)
     yield _backward(translator.losses_d(source, real, fake.detach()))
@@ -209,22 +210,22 @@ def _terms(translator: Translator, seed: int) -> Losses:
 
 def _wrong_terms(terms: Losses) -> str | None:
     shapes = [f"{name} of shape {tuple(term.shape)}" for name, term in terms.items() if term.shape != ()]
-    return ", ".join(shapes) or not_finite(**terms)
+    return ", ".join(shapes) or find_not_finite(**terms)
 
 
-TRANSLATOR_LAWS = [
+TRANSLATOR_CONTRACT = [
     is_a_translator,
-    networks_are_filed,
+    weights_are_in_their_lists,
     keeps_any_size,
     seed_decides,
     own_generator_is_used,
     batch_is_singles,
-    filed_generators_degrade,
-    smallest_side_is_enough,  # and the one before: copied before anything holds on to a graph
+    listed_generators_degrade,
+    smallest_side_is_enough,  # copied, as the one before, while no tensor holds a graph
     task_teaches_degrade,
     terms_are_named_scalars,
     each_side_teaches_its_own,
     half_precision,
-    memory_round_trip,
+    resumes_from_its_state,
     saved_equals_loaded,
 ]

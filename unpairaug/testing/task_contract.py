@@ -1,4 +1,4 @@
-"""What every task keeps, beside what its network does as a head."""
+"""The rules for every task, beside those for its network as a head."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unpairaug.task import Task
-from unpairaug.testing.laws import SIDE, SIZES, apart, images, not_finite
+from unpairaug.testing.contract import SIDE, SIZES, difference, find_not_finite, images
 
 
 def is_a_task(task: Task) -> str | None:
@@ -34,13 +34,17 @@ def source_is_a_function(task: Task) -> str | None:
     clean = _clean(task)
     source = task.source(clean)
     alone = torch.cat([task.source(image[None]) for image in clean])
-    return apart(clean, _clean(task), 0) or apart(source, task.source(clean), 0) or apart(source, alone, 1.01 / 255)
+    return (
+        difference(clean, _clean(task), 0)
+        or difference(source, task.source(clean), 0)
+        or difference(source, alone, 1.01 / 255)
+    )
 
 
 def source_stays_on_the_grid(task: Task) -> str | None:
     """`source` keeps the centres of the pixels: turned by 180 degrees before or after, it is the same."""
     turned = task.source(_clean(task).flip(2, 3)).flip(2, 3)
-    return apart(turned, task.source(_clean(task)), 1.01 / 255)  # a value half way may be rounded either way
+    return difference(turned, task.source(_clean(task)), 1.01 / 255)  # a value half way may be rounded either way
 
 
 def restores_its_own_source(task: Task) -> str | None:
@@ -59,7 +63,7 @@ def loss_is_a_scalar(task: Task) -> str | None:
     loss.backward()
     if restored.grad is None or not restored.grad.any():
         return "no gradient in the restored image"
-    return not_finite(loss=loss, gradient=restored.grad)
+    return find_not_finite(loss=loss, gradient=restored.grad)
 
 
 def saved_equals_loaded(task: Task) -> str | None:
@@ -70,14 +74,14 @@ def saved_equals_loaded(task: Task) -> str | None:
         task.save_pretrained(folder)
         loaded = Task.from_pretrained(folder)
     with torch.no_grad():
-        return apart(loaded(images(SIDE, SIDE)), task.eval()(images(SIDE, SIDE)), 1e-6)
+        return difference(loaded(images(SIDE, SIDE)), task.eval()(images(SIDE, SIDE)), 1e-6)
 
 
 def _clean(task: Task) -> Tensor:
     return images(task.scale * SIDE, task.scale * SIDE)
 
 
-TASK_LAWS = [
+TASK_CONTRACT = [
     is_a_task,
     source_has_its_size,
     source_is_a_function,
