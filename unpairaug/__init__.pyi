@@ -1,4 +1,9 @@
 from .augment import TranslatorAugment as TranslatorAugment
+from .bench.check import check as check
+from .comparison.compare import compare as compare
+from .errors import RunStopped as RunStopped, UserError as UserError
+from .evaluation.evaluate import evaluate as evaluate
+from .recipe import load_recipe as load_recipe
 from .registry import (
     register_discriminator as register_discriminator,
     register_head as register_head,
@@ -6,6 +11,7 @@ from .registry import (
     register_task as register_task,
     register_translator as register_translator,
 )
+from .run import train as train
 from .task import Task as Task
 from .translator import Translator as Translator
 

@@ -1,4 +1,4 @@
-"""The ways a program ends early, each told in one message instead of a traceback."""
+"""Errors that end a program with one message instead of a traceback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class UserError(Exception):
     """What the user gave is wrong; the message says what was given, what was expected and what to do. Exit code 2."""
 
     is_of_one_process = False
-    """Whether no other process has found it, so that this one must tell it whatever its rank."""
+    """Whether only this process has found the error, so that it prints the message whatever its rank."""
 
 
 class RunStopped(Exception):
@@ -19,7 +19,7 @@ class RunStopped(Exception):
 
 
 def escape(name: object) -> str:
-    """A path or another's words as a message gives them: on one line, control and undecodable characters escaped."""
+    """A path or foreign text for a message: on one line, with control and undecodable characters escaped."""
     text = os.fspath(name) if isinstance(name, os.PathLike) else str(name)
     if text.isprintable():
         return text
@@ -27,11 +27,11 @@ def escape(name: object) -> str:
 
 
 def run_cli(program: Callable[[], object]) -> None:
-    """Run a program; what the user can mend is one message on standard error and an exit code, without a traceback."""
+    """Run a program; print a `UserError` or `RunStopped` as one message on stderr and exit with its code."""
     try:
         program()
     except (UserError, RunStopped) as error:
-        # Every process finds the same mistake, and one tells it; but for what it alone has stumbled over.
+        # All processes find the same mistake and one prints it, unless only this process has found it.
         if os.environ.get("RANK", "0") == "0" or getattr(error, "is_of_one_process", False):
             print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(error, UserError) else 1)

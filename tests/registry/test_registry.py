@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -74,6 +76,16 @@ def test_every_name_leads_to_a_class_whose_options_can_be_read(kinds: str):
     for name in registry.names():
         assert isinstance(registry.get(name), type)
         registry.options(name)
+
+
+@pytest.mark.parametrize("kinds", ["tasks", "translators", "heads", "losses", "discriminators"])
+def test_every_built_in_class_registers_itself_with_the_decorator_and_is_found_by_the_scan(kinds: str):
+    registry: Registry[Any] = getattr(registry_module, kinds)
+    package = import_module(registry.group)
+    text = "".join(file.read_text(encoding="utf-8") for file in sorted(Path(package.__path__[0]).glob("*.py")))
+    decorated = re.findall(rf'^@register_{registry.kind}\("(\w+)"\)\nclass', text, re.MULTILINE)
+    built_in = [entry.name for entry in registry.entries() if entry.origin == "built in"]
+    assert sorted(decorated) == built_in and built_in
 
 
 def test_a_class_of_a_module_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -18,7 +18,7 @@ bench_app = typer.Typer(help="Measure speed and memory on this machine.", no_arg
 app.add_typer(bench_app, name="bench")
 
 
-def _commands() -> None:
+def _add_commands() -> None:
     names = ("train", "check", "compare", "evaluate", "score", "report", "restore", "degrade", "export")
     for name in (*names, "prepare", "arrange"):
         app.command(name)(getattr(import_module(f"unpairaug.commands.{name}"), name))
@@ -30,5 +30,5 @@ def _commands() -> None:
 
 def main() -> None:
     """Entry point of the `unpairaug` program."""
-    _commands()
+    _add_commands()
     run_cli(app)

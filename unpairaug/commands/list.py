@@ -1,4 +1,4 @@
-"""`unpairaug list`: what a recipe can name here."""
+"""`unpairaug list`: the components and recipes that are available."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Kind(str, Enum):
-    """What there are several of."""
+    """Kinds of components, and recipes."""
 
     TASKS = "tasks"
     HEADS = "heads"
@@ -30,19 +30,19 @@ def list_known(
     ] = None,
     options: Annotated[bool, typer.Option("--options", help="Also every option and its default.")] = False,
 ) -> None:
-    """List what a recipe can name here: built in, or brought by an installed package. Without KIND, everything.
+    """List what a recipe can name: built in, or of an installed package. Without KIND, everything.
 
-    One line each: name, who brings it, what it is. What cannot be used stands there too, and why.
+    One line each: name, origin, description. What cannot be used is listed with the reason.
     """
     for wanted in [kind] if kind else Kind:
         if not kind:
             print(f"{wanted.value}:")
         lines = _recipes() if wanted is Kind.RECIPES else _components(wanted.value, options)
-        print(*_aligned(list(lines)), sep="\n", end="\n\n" if not kind else "\n")
+        print(*_align_columns(list(lines)), sep="\n", end="\n\n" if not kind else "\n")
 
 
 Line = tuple[str, str, str, list[str]]
-"""Name, who brings it, what it is; and lines of its own below it."""
+"""Name, origin, description, and lines below it."""
 
 
 def _components(kind: str, options: bool) -> Iterator[Line]:
@@ -51,17 +51,17 @@ def _components(kind: str, options: bool) -> Iterator[Line]:
     known: Registry[Any] = getattr(registry, kind)
     for entry in known.entries():
         below = _options(known, entry) if options and entry.cls else []
-        yield entry.name, entry.origin, _sentence_of(entry), below
+        yield entry.name, entry.origin, _describe(entry), below
 
 
-def _sentence_of(entry: Entry) -> str:
+def _describe(entry: Entry) -> str:
     if entry.cls is None:
         return f"CANNOT BE USED: {entry.fault}"
     return first_sentence(entry.cls.__doc__ or "")
 
 
 def _options(known: Registry[Any], entry: Entry) -> list[str]:
-    """The options of a class as a recipe writes them; a head's scale is that of its task."""
+    """The options of a class as in a recipe; a head takes its scale from the task."""
     import json
 
     from unpairaug.errors import UserError
@@ -81,7 +81,7 @@ def _recipes() -> Iterator[Line]:
 
     bundled, found = bundled_recipes(), plugin_recipes()
     for name, path in bundled.items():
-        yield name, "built in", _opening(path.read_text(encoding="utf-8")), []
+        yield name, "built in", _first_comment_sentence(path.read_text(encoding="utf-8")), []
     for name, claims in sorted(plugins("unpairaug.recipes").items()):
         for plugin in claims:
             if name in bundled:
@@ -91,12 +91,12 @@ def _recipes() -> Iterator[Line]:
             elif name not in found:
                 said = f"CANNOT BE USED: there is no {name}.yaml in {plugin.value}"
             else:
-                said = _opening(found[name].read_text(encoding="utf-8"))
+                said = _first_comment_sentence(found[name].read_text(encoding="utf-8"))
             yield name, package_of(plugin), said, []
 
 
-def _opening(recipe: str) -> str:
-    """The first sentence of the comment that opens a recipe."""
+def _first_comment_sentence(recipe: str) -> str:
+    """The first sentence of the comment at the start of a recipe."""
     lines = recipe.splitlines()
     end = next((i for i, line in enumerate(lines) if not line.startswith("# ")), len(lines))
     return first_sentence("\n".join(line[2:] for line in lines[:end]))
@@ -111,8 +111,8 @@ def first_sentence(text: str) -> str:
     return whole[0] if whole else paragraph
 
 
-def _aligned(lines: list[Line]) -> Iterator[str]:
-    """Names and origins in columns; what stands below an entry is indented."""
+def _align_columns(lines: list[Line]) -> Iterator[str]:
+    """Names and origins in columns, lines below an entry indented."""
     names = max((len(name) for name, *_ in lines), default=0)
     origins = max((len(origin) for _, origin, *_ in lines), default=0)
     for name, origin, sentence, below in lines:

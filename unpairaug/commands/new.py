@@ -1,4 +1,4 @@
-"""`unpairaug new`: a package of one's own, ready to be changed."""
+"""`unpairaug new`: a package with a component of your own, as a template."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 class Kind(str, Enum):
-    """What a package can bring."""
+    """What a package can define."""
 
     TASK = "task"
     TRANSLATOR = "translator"
@@ -18,16 +18,16 @@ class Kind(str, Enum):
 
 
 def new(
-    kind: Annotated[Kind, typer.Argument(metavar="task|translator|head", help="What the package brings.")],
+    kind: Annotated[Kind, typer.Argument(metavar="task|translator|head", help="What the package defines.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name in recipes, such as rain_removal.")],
     folder: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to write; by default one of that name here.")
     ] = None,
 ) -> None:
-    """Write a small package that brings a task, translator or head of your own.
+    """Write a small package with a task, translator or head of your own.
 
-    It works as it is: a class, a recipe that trains on the sample photographs in seconds, a test. Nothing that exists
-    is overwritten.
+    It works unchanged: a class, a recipe that trains on the sample photographs in seconds, a test. Existing files
+    are not overwritten.
     """
     from unpairaug.registry.new import write_package
 

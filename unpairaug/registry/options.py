@@ -1,4 +1,4 @@
-"""Named values held to their types: what a recipe section or a constructor takes, and what is wrong with a value."""
+"""Types of named values, for recipe sections and constructors, and messages about wrong values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# YAML already says which values are numbers, so text is never read as one, nor true and false as 1 and 0.
+# YAML distinguishes numbers from text and from true and false, so none is converted to another.
 # A number without a fraction counts as whole however it is written: 1e3 is 1000.
 Whole = Annotated[int, BeforeValidator(_whole), Strict()]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
@@ -54,7 +54,7 @@ _EXPECTED = {
 
 
 class Section(BaseModel):
-    """Named values of which each has a type and none is unknown; an empty section is one of defaults."""
+    """Named values with types, without unknown keys; an empty section has every default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
 
@@ -77,14 +77,14 @@ class Mistake(NamedTuple):
 
 
 def constructor_options(cls: type, without: Collection[str] = ()) -> type[Section]:
-    """A model of the named arguments that a constructor takes, made from its annotated signature.
+    """A pydantic model of the named arguments of a constructor, from its annotated signature.
 
     Bounds are written as pydantic writes them: ``depth: Annotated[int, Field(ge=3)] = 20``. A constructor that ends in
-    ``**options`` takes any other key too. An argument without annotation takes anything. What types cannot say, the
-    class says in a classmethod ``check_options(options) -> Iterable[Mistake]``.
+    ``**options`` takes any other key too. An argument without annotation takes anything. What types cannot express,
+    the class checks in a classmethod ``check_options(options) -> Iterable[Mistake]``.
 
     Args:
-        without: arguments that whoever builds the object supplies, so that they are no options.
+        without: arguments that the caller of the constructor supplies, which are no options.
 
     Raises:
         TypeError: an annotation names what its module does not define.
@@ -100,7 +100,7 @@ def constructor_options(cls: type, without: Collection[str] = ()) -> type[Sectio
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
     kinds = {p.kind for p in parameters}
-    # `(*args, **kwargs)` is what a class without a constructor inherits from `nn.Module`: it takes no options.
+    # A class without a constructor inherits `(*args, **kwargs)` from `nn.Module`: it takes no options.
     is_open = inspect.Parameter.VAR_KEYWORD in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds
     checks: dict[str, Any] = {"check_options": _checker(cls)} if hasattr(cls, "check_options") else {}
     return create_model(
@@ -109,7 +109,7 @@ def constructor_options(cls: type, without: Collection[str] = ()) -> type[Sectio
 
 
 def _checker(cls: Any) -> Any:
-    """A pydantic validator that asks the class what is wrong with options whose types are right."""
+    """A pydantic validator that calls `check_options` of the class, after the types are checked."""
 
     def check(options: Section) -> Section:
         if wrong := list(cls.check_options(dict(options))):
@@ -128,7 +128,7 @@ class _OpenOptions(_Options):
 
 
 def make_strict(annotation: Any) -> Any:
-    """The annotation with every number, text and truth value in it held to its own type; a list passes for a tuple."""
+    """The annotation without conversions between numbers, text and booleans; a list is accepted for a tuple."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if isinstance(annotation, type) and not parts:
         return _STRICT.get(annotation, annotation)
@@ -141,13 +141,13 @@ def make_strict(annotation: Any) -> Any:
 
 
 def validation_error(*wrong: Mistake) -> ValidationError:
-    """The error that a check raises to say in its own words what is wrong; paths count from where the check stands."""
+    """The error to raise for these mistakes; their paths start at the value that is checked."""
     details = [_detail("refused", mistake.sentence, mistake.path, None) for mistake in wrong]
     return ValidationError.from_exception_data("options", details)
 
 
 def mistakes(error: ValidationError, values: Any) -> list[Mistake]:
-    """What the error says about `values`: one sentence for each place, in the order of the model's keys."""
+    """The mistakes in `values` that the error lists: one for each path, in the order of the model's keys."""
     sentences: dict[Path, list[str]] = {}
     for detail in error.errors(include_url=False):
         said = sentences.setdefault(_path_within(values, detail), [])
@@ -157,12 +157,12 @@ def mistakes(error: ValidationError, values: Any) -> list[Mistake]:
 
 
 def dotted_key(path: Path) -> str:
-    """The path as an override spells it: `task.head.depth`."""
+    """The path as in an override: `task.head.depth`."""
     return ".".join(str(step) for step in path)
 
 
 def format_value(value: Any) -> str:
-    """The value as the user would write it, cut short where it is long."""
+    """The value as the user would write it, shortened to 80 characters."""
     if value is None:
         return "nothing"
     text = str(value).lower() if isinstance(value, bool) else repr(value)
@@ -170,7 +170,7 @@ def format_value(value: Any) -> str:
 
 
 def _with_suggestion(detail: ErrorDetails, known: Iterable[str]) -> InitErrorDetails:
-    """The detail as it was, or with the nearest key where a key of this very section is unknown."""
+    """The detail; if it is an unknown key of this section, with the nearest key."""
     kind, sentence = detail["type"], detail["msg"]
     if kind == "extra_forbidden" and len(detail["loc"]) == 1:
         kind, sentence = "unknown_key", f"{UNKNOWN_KEY}; {suggest(str(detail['loc'][0]), known)}"
@@ -182,7 +182,7 @@ def _detail(kind: Any, sentence: Any, path: Path, given: Any, context: Any = Non
 
 
 def _path_within(values: Any, detail: ErrorDetails) -> Path:
-    """The detail's place as the user knows it: pydantic also counts the branch of a union as a step of the way."""
+    """The path of the detail within `values`, without the steps that pydantic adds for branches of a union."""
     path: Path = ()
     for step in detail["loc"]:
         items = enumerate(values) if isinstance(values, (list, tuple)) else ()

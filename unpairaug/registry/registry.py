@@ -52,15 +52,15 @@ class Registry(ClassLookup[T]):
         except TypeError as error:
             raise UserError(f"{self.kind} {name!r}: {error}") from error
 
-    def complete(self, spec: str | Spec, offered: Spec | None = None, without: Collection[str] = ()) -> Spec:
+    def complete(self, spec: str | Spec, supplied: Spec | None = None, without: Collection[str] = ()) -> Spec:
         """The spec with every option checked, converted and, where it is not given, at the constructor's default.
 
         Args:
-            offered: options that whoever builds the component supplies, where its constructor takes them.
+            supplied: options that whoever builds the component supplies, where its constructor takes them.
             without: options that are supplied later, so that they are neither asked for nor allowed.
 
         Raises:
-            ValidationError: an option is unknown, missing or of the wrong type, or contradicts what is offered.
+            ValidationError: an option is unknown, missing or of the wrong type, or contradicts what is supplied.
             UserError: there is no such component.
         """
         name, given = self._name_and_options(spec)
@@ -69,7 +69,7 @@ class Registry(ClassLookup[T]):
                 *(Mistake((key,), f"what holds this {self.kind} decides it; leave it out") for key in taken)
             )
         model = self.options(name, without)
-        for key, value in (offered or {}).items():
+        for key, value in (supplied or {}).items():
             if key in model.model_fields and given.setdefault(key, value) != value:
                 contradiction = (
                     f"given {format_value(given[key])}, but what holds this {self.kind} has {format_value(value)}"
@@ -81,20 +81,20 @@ class Registry(ClassLookup[T]):
                 given[key] = {**_as_spec(field.default), **part}
         return {"type": name, **dict(model.model_validate(given))}
 
-    def build(self, spec: str | Spec, **offered: Any) -> T:
+    def build(self, spec: str | Spec, **supplied: Any) -> T:
         """The component that the spec describes; its `config` is the complete spec, from which it can be built again.
 
         Args:
-            offered: options passed on where the constructor takes them: `heads.build(spec, scale=2)`.
+            supplied: options passed on where the constructor takes them: `heads.build(spec, scale=2)`.
 
         Raises:
             UserError: there is no such component, or an option is wrong.
         """
         try:
-            config = self.complete(spec, offered)
+            config = self.complete(spec, supplied)
         except ValidationError as error:
             given = spec if isinstance(spec, dict) else {"type": spec}
-            found = mistakes(error, {**offered, **given})
+            found = mistakes(error, {**supplied, **given})
             wrong = [f"{dotted_key(path)}: {said}".removeprefix(": ") for path, said in found]
             raise UserError(f"{self.kind} {given.get('type', given)!r}: {'; '.join(wrong)}") from error
         component: Any = self.get(config["type"])(**{key: value for key, value in config.items() if key != "type"})
@@ -122,9 +122,9 @@ class Component:
 
     def check(self, value: Any, info: ValidationInfo) -> Spec:
         """The complete spec, without the options that it inherits."""
-        offered = {key: info.data[key] for key in self.inherits if key in info.data}
+        supplied = {key: info.data[key] for key in self.inherits if key in info.data}
         try:
-            spec = self.registry.complete(value, offered, without=set(self.inherits) - set(offered))
+            spec = self.registry.complete(value, supplied, without=set(self.inherits) - set(supplied))
         except UserError as error:
             raise validation_error(Mistake(("type",), str(error))) from error
         return {key: option for key, option in spec.items() if key not in self.inherits}

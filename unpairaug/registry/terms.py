@@ -1,4 +1,4 @@
-"""A loss as data: named terms, each the weight of a component or a section with `weight`, `type` and its options."""
+"""A loss as data: named terms, each a weight, or a section with `weight`, `type` and options."""
 
 from __future__ import annotations
 
@@ -61,16 +61,16 @@ class Terms:
         except UserError as error:
             place = ("type",) if isinstance(given, dict) and "type" in given else ()
             raise validation_error(Mistake(place, str(error))) from error
-        if self._is_another(name, complete["type"]):
+        if self._has_name_of_another(name, complete["type"]):
             said = f"{name!r} is another loss; give the term a name of its own, own_{name}: {{type: {spec['type']!r}}}"
             raise validation_error(Mistake(("type",), said))
         return {"type": complete.pop("type"), "weight": float(weight), **complete}
 
-    def _is_another(self, name: str, type: str) -> bool:
-        """Whether a term of that type would go by the name of another loss, in logs and in overrides."""
+    def _has_name_of_another(self, name: str, type: str) -> bool:
+        """Whether the term has the name of another loss, which would mislead in logs and overrides."""
         if name == type or name not in self.registry.names():
             return False
-        with suppress(UserError):  # a broken plug-in of that name is in nobody's way
+        with suppress(UserError):  # a plug-in of that name that cannot be loaded does not count
             return self.registry.get(name) is not self.registry.get(type)
         return False
 

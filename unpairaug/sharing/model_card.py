@@ -1,4 +1,4 @@
-"""The model card of a trained part: only what is known, in words and as the hub's metadata."""
+"""The model card of a trained part: text, and metadata for the hub."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 Facts = dict[str, Any]
 
 UNKNOWN_LICENCE = "unknown"
-"""The hub's word for a licence that nobody stated."""
+"""The hub's word for a licence that is not stated."""
 PURPOSES = {
-    "task": "A restoration head: it takes degraded images and gives restored ones.",
-    "translator": "A degradation translator: it makes clean images look as the camera it was trained on shows them.",
+    "task": "A restoration head: it restores degraded images.",
+    "translator": "A degradation translator: it degrades clean images as the camera of its training images does.",
 }
 USES = {
     "task": """from unpairaug import Task
@@ -39,7 +39,7 @@ ROWS = {
     "translator": "translator",
     "unpairaug": "unpairaug",
 }
-"""What a run notes, and the card's words for it."""
+"""Facts that a run records, and their labels on the card."""
 
 
 def card_data(part: str, config: Facts, trained: Facts, license: str | None) -> ModelCardData:
@@ -66,42 +66,43 @@ def card_text(part: str, config: Facts, trained: Facts, license: str | None, rep
                 PURPOSES[part],
                 f"{part.capitalize()} `{config['type']}`; `config.json` has all its options.",
                 f"## Use\n\n```python\n{use}\n```",
-                f"## Training\n\n{_training(trained)}",
-                f"## Validation\n\n{_validation(part, trained.get('metrics'))}",
-                f"## Licence\n\n{_licence(license)}",
+                f"## Training\n\n{_format_training(trained)}",
+                f"## Validation\n\n{_format_validation(part, trained.get('metrics'))}",
+                f"## Licence\n\n{_format_licence(license)}",
             ]
         )
         + "\n"
     )
 
 
-def _training(trained: Facts) -> str:
+def _format_training(trained: Facts) -> str:
     if not trained:
-        return f"Not known: no run of unpairaug noted it. Saved by unpairaug {__version__}."
+        return f"Not known: no run of unpairaug recorded it. Saved by unpairaug {__version__}."
     known = {**dict.fromkeys(ROWS), **trained}  # another version may have noted less
     rows = [(meaning, known[key]) for key, meaning in ROWS.items() if known[key] is not None]
-    sources = [(side.replace("_", " "), _sources(names)) for side, names in trained.get("data", {}).items()]
-    return _table(("", ""), [*rows, *sources])
+    sources = [(side.replace("_", " "), _format_sources(names)) for side, names in trained.get("data", {}).items()]
+    return _format_table(("", ""), [*rows, *sources])
 
 
-def _validation(part: str, metrics: Facts | None) -> str:
+def _format_validation(part: str, metrics: Facts | None) -> str:
     if not metrics:
         return "Not measured."
-    whose = "" if part == "task" else " They are of the head that was trained beside it."
+    whose = "" if part == "task" else " They are of the head that was trained with it."
     rows = [(f"`{name}`", f"{value:.4f}") for name, value in metrics.items() if name != "step"]
-    return f"Means over the validation pairs at step {metrics['step']}.{whose}\n\n{_table(('metric', 'value'), rows)}"
+    table = _format_table(("metric", "value"), rows)
+    return f"Means over the validation pairs at step {metrics['step']}.{whose}\n\n{table}"
 
 
-def _licence(license: str | None) -> str:
+def _format_licence(license: str | None) -> str:
     if license:
         return f"`{license}`"
-    return "Not stated by whoever saved it. That unpairaug is under Apache-2.0 says nothing about these weights."
+    return "Not stated. unpairaug's own licence, Apache-2.0, does not apply to these weights."
 
 
-def _sources(weights: dict[str, float]) -> str:
+def _format_sources(weights: dict[str, float]) -> str:
     shares = len(weights) > 1
     return ", ".join(f"`{name}`" + (f" (weight {weight:g})" if shares else "") for name, weight in weights.items())
 
 
-def _table(head: tuple[str, str], rows: list[tuple[str, Any]]) -> str:
+def _format_table(head: tuple[str, str], rows: list[tuple[str, Any]]) -> str:
     return "\n".join(f"| {left} | {right} |" for left, right in [head, ("---", "---"), *rows])

@@ -1,1 +1,1 @@
-"""What a person sees while waiting."""
+"""Output on the terminal while a program runs."""

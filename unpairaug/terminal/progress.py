@@ -1,4 +1,4 @@
-"""Where a run stands: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a run: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Progress:
-    """Counts steps; tells rate and time left. Disabled on all but the main process."""
+    """Counts steps; shows rate and time left. Only the main process enables it."""
 
     def __init__(self, start: int, steps: int, enabled: bool = True) -> None:
         self.start, self.step, self.steps = start, start, steps
@@ -59,20 +59,20 @@ def format_duration(seconds: float) -> str:
 
 
 def with_progress(items: Iterable[T], total: int) -> Iterator[T]:
-    """The images as they come, with rate and time left: a bar on a terminal, else a plain line now and then."""
+    """The items; meanwhile rate and time left, as a bar on a terminal, elsewhere as a line every 10 s."""
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, unit=" images", dynamic_ncols=True)
     else:
-        yield from _told(items, total)
+        yield from _print_progress(items, total)
 
 
-def _told(items: Iterable[T], total: int, every: float = 10.0) -> Iterator[T]:
-    """The items as they come; about every `every` seconds, and for the last one, a line on stderr."""
-    start = told = time.monotonic()
+def _print_progress(items: Iterable[T], total: int, every: float = 10.0) -> Iterator[T]:
+    """The items; a line on stderr about every `every` seconds, and for the last item."""
+    start = last = time.monotonic()
     for done, item in enumerate(items, 1):
         now = time.monotonic()
-        if done == total or now - told >= every:
-            told, rate = now, done / max(now - start, 1e-9)
+        if done == total or now - last >= every:
+            last, rate = now, done / max(now - start, 1e-9)
             left = format_duration((total - done) / rate)
             print(f"{done}/{total} images, {rate:.2f} images/s, {left} left: {item}", file=sys.stderr, flush=True)
         yield item
