@@ -1,4 +1,4 @@
-"""What the README and the guides say exists does: commands, recipes, overrides, recipe keys, files and links."""
+"""Everything that the README and the guides name exists: commands, recipes, overrides, recipe keys, files, links."""
 
 import re
 import shlex
@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from unpairaug.commands import main
 from unpairaug.recipe import Recipe, load_recipe
 from unpairaug.recipe.optimizer_sections import LR_SCHEDULES
+from unpairaug.recipe.renamed import RENAMED
 from unpairaug.recipe.yaml_file import parse
 from unpairaug.registry import Registry, discriminators, heads, losses, tasks, translators
 
@@ -24,24 +25,24 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").g
 page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 
 
-def blocks(path: Path, language: str) -> list[str]:
+def find_blocks(path: Path, language: str) -> list[str]:
     """The fenced blocks of a page in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-def commands(path: Path) -> list[list[str]]:
+def find_commands(path: Path) -> list[list[str]]:
     """The words of every command of a page; a backslash joins lines, a comment is dropped."""
-    lines = [line for block in blocks(path, "bash") for line in block.replace("\\\n", " ").splitlines()]
+    lines = [line for block in find_blocks(path, "bash") for line in block.replace("\\\n", " ").splitlines()]
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
-def sections(path: Path, heading: str) -> str:
+def read_section(path: Path, heading: str) -> str:
     """The text below a heading of the second level, up to the next."""
     return path.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
-def training(words: list[str]) -> list[str] | None:
-    """Recipe and overrides of a command that trains or checks, else None; options come behind them."""
+def training_arguments(words: list[str]) -> list[str] | None:
+    """Recipe and overrides of a command that trains or checks, without options; None for other commands."""
     for start in (["-m", "unpairaug.run"], *(["unpairaug", name] for name in ("train", "check", "compare"))):
         for i in range(len(words)):
             if words[i : i + 2] == start:
@@ -51,38 +52,38 @@ def training(words: list[str]) -> list[str] | None:
 
 @pytest.fixture
 def folder_of_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder of a reader of the README: a clone's recipes, and the modules it tells to write."""
+    """The folder of a reader of the README: the recipes of a clone, and the modules that the README shows."""
     copytree(ROOT / "recipes", tmp_path / "recipes")
-    for block in blocks(ROOT / "README.md", "python"):
+    for block in find_blocks(ROOT / "README.md", "python"):
         if name := re.match(r"# (\w+\.py)\n", block):
             (tmp_path / name[1]).write_text(block, encoding="utf-8")
             monkeypatch.delitem(sys.modules, name[1].removesuffix(".py"), raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "RealESRGAN_x2plus.pth").touch()  # what a page fine-tunes
+    (tmp_path / "RealESRGAN_x2plus.pth").touch()  # a checkpoint that a page fine-tunes
     return tmp_path
 
 
 def test_the_first_command_after_the_installation_trains_and_the_second_runs_the_tests():
-    first, second = [words for words in commands(ROOT / "README.md") if words[0] in ("accelerate", "pytest")][:2]
+    first, second = [words for words in find_commands(ROOT / "README.md") if words[0] in ("accelerate", "pytest")][:2]
     assert first == ["accelerate", "launch", "-m", "unpairaug.run", "recipes/cyclesr_sr.yaml"]
     assert second == ["pytest"]
 
 
-def test_ci_installs_and_tests_with_the_words_of_the_readme():
+def test_ci_installs_and_tests_with_the_commands_of_the_readme():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    said = [words for words in commands(ROOT / "README.md") if words[0] in ("pip", "pytest")]
+    shown = [words for words in find_commands(ROOT / "README.md") if words[0] in ("pip", "pytest")]
     run = [
         shlex.split(line.replace("check ", "", 1)) for line in script.splitlines() if "pip" in line or "pytest" in line
     ]
-    assert said and all(words in run for words in said)
+    assert shown and all(words in run for words in shown)
 
 
 @page
 def test_every_command_and_option_a_page_names_exists(path: Path, monkeypatch: pytest.MonkeyPatch):
-    for words in commands(path):
+    for words in find_commands(path):
         if words[0] == "unpairaug":
-            monkeypatch.setattr(sys, "argv", [*words, "--help"])  # read like the command itself, but nothing is done
+            monkeypatch.setattr(sys, "argv", [*words, "--help"])  # parses the command without running it
             with pytest.raises(SystemExit) as end:
                 main()
             assert end.value.code == 0, shlex.join(words)
@@ -90,9 +91,9 @@ def test_every_command_and_option_a_page_names_exists(path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("path", [page for page in PAGES if not page.stem.startswith("add_a_")], ids=lambda p: p.name)
 def test_every_recipe_and_override_a_page_shows_loads(path: Path, folder_of_a_reader: Path):
-    # Tutorials write their recipes themselves, and tests/docs/test_tutorials.py follows them to the end.
-    for words in commands(path):
-        if (arguments := training(words)) and arguments[0] != "RECIPE":
+    # Tutorials write their own recipes; tests/docs/test_tutorials.py runs them.
+    for words in find_commands(path):
+        if (arguments := training_arguments(words)) and arguments[0] != "RECIPE":
             load_recipe(arguments[0], arguments[1:])
 
 
@@ -112,28 +113,30 @@ def test_every_link_of_a_page_leads_to_a_file(path: Path):
 
 
 def test_the_tree_of_contributing_lists_every_package_and_module_of_the_root_in_the_order_of_imports():
-    tree = sections(ROOT / "CONTRIBUTING.md", "Where a change belongs").partition("```text\n")[2].partition("```")[0]
+    tree = (
+        read_section(ROOT / "CONTRIBUTING.md", "Where a change belongs").partition("```text\n")[2].partition("```")[0]
+    )
     listed = [line.split()[0].strip("/").removesuffix(".py") for line in tree.splitlines() if line.startswith("  ")]
     present = {path.parent.name for path in (ROOT / "unpairaug").glob("*/__init__.py")}
     present |= {path.stem for path in (ROOT / "unpairaug").glob("*.py") if path.name != "__init__.py"}
     assert listed == [name for name in ORDER if name != "tasks"] and {*listed} == present
 
 
-def reference(text: str) -> dict[str, str]:
-    """Key and default of every row of the tables in a text."""
+def read_reference(text: str) -> dict[str, str]:
+    """Default of each key in the tables of a text."""
     return dict(re.findall(r"^\| `([\w.]+)` \| (.*?) ?\|", text, re.MULTILINE))
 
 
-def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Dotted key and field of a recipe's sections, and of theirs."""
+def iterate_fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Dotted key and field of all sections of a recipe, recursively."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from fields(field.annotation, f"{prefix}{name}.")
+            yield from iterate_fields(field.annotation, f"{prefix}{name}.")
         else:
             yield prefix + name, field
 
 
-def agree(documented: dict[str, str], known: dict[str, FieldInfo]) -> None:
+def assert_same_keys_and_defaults(documented: dict[str, str], known: dict[str, FieldInfo]) -> None:
     assert documented.keys() == known.keys()
     for key, field in known.items():
         if not field.is_required():
@@ -143,17 +146,21 @@ def agree(documented: dict[str, str], known: dict[str, FieldInfo]) -> None:
 
 def test_the_recipe_reference_has_every_key_with_its_default_and_no_other():
     sections = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8").split("\n## ")
-    documented = reference(
+    documented = read_reference(
         "\n## ".join(s for s in sections if not s.startswith(("Task", "Translator", "Learning rates")))
     )
-    agree(documented, {key: field for key, field in fields(Recipe) if key not in ("task", "translator")})
+    assert_same_keys_and_defaults(
+        documented, {key: field for key, field in iterate_fields(Recipe) if key not in ("task", "translator")}
+    )
 
 
 def test_the_recipe_reference_has_every_option_of_every_learning_rate_schedule_and_no_other():
-    rows = reference(sections(ROOT / "docs" / "recipes.md", "Learning rates"))
+    rows = read_reference(read_section(ROOT / "docs" / "recipes.md", "Learning rates"))
     assert rows.pop("lr_schedule.type") == ""
-    known = [dict(fields(kind, "lr_schedule.")) for kind in LR_SCHEDULES.values()]
-    agree(rows, {key: field for options in known for key, field in options.items() if not key.endswith(".type")})
+    known = [dict(iterate_fields(kind, "lr_schedule.")) for kind in LR_SCHEDULES.values()]
+    assert_same_keys_and_defaults(
+        rows, {key: field for options in known for key, field in options.items() if not key.endswith(".type")}
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,7 +179,9 @@ def test_the_recipe_reference_has_every_built_in_component_and_its_options(regis
         if registry.get(name).__module__.startswith(f"{registry.group}."):
             table = re.split(r"\n##+ ", text.partition(f"\n### {registry.kind.title()} `{name}`\n")[2])[0]
             options = registry.options(name, without=["scale"] if registry is heads else []).model_fields
-            agree(reference(table), {prefix.format(name) + key: field for key, field in options.items()})
+            assert_same_keys_and_defaults(
+                read_reference(table), {prefix.format(name) + key: field for key, field in options.items()}
+            )
 
 
 def test_the_recipe_reference_lists_every_built_in_loss_and_shows_a_section_that_can_be_built():
@@ -180,6 +189,12 @@ def test_the_recipe_reference_lists_every_built_in_loss_and_shows_a_section_that
     text = page.read_text(encoding="utf-8").partition("\n### Losses\n")[2].partition("\n### ")[0]
     built_in = {name for name in losses.names() if losses.get(name).__module__.startswith(f"{losses.group}.")}
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == built_in
-    (section,) = (block for block in blocks(page, "yaml") if "perceptual" in block)
+    (section,) = (block for block in find_blocks(page, "yaml") if "perceptual" in block)
     shown = parse(section, "docs/recipes.md").values["task"]["loss"]
     assert all(tasks.complete({"type": "sr", "loss": {name: shown[name]}}) for name in shown if name != "edges")
+
+
+def test_the_glossary_lists_every_renamed_recipe_key_and_no_other():
+    table = read_section(ROOT / "docs" / "glossary.md", "Names of earlier versions")
+    rows = re.findall(r"^\| `([\w.]+).*?` \| `([\w.]+).* \| recipe key \|$", table, re.MULTILINE)
+    assert dict(rows) == {old: new.key for old, new in RENAMED.items()}
