@@ -104,12 +104,24 @@ def test_the_task_that_the_readme_writes_restores_an_image(folder_of_a_reader: P
     assert derain(torch.rand(1, 3, 9, 10)).shape == (1, 3, 9, 10)
 
 
+def read_prose(path: Path) -> str:
+    """The text of a page without its fenced blocks."""
+    return re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def heading_anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", read_prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @page
-def test_every_link_of_a_page_leads_to_a_file(path: Path):
-    prose = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose)
-    missing = [target for target in targets if "://" not in target and not (path.parent / target).exists()]
-    assert not missing
+def test_every_link_of_a_page_leads_to_a_file_and_to_a_heading_of_it(path: Path):
+    links = re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", read_prose(path))
+    for name, anchor in [link for link in links if "://" not in link[0]]:
+        target = path.parent / name if name else path
+        assert target.exists(), name
+        assert not anchor or anchor in heading_anchors(target), f"{name}#{anchor}"
 
 
 def test_the_tree_of_contributing_lists_every_package_and_module_of_the_root_in_the_order_of_imports():
