@@ -17,10 +17,10 @@ from unpairaug.errors import UserError
 from unpairaug.recipe import load_recipe, to_yaml
 from unpairaug.recipe.optimizer_sections import NetworkOptimizer, OptimizerSection
 from unpairaug.registry.options import mistakes
-from unpairaug.run import MUST_NOT_CHANGE
 from unpairaug.training.learning_rates import learning_rate, learning_rates
 from unpairaug.training.optimizer_state import StepTogether
 from unpairaug.training.optimizers import NetworkOptimizers, kind_of
+from unpairaug.training.resume import MUST_NOT_CHANGE
 from unpairaug.training.schedule import Schedule
 
 CPU = torch.device("cpu")

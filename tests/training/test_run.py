@@ -1,4 +1,4 @@
-"""Laws of a whole run, with real processes: two equal one, resumed equals never stopped, mistakes are told kindly."""
+"""A run with real processes: two equal one, a resumed run equals an uninterrupted one, mistakes end in a message."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_two_processes_with_half_the_batch_end_where_one_does(tmp_path):
     assert a.keys() == b.keys()
     for name in a:
         assert torch.allclose(a[name].float(), b[name].float(), rtol=1e-3, atol=2e-5), name
-    for name in ("train", "val", "choice", "guards"):
+    for name in ("train", "val", "selection", "guards"):
         (x,), (y,) = (metrics(tmp_path / folder, name)[-1:] for folder in ("one", "two"))
         for key in x.keys() - {"split", "steps_per_second"}:
             assert x[key] == pytest.approx(y[key], rel=1e-3), key
@@ -79,7 +79,7 @@ def test_killed_and_started_again_ends_where_the_uninterrupted_run_does(tmp_path
         file.write('{"step": 5, "spl')  # a line that the kill cut short
     resumed = run(*options, "output_dir=killed", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    assert re.search(r"goes on from killed/checkpoints/step_\d+", resumed.stdout)
+    assert re.search(r"resumed from killed/checkpoints/step_\d+", resumed.stdout)
     a, b = weights(tmp_path / "whole", 30), weights(killed, 30)
     assert all(torch.equal(a[name], b[name]) for name in a)
     steps = [line["step"] for line in metrics(killed, "train")]
@@ -94,7 +94,7 @@ def test_a_checkpoint_of_another_version_is_one_clear_message(tmp_path):
     save_file({f"{name}_once": tensor for name, tensor in held.items()}, file)
     again = run(*options, cwd=tmp_path)
     assert again.returncode == 2 and "Traceback" not in again.stderr
-    assert "step_4 does not fit the networks of unpairaug" in again.stderr
+    assert "step_4 was saved by unpairaug" in again.stderr
 
 
 def test_asked_to_stop_a_run_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path):
@@ -108,7 +108,7 @@ def test_asked_to_stop_a_run_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "Traceback" not in said
-    step = int(re.search(r"stopped after step (\d+); the same command goes on", said)[1])
+    step = int(re.search(r"stopped after step (\d+), and saved a checkpoint; the same command resumes", said)[1])
     assert (tmp_path / "runs" / "smoke" / "checkpoints" / f"step_{step}" / "state.json").is_file()
 
 

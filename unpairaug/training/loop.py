@@ -1,4 +1,4 @@
-"""The course of a run: step after step, with logs, samples, validation and checkpoints now and then."""
+"""The training loop: every step, with logs, samples, validation and checkpoints at their intervals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from unpairaug.recipe import TrainSection
 from unpairaug.restoring.restore import Bicubic, Restorer
 from unpairaug.rng import mix_seed
 from unpairaug.terminal.progress import Progress
-from unpairaug.training.choice import Choice
+from unpairaug.training.checkpoint_selection import CheckpointSelection
 from unpairaug.training.guards import Guards
 from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.samples import sample_sheet, save_sheet
@@ -31,7 +31,7 @@ from unpairaug.training.trainer import JointTrainer
 
 
 class TrainingLoop:
-    """Takes the steps from `start` to the end of the schedule and keeps the run folder."""
+    """Takes the steps from `start` to the end of the schedule and writes the run folder."""
 
     def __init__(
         self,
@@ -39,65 +39,80 @@ class TrainingLoop:
         trainer: JointTrainer,
         train: TrainSection,
         run: RunFolder,
-        shown: UnpairedBatch,
+        samples: UnpairedBatch,
         validation: ValidationPairs | None,
         start: int,
         bad: BadCount | None = None,
-        choice: Choice | None = None,
+        selection: CheckpointSelection | None = None,
     ) -> None:
+        """Prepare the steps from `start`.
+
+        Args:
+            accelerator: of the run.
+            trainer: takes the steps.
+            train: intervals, seed and the like.
+            run: where everything is written.
+            samples: shown on the sample sheets and checked by the guards; 8-bit images on any device.
+            validation: pairs that the averaged head is measured on, if there are any.
+            start: steps taken already.
+            bad: counts the images that are skipped, where they are.
+            selection: scores the steps, on the main process alone.
+        """
         self.accelerator, self.trainer, self.train, self.run = accelerator, trainer, train, run
-        self.shown, self.validation = to_device(shown, accelerator), validation
-        self.steps, self.bad, self.choice = trainer.schedule.steps, bad, choice
-        self.guards = Guards(trainer, self.shown, train.seed)
+        self.samples, self.validation = to_device(samples, accelerator), validation
+        self.steps, self.bad, self.selection = trainer.schedule.steps, bad, selection
+        self.guards = Guards(trainer, self.samples, train.seed)
         self.progress = Progress(start, self.steps, enabled=accelerator.is_main_process)
         self.sums: Losses = {}
         self.summed = 0
 
-    def run_to_the_end(self, batches: Iterable[UnpairedBatch]) -> None:
-        """Take every step; leave a checkpoint and the trained parts behind.
+    def run_steps(self, batches: Iterable[UnpairedBatch]) -> None:
+        """Take every step that is left; save a checkpoint and the trained parts.
 
         Raises:
-            RunStopped: SIGINT or SIGTERM came, and a checkpoint was left; a loss term is not finite; the disk is full.
+            RunStopped: SIGINT or SIGTERM arrived, and a checkpoint is saved; a loss is not finite; the disk is full.
         """
         batches = iter(batches)
-        with _stop_signals() as stopped:
+        with _stop_signals() as signals:
             if self.progress.step == 0:
-                self.measure_bicubic()
+                self.measure_input()
                 self.validate(0)
             for step in range(self.progress.step, self.steps):
                 self.seed(step)
-                losses = self.trainer.train_step(self.read(batches), step)
-                self.add(losses, step)
+                losses = self.trainer.train_step(self.next_batches(batches), step)
+                self.add_losses(losses, step)
                 self.progress.advance()
-                self.now_and_then(step + 1)
-                if step + 1 < self.steps and self.asked_to_stop(stopped, step + 1):
+                self.run_periodic(step + 1)
+                if step + 1 < self.steps and self.is_stop_requested(signals, step + 1):
                     self.save(step + 1)
-                    raise RunStopped(f"stopped after step {step + 1}; the same command goes on from there")
+                    raise RunStopped(
+                        f"stopped after step {step + 1}, and saved a checkpoint; the same command resumes from it"
+                    )
         self.progress.close()
 
-    def read(self, batches: Iterator[UnpairedBatch]) -> list[UnpairedBatch]:
+    def next_batches(self, batches: Iterator[UnpairedBatch]) -> list[UnpairedBatch]:
         """The micro-batches of a step, on the device.
 
         Raises:
-            UserError: an image cannot be read; processes read different ones, so whichever meets it tells it.
+            UserError: an image cannot be read. The processes read different images, so the one that fails reports it.
         """
         try:
-            read = [to_device(b, self.accelerator) for b in islice(batches, self.train.gradient_accumulation)]
+            found = [to_device(b, self.accelerator) for b in islice(batches, self.train.gradient_accumulation)]
         except UserError as error:
             error.is_of_one_process = True
             raise
-        for batch in read:
+        for batch in found:
             self.guards.add_colours(batch)
-        return read
+        return found
 
     def seed(self, step: int) -> None:
-        """Seed what does not draw from the step's own generators, such as dropout in a head."""
+        """Seed the global generator, which layers such as dropout draw from."""
         torch.manual_seed(
             mix_seed(self.train.seed, step * self.accelerator.num_processes + self.accelerator.process_index)
         )
 
-    def asked_to_stop(self, signals: Sequence[int], step: int) -> bool:
-        """Whether a signal came; processes agree on it where they wait for each other anyway."""
+    def is_stop_requested(self, signals: Sequence[int], step: int) -> bool:
+        """Whether a signal arrived. Several processes agree on it only at log steps, where they wait anyway."""
         if self.accelerator.num_processes == 1:
             return bool(signals)
         if step % self.train.log_every:
@@ -106,32 +121,36 @@ class TrainingLoop:
             cast("Tensor", self.accelerator.reduce(torch.tensor(len(signals), device=self.accelerator.device))) > 0
         )
 
-    def now_and_then(self, step: int) -> None:
-        """What happens beside the step, each at its own interval and all at the end."""
+    def run_periodic(self, step: int) -> None:
+        """Log, sample, validate and save, each at its own interval and all at the last step."""
         train, last = self.train, step == self.steps
         if step % train.log_every == 0 or last:
-            self.report(step)
-            self.tell_bad(step)
+            self.log_losses(step)
+            self.report_bad_images(step)
         if step % train.sample_every == 0 or last:
-            self.sample(step)
-            self.look(step)
+            self.save_samples(step)
+            self.check_guards(step)
         if step % train.validate_every == 0 or last:
             self.validate(step)
-            self.choose(step)
+            self.select_checkpoint(step)
         if step % train.checkpoint_every == 0 or last:
             self.save(step)
 
-    def add(self, losses: Losses, step: int) -> None:
-        """Keep a running sum of each loss term on the device, so that no step waits for a number to be read."""
+    def add_losses(self, losses: Losses, step: int) -> None:
+        """Add each loss term to its running sum on the device, so that no step waits for the device."""
         if self.sums and losses.keys() != self.sums.keys():
-            self.report(step)  # a new phase has other terms
+            self.log_losses(step)  # a new phase has other terms
         self.sums = {name: self.sums.get(name, 0) + loss.float() for name, loss in losses.items()}
         self.summed += 1
 
-    def report(self, step: int) -> None:
-        """Log the mean of each loss term since the last report, over all processes; stop at one that is not finite."""
+    def log_losses(self, step: int) -> None:
+        """Log the mean of each loss term since the last call, over all processes.
+
+        Raises:
+            RunStopped: a mean is not finite.
+        """
         if not self.sums:
-            return  # nothing is trained: a translator without networks in its warm-up
+            return  # nothing is trained: the warm-up of a translator without networks
         names, summed = list(self.sums), self.summed
         sums = torch.stack([self.sums[name] for name in names])
         means = cast("Tensor", self.accelerator.reduce(sums / summed, "mean"))
@@ -144,13 +163,17 @@ class TrainingLoop:
                 f"{self.run.checkpoints} are whole. Lower the learning rates, set train.clip, or use full precision."
             )
         self.progress.report(values)
-        self.record(step, "train", {**values, **self.course(step - 1)})
+        self.record(step, "train", {**values, **self.schedule_values(step - 1)})
 
-    def tell_bad(self, step: int) -> None:
-        """Name the images found bad since the last time, by any process; stop where they are too many."""
+    def report_bad_images(self, step: int) -> None:
+        """Log the images that any process found bad since the last call.
+
+        Raises:
+            RunStopped: they are more than `data.max_bad` allows.
+        """
         if self.bad is None:
             return
-        news = self.bad.add(gather_object(self.bad.images.news()))
+        news = self.bad.add(gather_object(self.bad.images.pop_new()))
         for reason in news:
             self.progress.log(f"skipped: {reason}")
         share = self.bad.share(step)
@@ -158,29 +181,30 @@ class TrainingLoop:
             self.record(step, "data", {"bad_images": len(self.bad), "bad_share": share})
         if news and share > self.bad.max_bad:
             raise RunStopped(
-                f"{len(self.bad)} images are bad, {share:.2%} of those looked at, and data.max_bad allows "
-                f"{self.bad.max_bad:.2%}; mend or remove the files named above: the same command goes on from the last "
-                f"checkpoint in {self.run.checkpoints}"
+                f"{len(self.bad)} images are bad, {share:.2%} of those read, and data.max_bad allows "
+                f"{self.bad.max_bad:.2%}; replace or remove the files named above: the same command resumes from the "
+                f"last checkpoint in {self.run.checkpoints}"
             )
 
-    def course(self, step: int) -> dict[str, float]:
-        """Where the schedule stands at a step, and how fast the run is."""
+    def schedule_values(self, step: int) -> dict[str, float]:
+        """Learning rates and feedback at a step, and the speed of the run in steps per second."""
         return {
             **{f"lr_{kind}": lr for kind, lr in self.trainer.learning_rates(step).items()},
             "feedback": self.trainer.schedule.feedback_at(step),
             "steps_per_second": self.progress.steps_per_second,
         }
 
-    def sample(self, step: int) -> None:
+    def save_samples(self, step: int) -> None:
+        """Write a sheet of sample images."""
         if not self.accelerator.is_main_process:
             return
-        picture = sample_sheet(self.trainer.ema_translator, self.trainer.ema_task, self.shown, self.train.seed)
+        picture = sample_sheet(self.trainer.ema_translator, self.trainer.ema_task, self.samples, self.train.seed)
         save_sheet(self.run.path / "samples" / f"step_{step:06}.png", picture)
         for tracker in self.accelerator.trackers:
             tracker.log_images({"samples": picture[None]}, step=step, dataformats="NHWC")
 
-    def look(self, step: int) -> None:
-        """Let the guards measure, and say what they find wrong."""
+    def check_guards(self, step: int) -> None:
+        """Let the guards measure, and log their numbers and warnings."""
         colours = cast("Tensor", self.accelerator.reduce(self.guards.mean_colours(), "mean"))
         if not self.accelerator.is_main_process:
             return
@@ -194,39 +218,41 @@ class TrainingLoop:
         """Measure the averaged head on the validation pairs."""
         self.measure(step, "val", self.trainer.ema_task)
 
-    def measure_bicubic(self) -> None:
-        """Say what the head has to beat: the validation images enlarged by interpolation, or as they are at scale 1."""
-        self.measure(0, "val_bicubic", Bicubic(self.trainer.task.scale))
+    def measure_input(self) -> None:
+        """Measure what the head has to beat: the validation input, enlarged by bicubic interpolation above scale 1."""
+        scale = self.trainer.task.scale
+        self.measure(0, "val_input" if scale == 1 else "val_bicubic", Bicubic(scale))
 
     def measure(self, step: int, split: str, restorer: Restorer) -> None:
-        """Measure on the validation pairs, where there are any, divided over the processes."""
+        """Measure a restorer on the validation pairs, where there are any, divided over the processes."""
         if self.validation is not None:
             means, _ = measure_pairs(restorer, self.validation)
             self.progress.log(f"step {step}  {split}  " + "  ".join(f"{k} {v:.4f}" for k, v in means.items()))
             self.record(step, split, means)
 
-    def choose(self, step: int) -> None:
-        """Score the averaged networks on unpaired images, and keep them if none before were as good."""
-        young = self.trainer.schedule.phase(step - 1) in ("translator_warmup", "head_warmup")
-        if self.choice is None or young:
+    def select_checkpoint(self, step: int) -> None:
+        """Score the averaged networks on unpaired images, and save them if no earlier score was as good."""
+        is_warmup = self.trainer.schedule.phase(step - 1) in ("translator_warmup", "head_warmup")
+        if self.selection is None or is_warmup:
             return
-        values = self.choice.measure()
-        self.record(step, "choice", values)
-        if self.choice.is_best(values):
-            self.run.keep_best(
-                self.choice.keep({"step": step, **values}, self.run.notes(step, self.trainer.task.scale))
-            )
+        values = self.selection.measure()
+        self.record(step, "selection", values)
+        if self.selection.is_best(values):
+            notes = self.run.training_notes(step, self.trainer.task.scale)
+            self.run.save_best(self.selection.keep({"step": step, **values}, notes))
 
     def save(self, step: int) -> None:
-        self.report(step)  # never save what is not finite
+        """Save a checkpoint and the trained parts."""
+        self.log_losses(step)  # raises if a loss is not finite, so that no such checkpoint is saved
         files, state = self.trainer.state()
-        if self.choice is not None:
-            files["best"], state["best"] = self.choice.state()
+        if self.selection is not None:
+            files["best"], state["best"] = self.selection.state()
         self.run.save(step, files, state, self.trainer.ema_translator, self.trainer.ema_task)
         self.accelerator.wait_for_everyone()
 
     def record(self, step: int, split: str, values: dict[str, float]) -> None:
-        self.run.metrics(step, split, values)
+        """Write numbers to `metrics.jsonl` and to the event files."""
+        self.run.log_metrics(step, split, values)
         self.accelerator.log({f"{split}/{name}": value for name, value in values.items()}, step=step)
 
 
@@ -244,7 +270,7 @@ def to_device(batch: UnpairedBatch, accelerator: Accelerator) -> UnpairedBatch:
 
 @contextmanager
 def _stop_signals() -> Iterator[Sequence[int]]:
-    """Signals that asked the run to stop; a second one of them stops at once."""
+    """The stop signals received so far; a second one stops the program at once."""
     received: list[int] = []
 
     def stop(number: int, _: object) -> None:

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: recipe, environment, log, metrics, samples, checkpoints, trained parts."""
+"""The folder of a run: recipe, environment, log, metrics, samples, checkpoints, trained parts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from unpairaug.registry import Spec, heads
 from unpairaug.sharing.pretrained import part_folder
 from unpairaug.task import Task, head_options
 from unpairaug.training.checkpoint import Tensors, list_checkpoints, save_checkpoint
-from unpairaug.training.choice import Best
+from unpairaug.training.checkpoint_selection import BestStep
 from unpairaug.translator import Translator
 
 log = logging.getLogger("unpairaug")
@@ -34,31 +34,33 @@ PACKAGES = ["torch", "accelerate", "albumentations", "numpy", "pillow", "scikit-
 
 
 class RunFolder:
-    """One run's folder. Only the main process writes; `active` is False on the others, whose calls do nothing."""
+    """One run's folder. Only the main process writes: on the others `active` is False, and no call does anything."""
 
     def __init__(self, recipe: Recipe, data: dict[str, str], active: bool = True) -> None:
-        """Nothing is written yet.
+        """Write nothing yet.
 
         Args:
-            recipe: what is trained, and where it goes.
-            data: what the order of the samples follows from beside the recipe; kept in checkpoints.
+            recipe: what is trained; its `output_dir` is the folder.
+            data: a fingerprint of the images of each side, which decide the order of the samples; saved in checkpoints.
             active: whether this process writes.
         """
         self.path, self.recipe, self.data, self.active = Path(recipe.output_dir), recipe, data, active
-        self.starts = {f"task.{key}.{option}": _digest(file) for key, option, file in _starts(recipe.task)}
-        """Digests of the files that networks start from, by the keys that name them; kept in checkpoints, too."""
+        self.starts = {
+            f"task.{key}.{option}": _sha256(file) for key, option, file in _initial_weight_files(recipe.task)
+        }
+        """SHA-256 of the files with initial weights, by the recipe keys that name them; saved in checkpoints."""
         if start := recipe.translator.get(START):
-            self.starts[f"translator.{START}"] = _digest(part_folder(start, "translator") / "model.safetensors")
+            self.starts[f"translator.{START}"] = _sha256(part_folder(start, "translator") / "model.safetensors")
         self.checkpoints = self.path / "checkpoints"
         self.lock = FileLock(self.path / ".lock")
         self.processes, self.validation = 1, {}
         self.log_file: logging.Handler | None = None
 
-    def claim(self) -> None:
-        """Keep other runs out of the folder until `close`, or for as long as this process lives.
+    def lock_folder(self) -> None:
+        """Lock the folder against other runs until `close`, or until this process ends.
 
         Raises:
-            UserError: another run writes there, or the folder cannot be made.
+            UserError: another run holds the lock, or the folder cannot be created.
         """
         if not self.active:
             return
@@ -67,22 +69,22 @@ class RunFolder:
             self.lock.acquire(timeout=0)
         except Timeout as error:
             raise UserError(
-                f"another run is writing to {self.path}: wait for it, or give another output_dir"
+                f"another run is writing to {self.path}: wait until it ends, or give another output_dir"
             ) from error
         except OSError as error:
             raise UserError(f"output_dir {self.path} cannot be written: {error}; give another output_dir") from error
-        # From here on, so that it says where a run goes on from; made with its first line: a refused run makes none.
+        # Opened before the checkpoint is loaded, so that the log says which; `delay`: a refused run leaves no file.
         self.log_file = logging.FileHandler(self.path / "log.txt", encoding="utf-8", delay=True)
         self.log_file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         log.addHandler(self.log_file)
 
     def open(self, device: str, processes: int, resumed_at: int) -> None:
-        """Write recipe and environment; what a resumed run leaves behind is forgotten or put aside."""
+        """Write recipe and environment; remove or set aside what is later than step `resumed_at`."""
         if not self.active:
             return
         self.processes = processes
         (self.path / "samples").mkdir(exist_ok=True)
-        self._keep_starts()
+        self._copy_initial_weights()
         (self.path / "recipe.yaml").write_text(to_yaml(self.recipe), encoding="utf-8")
         environment = {
             "command": " ".join(sys.argv),
@@ -94,16 +96,16 @@ class RunFolder:
             "packages": {name: _version(name) for name in ["unpairaug", *PACKAGES]},
         }
         (self.path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
-        self._forget_what_came_after(resumed_at)
+        self._remove_later_steps(resumed_at)
 
     def close(self) -> None:
-        """Let other runs in, and log no further lines here."""
+        """Unlock the folder and close its log."""
         if self.log_file is not None:
             log.removeHandler(self.log_file)
             self.log_file.close()
         self.lock.release()
 
-    def metrics(self, step: int, split: str, values: dict[str, Any]) -> None:
+    def log_metrics(self, step: int, split: str, values: dict[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
         if split == "val":
             self.validation = {"step": step, **values}
@@ -114,18 +116,18 @@ class RunFolder:
     def save(
         self, step: int, files: dict[str, Tensors], state: dict[str, Any], translator: Translator, task: Task
     ) -> None:
-        """Write `translator/` and `head/`, loadable by `from_pretrained`, and a checkpoint that knows its recipe.
+        """Write `translator/` and `head/`, loadable by `from_pretrained`, and a checkpoint with its recipe.
 
-        The oldest checkpoints go (see `train.keep_checkpoints`).
+        The oldest checkpoints are removed (see `train.keep_checkpoints`).
 
         Raises:
-            RunStopped: it cannot be written, as on a full disk; the earlier ones are whole.
+            RunStopped: the files cannot be written, for example on a full disk; earlier checkpoints are complete.
         """
         if not self.active:
             return
-        translator.trained = task.trained = self.notes(step, task.scale)
-        told = {"recipe": self.recipe.model_dump(mode="json"), "data": self.data, "starts": self.starts}
-        state = {**state, **told, "processes": self.processes}
+        translator.trained = task.trained = self.training_notes(step, task.scale)
+        identity = {"recipe": self.recipe.model_dump(mode="json"), "data": self.data, "starts": self.starts}
+        state = {**state, **identity, "processes": self.processes, "unpairaug": __version__}
         try:
             translator.save_pretrained(self.path / "translator")
             task.save_pretrained(self.path / "head")
@@ -134,38 +136,42 @@ class RunFolder:
             kept = self.latest_checkpoint()
             raise RunStopped(
                 f"the checkpoint of step {step} cannot be written: {error}. "
-                + (f"{kept} is whole: make room and give the same command again" if kept else "No earlier one is there")
+                + (
+                    f"{kept} is complete: free disk space and run the same command again"
+                    if kept
+                    else "There is no earlier one"
+                )
             ) from error
 
-    def keep_best(self, best: Best | None) -> None:
-        """Write `best/`: its own `translator/` and `head/`, and `choice.json`; or none, if no step was chosen yet.
+    def save_best(self, best: BestStep | None) -> None:
+        """Write `best/` with `translator/`, `head/` and `selection.json`; remove it if there is no best step yet.
 
         Raises:
-            RunStopped: it cannot be written, as on a full disk.
+            RunStopped: the files cannot be written, for example on a full disk.
         """
         if not self.active:
             return
         folder, partial = self.path / "best", self.path / "best.partial"
         try:
-            for left in (partial, *([folder] if best is None else [])):
-                if left.exists():
-                    shutil.rmtree(left)
+            for old in (partial, *([folder] if best is None else [])):
+                if old.exists():
+                    shutil.rmtree(old)
             if best is None:
                 return
             best.translator.trained = best.task.trained = best.notes
             best.translator.save_pretrained(partial / "translator")
             best.task.save_pretrained(partial / "head")
-            (partial / "choice.json").write_text(json.dumps(best.values, indent=2) + "\n", encoding="utf-8")
+            (partial / "selection.json").write_text(json.dumps(best.values, indent=2) + "\n", encoding="utf-8")
             if folder.exists():
                 shutil.rmtree(folder)
             partial.rename(folder)
         except (OSError, SafetensorError) as error:
             raise RunStopped(
-                f"{folder} cannot be written: {error}. Make room and give the same command again"
+                f"{folder} cannot be written: {error}. Free disk space and run the same command again"
             ) from error
 
-    def notes(self, step: int, scale: int) -> Spec:
-        """What the parts' model cards say of their training; sources without the folders of this machine."""
+    def training_notes(self, step: int, scale: int) -> Spec:
+        """The training as the model cards state it; sources without the folders of this machine."""
         task, translator, data, train = self.recipe.task, self.recipe.translator, self.recipe.data, self.recipe.train
         sides = {side: getattr(data, side) for side in ("clean", "degraded", "val_clean", "val_degraded")}
         heads = [task[key]["type"] for key in head_options(task)]
@@ -180,17 +186,18 @@ class RunFolder:
             "scale": scale,
             "head": ", ".join(heads),
             "translator": translator.get("type"),
-            "data": {side: _names(source) for side, source in sides.items() if source},
+            "data": {side: _source_names(source) for side, source in sides.items() if source},
             "metrics": self.validation,
         }
 
     def latest_checkpoint(self) -> Path | None:
+        """The folder of the newest checkpoint; None if there is none."""
         return next(reversed(list_checkpoints(self.checkpoints)), None)
 
-    def _keep_starts(self) -> None:
-        """Copy what heads start from into the folder and let the recipe name the copies: a run depends on no other."""
+    def _copy_initial_weights(self) -> None:
+        """Copy initial weights into the folder and let the recipe name the copies: the run depends on no other file."""
         task = dict(self.recipe.task)
-        for key, option, file in _starts(task):
+        for key, option, file in _initial_weight_files(task):
             copy = self.path / f"{key}_start{file.suffix}"
             _copy(file, copy)
             task[key] = {**task[key], option: str(copy)}
@@ -203,12 +210,12 @@ class RunFolder:
             translator[START] = str(copied)
         self.recipe = self.recipe.model_copy(update={"task": task, "translator": translator})
 
-    def _forget_what_came_after(self, step: int) -> None:
-        """Drop metrics of steps that will be taken again; give later checkpoints another name, out of the way."""
+    def _remove_later_steps(self, step: int) -> None:
+        """Remove the metrics of steps that will be taken again; rename later checkpoints to `left_…`."""
         for later in list_checkpoints(self.checkpoints, after=step):
-            aside = later.with_name(f"left_{later.name}")
-            shutil.rmtree(aside, ignore_errors=True)
-            later.rename(aside)
+            renamed = later.with_name(f"left_{later.name}")
+            shutil.rmtree(renamed, ignore_errors=True)
+            later.rename(renamed)
         path = self.path / "metrics.jsonl"
         if path.exists():
             lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
@@ -219,36 +226,36 @@ class RunFolder:
             partial.replace(path)
 
 
-def _starts(task: Spec) -> list[tuple[str, str, Path]]:
-    """The task's option, the head's option in it and the file, for each head that starts from a file."""
+def _initial_weight_files(task: Spec) -> list[tuple[str, str, Path]]:
+    """The task's option, the head's option in it and the file, for each head with initial weights in a file."""
     found = [(key, getattr(heads.get(task[key]["type"]), "starts_from", None)) for key in head_options(task)]
     return [(key, option, Path(task[key][option])) for key, option in found if option and task[key][option]]
 
 
-def _names(source: str | dict[str, float]) -> dict[str, float]:
+def _source_names(source: str | dict[str, float]) -> dict[str, float]:
     """Each source's weight by the last name of its folder, or of its address."""
     named: dict[str, float] = {}
     for text, weight in (source if isinstance(source, dict) else {source: 1.0}).items():
-        path = PurePath(text.partition("?")[0])  # what an address asks may be nobody else's business
+        path = PurePath(text.partition("?")[0])  # the query of an address may be private
         name = path.parent.name if path.suffix == ".tar" and "://" not in text else path.name
         named[name] = named.get(name, 0) + weight
     return named
 
 
 def _copy(file: Path, copy: Path) -> None:
-    """Copy the file, whole or not at all."""
+    """Copy the file atomically."""
     if not (copy.exists() and copy.samefile(file)):
         partial = copy.with_name(f"{copy.name}.partial")
         shutil.copyfile(file, partial)
         partial.replace(copy)
 
 
-def _digest(file: Path) -> str:
+def _sha256(file: Path) -> str:
     return sha256(file.read_bytes()).hexdigest()
 
 
 def _step_of(line: str) -> float:
-    """The step of a line of metrics; a line that a kill or a full disk cut short belongs to none."""
+    """The step of a line of metrics; infinity for a line that a kill or a full disk has cut short."""
     try:
         return json.loads(line)["step"]
     except json.JSONDecodeError:

@@ -1,0 +1,100 @@
+"""A whole run: build the parts, resume from the latest checkpoint, train to the last step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+from contextlib import closing
+
+from accelerate import Accelerator
+
+from unpairaug.data import StepBatches, UnpairedBatch, create_loader
+from unpairaug.recipe import Recipe
+from unpairaug.terminal.console import log_to_console
+from unpairaug.training.build import TrainingData, build_trainer, make_accelerator, open_data, resolve_lengths
+from unpairaug.training.checkpoint_selection import CheckpointSelection, sample_count
+from unpairaug.training.loop import TrainingLoop, to_device
+from unpairaug.training.measure_camera import measure_camera
+from unpairaug.training.resume import resume
+from unpairaug.training.run_folder import RunFolder
+from unpairaug.training.trainer import JointTrainer
+
+log = logging.getLogger("unpairaug")
+
+
+def run_recipe(recipe: Recipe, name: str, may_change: Collection[str] | None = None) -> int:
+    """Take the steps that the recipe's run lacks. Collective: every process must call it.
+
+    Args:
+        recipe: what is trained; its `output_dir` may hold a part of the run already.
+        name: what the log calls the recipe.
+        may_change: where the run is resumed, the only keys whose values may differ from before; see `resume`.
+
+    Returns:
+        The number of steps that the run has then.
+
+    Raises:
+        UserError: the data are wrong, or the folder holds another run.
+        RunStopped: the run ended before its last step.
+    """
+    accelerator = make_accelerator(recipe, log_with="tensorboard", project_dir=recipe.output_dir)
+    log_to_console(accelerator.is_main_process)
+    data = open_data(recipe, accelerator.num_processes)
+    recipe = resolve_lengths(recipe, data, accelerator.num_processes)
+    trainer = build_trainer(recipe, accelerator)
+    with closing(RunFolder(recipe, data.identity(), active=accelerator.is_main_process)) as run:
+        run.lock_folder()
+        selection = _make_selection(recipe, trainer, data)
+        start = resume(recipe, trainer, run, selection, may_change)
+        if start >= trainer.schedule.steps:
+            _log_nothing_to_do(run, start, is_alone=may_change is None)
+            return start
+        _open_folder(recipe, name, run, accelerator, data, start)
+        if start == 0:
+            measure_camera(recipe, data, trainer, run)
+        run.save_best(selection.best if selection else None)
+        sides = data.first_samples(), data.validation
+        loop = TrainingLoop(accelerator, trainer, recipe.train, run, *sides, start, data.bad, selection)
+        loop.run_steps(_batches(recipe, accelerator, data, start, trainer.schedule.steps))
+        _log_result(run, trainer.schedule.steps)
+        for tracker in accelerator.trackers:
+            tracker.finish()
+    return trainer.schedule.steps
+
+
+def _make_selection(recipe: Recipe, trainer: JointTrainer, data: TrainingData) -> CheckpointSelection | None:
+    """What scores the steps of the run, on the main process alone; None where the recipe wants none."""
+    accelerator = trainer.accelerator
+    if not (recipe.train.select_checkpoint and accelerator.is_main_process):
+        return None
+    samples = to_device(data.first_samples(sample_count(recipe.data.crop)), accelerator)
+    return CheckpointSelection(trainer, samples, recipe.train.seed)
+
+
+def _open_folder(
+    recipe: Recipe, name: str, run: RunFolder, accelerator: Accelerator, data: TrainingData, start: int
+) -> None:
+    """Prepare the folder and the event files for the steps from `start`, and log what is trained on."""
+    processes = accelerator.num_processes
+    run.open(str(accelerator.device), processes, start)
+    accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": start + 1}})
+    log.info(f"{name} → {recipe.output_dir}, {processes} × {accelerator.device}\n{data.report}")
+    log.info(data.epochs(recipe, processes))
+
+
+def _batches(
+    recipe: Recipe, accelerator: Accelerator, data: TrainingData, start: int, steps: int
+) -> Iterable[UnpairedBatch]:
+    """This process's micro-batches of the steps from `start` to `steps`."""
+    accumulation, rank = recipe.train.gradient_accumulation, accelerator.process_index
+    batches = StepBatches(start, steps, recipe.data.batch_size, accumulation, rank, accelerator.num_processes)
+    return create_loader(data.crops, batches, recipe.data.num_workers, accelerator.device.type == "cuda")
+
+
+def _log_nothing_to_do(run: RunFolder, steps: int, is_alone: bool) -> None:
+    hint = "; train.steps=… adds steps, another output_dir starts a new run" if is_alone else ""
+    log.info(f"completed {steps} of {steps} steps already, in {run.path}{hint}")
+
+
+def _log_result(run: RunFolder, steps: int) -> None:
+    log.info(f"completed {steps} of {steps} steps; head: {run.path / 'head'}, translator: {run.path / 'translator'}")
