@@ -14,7 +14,7 @@ from unpairaug.evaluation.metrics import METRICS, average_metrics
 
 Metrics = dict[str, float]
 Results = dict[str, Any]
-"""Content of `compare.json`; docs/measure.md lists the keys."""
+"""Content of `compare.json`; docs/compare.md lists the keys."""
 
 GAP_METRIC = "psnr_rgb"
 """The metric of the gap."""
