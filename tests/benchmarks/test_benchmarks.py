@@ -253,7 +253,7 @@ def test_versions_of_realsr_with_enlarged_images_are_refused(name: str, source: 
     for path in source.rglob("*_LR4.png"):
         put(path, photograph(1, 96))
     code, said = unpairaug("arrange", name, source, tmp_path / "out")
-    assert code == 2 and "make a scale of 1" in said
+    assert code == 2 and "imply a scale of 1" in said
 
 
 @pytest.mark.parametrize("name", ["realsr"])

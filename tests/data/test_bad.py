@@ -9,7 +9,7 @@ import torch
 
 from unpairaug.data import FolderImages, StepBatches, UnpairedBatch, UnpairedCrops, create_loader, write_image
 from unpairaug.data.bad import BadCount, BadImages
-from unpairaug.data.images import IMAGE_CACHE
+from unpairaug.data.image_cache import IMAGE_CACHE
 from unpairaug.data.preflight import preflight
 from unpairaug.errors import UserError
 
@@ -64,7 +64,7 @@ def test_what_the_preflight_found_is_replaced_like_what_is_found_later(folder: P
     later, known = crops(folder), crops(folder)
     report = preflight(known.clean, known.degraded, scale=1, crop=8, max_bad=0.1)
     assert [where for where, _ in report.bad] == [f"{folder}/07.png"] * 2
-    assert "left out: " in str(report) and report.checked == 80
+    assert "excluded: " in str(report) and report.checked == 80
     known.bad.add_all(report.bad)
     assert all(same(later[k], known[k]) for k in range(80))
 
@@ -83,7 +83,7 @@ def test_a_set_of_bad_files_alone_ends_with_their_names(folder: Path):
     dataset = crops(folder)
     for path in folder.iterdir():
         os.truncate(path, 9)
-    with pytest.raises(UserError, match="100 images drawn one after the other cannot be used"):
+    with pytest.raises(UserError, match="100 images in a row cannot be used"):
         dataset[0]
     with pytest.raises(UserError, match="cannot be read"):
         preflight(dataset.clean, dataset.degraded, scale=1, crop=8, max_bad=1.0)

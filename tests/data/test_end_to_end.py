@@ -132,7 +132,7 @@ def test_a_bad_file_is_skipped_named_and_counted_by_a_run(home: Path, place: Pat
         train("smoke", [*words, "data.num_workers=0"])
     train("smoke", [*words, "data.num_workers=1", "data.on_bad=skip", "data.max_bad=0.1"])
     log = (place / "run" / "log.txt").read_text()
-    assert log.count(broken.name) == 1 and f"left out: {broken}" in log
+    assert log.count(broken.name) == 1 and f"excluded: {broken}" in log
     counted = [json.loads(line) for line in (place / "run" / "metrics.jsonl").read_text().splitlines()]
     (last,) = [line for line in counted if line["split"] == "data"]
     assert (last["step"], last["bad_images"]) == (STEPS, 1) and 0 < last["bad_share"] <= 0.1

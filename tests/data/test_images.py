@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unpairaug.data.images import FolderImages, ImageCache, list_images, read_image, write_image
+from unpairaug.data.image_cache import ImageCache
+from unpairaug.data.images import FolderImages, list_images, read_image, write_image
 from unpairaug.errors import UserError
 
 

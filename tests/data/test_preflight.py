@@ -84,7 +84,9 @@ def test_the_degraded_side_needs_only_a_crop_divided_by_the_scale(data):
 @pytest.mark.parametrize("part,name", [("val_degraded", "v"), ("degraded", "d1")])
 def test_a_pair_that_contradicts_the_scale_is_named(data, part, name):
     write_image(data / part / f"{name}.png", noise(40, 60, 0))
-    with pytest.raises(UserError, match=rf"{name}\.png: .* degraded twin .*{name}\.png: 60×40 px, make a scale of 0\."):
+    with pytest.raises(
+        UserError, match=rf"{name}\.png: .* degraded image .*{name}\.png: 60×40 px, imply a scale of 0\."
+    ):
         look(data)
 
 
@@ -107,7 +109,7 @@ def test_a_validation_image_that_is_also_trained_on_is_noticed(data):
     write_image(data / "val_clean" / "v.png", noise(48, 48, 60))
     write_image(data / "val_degraded" / "v.png", noise(24, 24, 61))
     (warning,) = look(data).warnings
-    assert "v.png of val_clean is also trained on" in warning and "holiday.bmp" in warning
+    assert "v.png of val_clean is also a training image" in warning and "holiday.bmp" in warning
 
 
 def test_a_large_set_is_decoded_once_and_remembered_until_a_file_changes(data, tmp_path_factory, monkeypatch):

@@ -24,7 +24,7 @@ from unpairaug.data import (
     write_image,
 )
 from unpairaug.data.cache import cache_folder, write_cached
-from unpairaug.data.images import IMAGE_CACHE
+from unpairaug.data.image_cache import IMAGE_CACHE
 from unpairaug.data.order import WINDOW
 from unpairaug.data.pairs import match_pairs
 from unpairaug.data.preflight import preflight
@@ -92,13 +92,13 @@ def noise_over_a_header(whole: bytes, starts: list[int]) -> bytes:
 @pytest.mark.parametrize("harm", [zeros_from_the_middle, zeros_over_a_header, noise_over_a_header])
 def test_a_tar_that_is_damaged_within_is_refused_with_how_far_it_is_whole(twenty: Path, harm):
     twenty.write_bytes(harm(twenty.read_bytes(), headers(twenty)))
-    with pytest.raises(UserError, match=r"twenty\.tar: .*damaged .*whole are its first 11 images"):
+    with pytest.raises(UserError, match=r"twenty\.tar: .*damaged .*intact: the first 11 images"):
         opened(twenty)
 
 
 def test_two_archives_in_one_file_are_refused(twenty: Path):
     twenty.write_bytes(2 * twenty.read_bytes())
-    with pytest.raises(UserError, match="whole are its first 20 images"):
+    with pytest.raises(UserError, match="intact: the first 20 images"):
         opened(twenty)
 
 
@@ -115,7 +115,7 @@ def test_the_image_with_a_plain_extension_is_that_of_its_sample_and_the_others_a
     for _ in range(2):  # as scanned, and as kept
         images = opened(shard)
         assert list(images.names) == ["s.tar/0.png", "s.tar/1.png"]
-        assert "left out: 'lr.png', 'seg.png'" in images.remarks[0]
+        assert "skipped: 'lr.png', 'seg.png'" in images.remarks[0]
 
 
 @pytest.mark.parametrize("names", [["0.jpg", "0.png"], ["0.hr.png", "0.lr.png"]])
@@ -155,7 +155,7 @@ INDEXES = {
 def test_an_impossible_index_is_named(twenty: Path, kind: str):
     text = INDEXES[kind].replace("SIZE", str(file_size(str(twenty))))
     twenty.with_suffix(".index.json").write_text(text)
-    with pytest.raises(UserError, match=r"twenty\.index\.json: .*make the shards again, or remove it"):
+    with pytest.raises(UserError, match=r"twenty\.index\.json: .*create the shards again, or remove it"):
         opened(twenty)
 
 
@@ -163,7 +163,7 @@ def test_an_impossible_index_is_named(twenty: Path, kind: str):
 def test_an_impossible_list_of_shards_is_named(twenty: Path, samples, size):
     text = f'{{"shards": [{{"shard": "twenty.tar", "samples": {samples}, "bytes": {size}}}]}}'
     (twenty.parent / "index.json").write_text(text)
-    with pytest.raises(UserError, match=r"/index\.json: .*make the shards again, or remove it"):
+    with pytest.raises(UserError, match=r"/index\.json: .*create the shards again, or remove it"):
         opened(twenty.parent)
 
 
@@ -218,7 +218,7 @@ def test_of_many_images_in_foreign_shards_only_some_are_decoded_before_training(
     images = opened(twenty)
     report = preflight(images, images, scale=1, crop=8)
     assert report.sets["clean"].count == 20 and sum(report.sets["clean"].kinds.values()) == 5
-    assert "contents of 5, sizes of 5 looked at" in str(report)
+    assert "5 decoded, sizes of 5 read" in str(report)
 
 
 def test_a_walk_loads_each_index_once_an_epoch_however_many_lanes_there_are(tmp_path: Path, monkeypatch):
@@ -259,7 +259,7 @@ def test_an_address_with_a_signature_is_that_of_its_file(twenty: Path, monkeypat
 @pytest.mark.parametrize(
     "source, words",
     [
-        ("s.tar.gz", "a compressed tar cannot be read at random; decompress it"),
+        ("s.tar.gz", "a compressed tar does not allow random access; decompress it"),
         ("s.tgz", "a compressed tar"),
         ("*.tar", r"with braces, as in shards-\{000..012\}\.tar"),
         ("s3://bucket/*.tar", "with braces"),

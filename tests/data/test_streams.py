@@ -230,7 +230,7 @@ def test_images_without_a_partner_and_of_one_name_are_listed(folders, tmp_path):
         ValidationPairs(FolderImages(folders["clean"]), FolderImages(folders["degraded"]), 2)
     write_image(tmp_path / "a.png", coordinates(8, 8, 0))
     write_image(tmp_path / "a.bmp", coordinates(8, 8, 0))
-    with pytest.raises(UserError, match=r"a\.bmp and .*a\.png: two images of one name"):
+    with pytest.raises(UserError, match=r"a\.bmp and .*a\.png: two images of the same name"):
         ValidationPairs(FolderImages(tmp_path), FolderImages(tmp_path), 1)
 
 
@@ -238,7 +238,7 @@ def test_images_without_a_partner_and_of_one_name_are_listed(folders, tmp_path):
 def test_sizes_that_contradict_the_scale_are_named_with_the_scale_they_make(folders, paired):
     twins, degraded = FolderImages(folders["twins"]), FolderImages(folders["degraded"])
     message = (
-        r"twins/d\d\.png: \d+×60 px, and its degraded twin .*degraded/d\d\.png: \d+×30 px, make a scale of 2, but "
+        r"twins/d\d\.png: \d+×60 px, and its degraded image .*degraded/d\d\.png: \d+×30 px, imply a scale of 2, but "
     )
     with pytest.raises(UserError, match=message + r"task\.scale is 4; expected a clean image of \d+×120 px"):
         if paired:

@@ -105,7 +105,7 @@ def test_the_scale_must_divide_size_and_stride():
     assert Cut.from_options(480, None, 4, 0) == Cut(120, 60)
     with pytest.raises(UserError, match=r"--size 481 is not divisible by --scale 4; try 480"):
         Cut.from_options(481, None, 4, 0)
-    with pytest.raises(UserError, match=r"give their --size"):
+    with pytest.raises(UserError, match=r"need a --size"):
         Cut.from_options(None, 240, 1, 0)
 
 
@@ -163,7 +163,7 @@ def test_whole_photographs_stay_the_bytes_they_are_unless_readers_would_differ(p
 def test_flat_sub_images_are_left_out_and_counted(photographs, tmp_path):
     write_image(photographs / "sky.png", np.full((64, 64, 3), 200, np.uint8))
     result = prepare(photographs, tmp_path / "out", Cut(32, 32, min_detail=1))
-    assert result.flat == 4 and "4 left out" in str(result)
+    assert result.flat == 4 and "4 skipped" in str(result)
     assert not any(row["source"] == "sky.png" for row in manifest(tmp_path / "out"))
 
 
@@ -263,7 +263,7 @@ def test_a_complete_folder_is_left_as_it_is_and_one_that_lacks_a_file_is_told(ph
     now = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.name != ".lock"}
     assert now == before
     (tmp_path / "out" / "images-000000.tar").unlink()
-    assert "images-000000.tar is gone" in unpairaug_prepare(*arguments).stderr
+    assert "images-000000.tar is missing" in unpairaug_prepare(*arguments).stderr
 
 
 def test_other_settings_are_refused_with_what_differs_and_force_begins_anew(photographs, tmp_path):
@@ -318,7 +318,7 @@ def test_a_file_of_the_user_is_not_overwritten(photographs, tmp_path):
     with begun.lock_target():
         (tmp_path / "out" / "a").mkdir()
         (tmp_path / "out" / "a" / "photo_0_r00c00.png").write_bytes(b"mine")
-        with pytest.raises(UserError, match=r"photo_0_r00c00\.png is in the way"):
+        with pytest.raises(UserError, match=r"photo_0_r00c00\.png exists and was not written by `prepare`"):
             next(begun.cut_photographs(1))
     assert (tmp_path / "out" / "a" / "photo_0_r00c00.png").read_bytes() == b"mine"
 
@@ -375,7 +375,7 @@ def test_stopped_by_a_signal_it_ends_at_once_and_says_that_the_same_command_goes
         process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert re.fullmatch(r"stopped; .*out, and the same command goes on\n", errors)
+    assert re.fullmatch(r"stopped; .*out; run the same command again to resume\n", errors)
     assert not psutil.wait_procs(below, timeout=5)[1]
 
 
@@ -383,7 +383,7 @@ def test_addresses_are_refused_instead_of_becoming_folders(photographs, tmp_path
     monkeypatch.chdir(tmp_path)
     for source, target in ((photographs, "s3://bucket/clean"), ("s3://bucket/raw", "out")):
         told = unpairaug_prepare(source, target)
-        assert told.returncode == 2 and "is an address" in told.stderr, told.stderr
+        assert told.returncode == 2 and "is a URL" in told.stderr, told.stderr
     assert os.listdir(tmp_path) == ["photographs"]
 
 
@@ -458,7 +458,7 @@ def test_a_table_of_licences_goes_into_the_manifest(photographs, tmp_path):
 
 def test_two_preparations_do_not_share_a_folder(photographs, tmp_path):
     first = Preparation(photographs, tmp_path / "out", Cut())
-    with first.lock_target(), pytest.raises(UserError, match="another `prepare` is writing"):
+    with first.lock_target(), pytest.raises(UserError, match="another `prepare` writes"):
         prepare(photographs, tmp_path / "out")
 
 

@@ -1,4 +1,4 @@
-"""Speed and memory of the data streams, against the bare decoder and a plain PyTorch loader, on the same files."""
+"""Speed and memory of the data streams, compared with the bare decoder and a plain PyTorch loader."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from unpairaug.data import FolderImages, StepBatches, UnpairedCrops, create_loader, open_images
-from unpairaug.data.images import IMAGE_CACHE, ImageSet
+from unpairaug.data.image_cache import IMAGE_CACHE
+from unpairaug.data.images import ImageSet
 from unpairaug.data.shard_index import write_index
 from unpairaug.recipe import Recipe
 
 FILES = 200
-"""Images of each side that are laid out as a folder and as shards: the same bytes for every reader."""
+"""Images of each side that are copied into a folder and into shards."""
 PER_SHARD = 50
 
 
 @dataclass(frozen=True)
 class ReaderSpeed:
-    """One way to read the files, in one process."""
+    """Speed of one reader in one process."""
 
     name: str
     crops_per_second: float
-    """Of both sides together, in a second of one core's time."""
+    """Crops of both sides together per second of CPU time."""
     ratio: float
-    """Median over batches of the bare decoder's time / this reader's, for the same files one after the other."""
+    """Median over batches of the bare decoder's time divided by this reader's, for the same files."""
 
 
 @dataclass(frozen=True)
@@ -52,28 +53,28 @@ class Files:
 
 
 def compare_readers(recipe: Recipe, batches: int, files: int = FILES) -> list[ReaderSpeed]:
-    """Read the same batches with each reader in turn, so that what else the machine does hits all alike.
+    """Time each reader on the same batches in turn, so that other load on the machine affects all equally.
 
-    Nothing decoded is kept, the files are in the system's page cache, and every reader works in this one process.
+    The cache of decoded images is off, the files are in the page cache, and all readers run in this process.
 
     Args:
-        recipe: whose images, crop, batch size, flips and turns are taken.
-        batches: timed batches of each reader; some more warm up.
-        files: images of each side, at most.
+        recipe: determines images, crop, batch size, flips and rotations.
+        batches: timed batches of each reader, after 2 warm-up batches.
+        files: largest number of images of each side.
     """
-    with _laid_out(recipe, files) as found, _nothing_kept(), _one_thread():
+    with _temporary_copies(recipe, files) as found, _disabled_cache(), _single_thread():
         names: dict[str, Callable[[], Iterator[object]]] = {
-            "bare decoder": lambda: _bare(found, recipe, batches + 2),
-            "folder": lambda: _ours(found.clean, found.degraded, recipe, batches + 2),
-            "shards": lambda: _ours(found.clean_shards, found.degraded_shards, recipe, batches + 2),
-            "plain PyTorch loader": lambda: _plain(found, recipe, batches + 2),
+            "bare decoder": lambda: _decode_only(found, recipe, batches + 2),
+            "folder": lambda: _stream(found.clean, found.degraded, recipe, batches + 2),
+            "shards": lambda: _stream(found.clean_shards, found.degraded_shards, recipe, batches + 2),
+            "plain PyTorch loader": lambda: _plain_loader(found, recipe, batches + 2),
         }
         readers = {name: make() for name, make in names.items()}
         times: dict[str, list[float]] = {name: [] for name in names}
         for turn in range(batches + 2):
-            order = list(readers)[turn % 4 :] + list(readers)[: turn % 4]  # nobody always follows the same one
+            order = list(readers)[turn % 4 :] + list(readers)[: turn % 4]  # no reader always follows the same one
             for name in order:
-                times[name].append(_seconds(readers[name]))
+                times[name].append(_time_batch(readers[name]))
     bare = times["bare decoder"][2:]
     return [
         ReaderSpeed(
@@ -86,20 +87,20 @@ def compare_readers(recipe: Recipe, batches: int, files: int = FILES) -> list[Re
 
 
 def memory_over(recipe: Recipe, samples: int, readings: int = 10, files: int = FILES) -> Iterator[tuple[int, int]]:
-    """Samples read from shards so far, and bytes of this process's memory, at even intervals.
+    """Yield (samples read from shards, resident memory in bytes) at even intervals.
 
-    Decoded images are kept as in training: memory grows until they are all there, or fill `IMAGE_CACHE.limit`.
+    Decoded images are cached as in training: memory grows until all are cached, or fill `IMAGE_CACHE.limit`.
     """
-    with _laid_out(recipe, files) as found, _one_thread():
+    with _temporary_copies(recipe, files) as found, _single_thread():
         size = recipe.data.batch_size
         batches = -(-samples // size)
         every = max(1, batches // readings)
-        for done, _ in enumerate(_ours(found.clean_shards, found.degraded_shards, recipe, batches), start=1):
+        for done, _ in enumerate(_stream(found.clean_shards, found.degraded_shards, recipe, batches), start=1):
             if done == 1 or done % every == 0 or done == batches:
                 yield done * size, psutil.Process().memory_info().rss
 
 
-def _ours(clean: ImageSet, degraded: ImageSet, recipe: Recipe, batches: int) -> Iterator[object]:
+def _stream(clean: ImageSet, degraded: ImageSet, recipe: Recipe, batches: int) -> Iterator[object]:
     return iter(create_loader(_crops(clean, degraded, recipe), StepBatches(0, batches, recipe.data.batch_size)))
 
 
@@ -109,18 +110,18 @@ def _crops(clean: ImageSet, degraded: ImageSet, recipe: Recipe) -> UnpairedCrops
     return UnpairedCrops(clean, degraded, crop=data.crop, scale=scale, seed=recipe.train.seed, **options)
 
 
-def _bare(files: Files, recipe: Recipe, batches: int) -> Iterator[object]:
-    """Bytes and pixels of the files that the streams show, and nothing else."""
-    for batch in _shown(files, recipe, batches):
+def _decode_only(files: Files, recipe: Recipe, batches: int) -> Iterator[object]:
+    """Only read and decode the files that the streams show."""
+    for batch in _files_of_batches(files, recipe, batches):
         for path in (path for pair in batch for path in pair):
             with Image.open(BytesIO(path.read_bytes())) as image:
-                np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # converting would copy it
+                np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # convert() would copy it
         yield batch
 
 
-def _plain(files: Files, recipe: Recipe, batches: int) -> Iterator[object]:
-    """What a tutorial writes for a folder: paths, PIL, a random crop, flips; a DataLoader for each side."""
-    shown = _shown(files, recipe, batches)
+def _plain_loader(files: Files, recipe: Recipe, batches: int) -> Iterator[object]:
+    """A plain PyTorch pipeline: PIL, random crops and flips, a DataLoader for each side."""
+    shown = _files_of_batches(files, recipe, batches)
     sides = [
         _PlainCrops([pair[side] for batch in shown for pair in batch], crop, recipe.data.flip, recipe.data.rotate)
         for side, crop in enumerate((recipe.data.crop, recipe.data.crop // recipe.task.get("scale", 1)))
@@ -129,7 +130,7 @@ def _plain(files: Files, recipe: Recipe, batches: int) -> Iterator[object]:
 
 
 class _PlainCrops(Dataset[Tensor]):
-    """Images of one side: a random crop, flips and quarter turns as in the recipe, in 8 bits as ours."""
+    """Random crops of one side with the flips and rotations of the recipe, uint8."""
 
     def __init__(self, paths: list[Path], crop: int, flip: bool, rotate: bool) -> None:
         self.paths, self.crop = paths, crop
@@ -149,8 +150,8 @@ class _PlainCrops(Dataset[Tensor]):
         return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def _shown(files: Files, recipe: Recipe, batches: int) -> list[list[tuple[Path, Path]]]:
-    """The files that the streams show, batch by batch."""
+def _files_of_batches(files: Files, recipe: Recipe, batches: int) -> list[list[tuple[Path, Path]]]:
+    """The (clean, degraded) files of each batch of the streams."""
     crops, size = _crops(files.clean, files.degraded, recipe), recipe.data.batch_size
     pairs = [
         (files.clean.root / files.clean.names[i], files.degraded.root / files.degraded.names[j])
@@ -159,21 +160,21 @@ def _shown(files: Files, recipe: Recipe, batches: int) -> list[list[tuple[Path, 
     return [pairs[at : at + size] for at in range(0, len(pairs), size)]
 
 
-def _seconds(reader: Iterator[object]) -> float:
-    """Of one core: what else the machine does meanwhile does not count."""
+def _time_batch(reader: Iterator[object]) -> float:
+    """CPU seconds for the next batch; time of other processes does not count."""
     began = time.process_time()
     next(reader)
     return time.process_time() - began
 
 
 @contextmanager
-def _laid_out(recipe: Recipe, files: int) -> Iterator[Files]:
+def _temporary_copies(recipe: Recipe, files: int) -> Iterator[Files]:
     scale = recipe.task.get("scale", 1)
     with TemporaryDirectory(prefix="unpairaug-bench-") as root:
         found: list[ImageSet] = []
         for part in ("clean", "degraded"):
             images = open_images(getattr(recipe.data, part), part, scale)
-            _lay_out(images, min(files, len(images)), Path(root, part), Path(root, f"{part}_shards"))
+            _write_copies(images, min(files, len(images)), Path(root, part), Path(root, f"{part}_shards"))
             found.append(FolderImages(Path(root, part)))
             found.append(open_images(str(Path(root, f"{part}_shards")), part, scale))
         clean, clean_shards, degraded, degraded_shards = found
@@ -181,7 +182,7 @@ def _laid_out(recipe: Recipe, files: int) -> Iterator[Files]:
         yield Files(clean, degraded, clean_shards, degraded_shards)
 
 
-def _lay_out(images: ImageSet, count: int, folder: Path, shards: Path) -> None:
+def _write_copies(images: ImageSet, count: int, folder: Path, shards: Path) -> None:
     folder.mkdir()
     shards.mkdir()
     for first in range(0, count, PER_SHARD):
@@ -195,7 +196,7 @@ def _lay_out(images: ImageSet, count: int, folder: Path, shards: Path) -> None:
 
 
 @contextmanager
-def _nothing_kept() -> Iterator[None]:
+def _disabled_cache() -> Iterator[None]:
     limit, IMAGE_CACHE.limit = IMAGE_CACHE.limit, 0
     IMAGE_CACHE.clear()
     try:
@@ -205,8 +206,8 @@ def _nothing_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """What a loader's worker has."""
+def _single_thread() -> Iterator[None]:
+    """One thread, as in a loader worker."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,1 +1,1 @@
-"""Published data sets, as their authors distribute them, arranged into the folders that a recipe names."""
+"""Arrange published data sets, as their authors distribute them, into the folders of a recipe."""

@@ -1,4 +1,4 @@
-"""A downloaded data set into the folders of its recipe: links to files that stay as they are, PNGs of the rest."""
+"""Arrange a downloaded data set into the folders of its recipe: links to unchanged files, PNGs of the others."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ BENCHMARKS: dict[str, Benchmark] = {
     "dped": DPED,
     "sidd": SIDD,
 }
-"""Each has the name of its recipe."""
+"""The benchmarks by the name of their recipe."""
 
 FOLDERS = ("clean", "degraded", "val_clean", "val_degraded", "ceiling_clean")
-"""Keys of a recipe's section `data`, and folders of OUT."""
+"""Keys of the recipe section `data`, and folders of OUT."""
 
 TRAINING = ("clean", "degraded", "ceiling_clean")
-"""Those that a run takes crops from."""
+"""The folders that training reads crops from."""
 
 
 def arrange(name: str, source: Path, target: Path, scale: int | None = None) -> str:
-    """Arrange a data set, and say what came out and how to train on it.
+    """Arrange a data set; returns a report with the commands that train on it.
 
-    Given again it finds everything there; what was stopped goes on.
+    A second call finds everything done, and resumes interrupted work.
 
     Raises:
-        UserError: there is no such benchmark or scale, SOURCE is not laid out as its authors do, a pair's sizes
-            contradict the scale, or OUT holds anything else.
+        UserError: the benchmark or scale is unknown, SOURCE does not have the layout of the distribution, the sizes of
+            a pair contradict the scale, or OUT holds other files.
     """
     benchmark = _find_benchmark(name)
     scale = _choose_scale(name, benchmark, scale)
@@ -50,7 +50,7 @@ def arrange(name: str, source: Path, target: Path, scale: int | None = None) -> 
     missing = _find_missing(target, files)
     for file in missing:
         _write_origin(target / file, files[file])
-    done = "" if missing else "nothing to do: all was there already\n"
+    done = "" if missing else "nothing to do: all files exist already\n"
     return (
         f"{_format_counts(files)}\nthe whole data set: {benchmark.whole}\n{done}{_format_commands(name, target, scale)}"
     )
@@ -78,7 +78,7 @@ def _split_data_set(benchmark: Benchmark, source: Path, scale: int) -> Split:
 
 
 def _plan_files(split: Split, scale: int) -> dict[str, Origin]:
-    """Where each file of OUT comes from, by its path in OUT."""
+    """The origin of each file of OUT, by its path in OUT."""
     for pair in (*split.degraded, *split.validation):
         _check_sizes(pair, scale)
     sides = {
@@ -98,7 +98,7 @@ def _check_sizes(pair: Pair, scale: int) -> None:
 
 
 def _image_size(origin: Origin) -> tuple[int, int]:
-    """(width, height), which the head of a file tells."""
+    """(width, height) in pixels, from the header of a file."""
     if not isinstance(origin, Path):
         return origin.shape[1], origin.shape[0]
     try:
@@ -117,18 +117,18 @@ def _extension(origin: Origin) -> str:
 
 
 def _find_missing(target: Path, files: dict[str, Origin]) -> list[str]:
-    """The files that are still to be made.
+    """The files that OUT lacks.
 
     Raises:
-        UserError: OUT holds a file that is not to come out, or another one of the name.
+        UserError: OUT holds a file that is not planned, or a different one of the same name.
     """
     if target.exists() and not target.is_dir():
-        raise UserError(f"{escape(target)}: this is a file; give a folder for what comes out")
+        raise UserError(f"{escape(target)}: this is a file; give a folder for the output")
     paths = [path for path in target.rglob("*") if not _is_folder(path) and not path.name.startswith(".")]
     there = {path.relative_to(target).as_posix(): path for path in paths}
     for name, path in there.items():
         if name not in files or not _is_same(path, files[name]):
-            raise UserError(f"{escape(path)} is not what would come out under this name; give an empty or a new folder")
+            raise UserError(f"{escape(path)} is not the planned file of this name; give an empty or a new folder")
     return [name for name in files if name not in there]
 
 
@@ -137,7 +137,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _is_same(path: Path, origin: Origin) -> bool:
-    """Whether a file of OUT is what would be put there."""
+    """Whether a file of OUT equals its origin."""
     if isinstance(origin, Path):
         return path.is_symlink() and path.readlink() == origin.resolve()
     return path.is_file() and np.array_equal(read_image(path), origin)
@@ -151,23 +151,25 @@ def _write_origin(path: Path, origin: Origin) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(origin.resolve())
     except OSError as error:
-        raise UserError(f"{escape(path)}: no link can be made here ({error}); give an OUT where one can") from error
+        raise UserError(
+            f"{escape(path)}: a link cannot be created ({error}); give an OUT on a file system that supports links"
+        ) from error
 
 
 def _format_counts(files: dict[str, Origin]) -> str:
     counts = Counter(file.partition("/")[0] for file in files)
     links = sum(isinstance(origin, Path) for origin in files.values())
     lines = [f"{folder:<14} {counts[folder]:>6} images" for folder in FOLDERS]
-    return "\n".join([*lines, f"{links} links to files that stay where they are, {len(files) - links} PNG files"])
+    return "\n".join([*lines, f"{links} links to the original files, {len(files) - links} PNG files"])
 
 
 def _format_commands(name: str, target: Path, scale: int) -> str:
-    """How to go on: cut what is large, then train."""
+    """The next commands: cut large photographs, then train."""
     benchmark = BENCHMARKS[name]
     pieces = target.with_name(f"{target.name}_cut") if benchmark.cut else target
     lines = []
     if benchmark.cut:
-        lines += ["to cut the photographs, so that a crop is read without the whole of one:"]
+        lines += ["to cut the photographs into pieces, so that a crop is read without decoding a whole photograph:"]
         lines += [
             _format_prepare_command(target / folder, pieces / folder, benchmark.cut, scale) for folder in TRAINING
         ]

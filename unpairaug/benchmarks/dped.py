@@ -1,7 +1,7 @@
-"""DPED (Ignatov et al., 2017): patches of a telephone's photographs and of a Canon 70D's, roughly aligned.
+"""DPED (Ignatov et al., 2017): roughly aligned patches of photographs by a phone and by a Canon 70D.
 
-Patches carry a number alone. Which photograph one is cut from is not told, so a photograph whose patches lie around the
-middle number may be on both sides; all others are not, if the numbers follow the photographs.
+Patches are named by a number; the distribution does not list their photographs. If the numbers follow the photographs,
+only the photograph around the middle number can have patches on both sides of the split.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def _find_pairs(folder: Path) -> list[Pair]:
 
 
 def _find_phone_folder(folder: Path) -> Path:
-    """The one folder beside the Canon's."""
+    """The folder of the phone: the only one beside the Canon's."""
     folders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     found = [path for path in folders if path.name != _TARGET]
     if len(found) != 1:
-        raise UserError(f"{escape(folder)}: {len(found)} folders beside {_TARGET}; expected that of one telephone")
+        raise UserError(f"{escape(folder)}: {len(found)} folders beside {_TARGET}; expected the folder of one phone")
     return found[0]
 
 
@@ -37,7 +37,7 @@ DPED = Benchmark(
     split=_split_data_set,
     layout="training_data/canon/0.jpg …, training_data/iphone/0.jpg …\n"
     "test_data/patches/canon/0.jpg …, test_data/patches/iphone/0.jpg …\n"
-    "the folder of one telephone: dped/iphone, dped/blackberry or dped/sony",
+    "the folder of one phone: dped/iphone, dped/blackberry or dped/sony",
     scales=(1,),
-    whole="for the iPhone 80235 clean patches, 80236 degraded ones, 4353 pairs to measure on",
+    whole="for the iPhone 80235 clean patches, 80236 degraded ones, 4353 validation pairs",
 )

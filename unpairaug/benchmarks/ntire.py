@@ -1,7 +1,7 @@
 """The tracks of NTIRE 2017 and 2018 with unknown degradations, on DIV2K: halves of the 800 training photographs.
 
-The challenges gave pairs; the halves are those of the unpaired methods: CycleSR (Chen et al., 2020) takes clean images
-from 0001-0400 and degraded ones from 0401-0800, CinCGAN (Yuan et al., 2018) the other way round.
+The challenges provide pairs; the halves follow the unpaired methods: CycleSR (Chen et al., 2020) uses clean images from
+0001-0400 and degraded images from 0401-0800, CinCGAN (Yuan et al., 2018) the reverse.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HR = """\
 DIV2K_train_HR/0001.png … 0800.png
 DIV2K_valid_HR/0801.png … 0900.png
 """
-_WHOLE = "400 clean images, 400 degraded ones, 100 pairs to measure on"
+_WHOLE = "400 clean images, 400 degraded ones, 100 validation pairs"
 
 
 def _split_2017(source: Path, scale: int) -> Split:
@@ -44,7 +44,7 @@ def _split_by_number(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
     second = [pair for pair in pairs if int(pair.scene) > HALF]
     if not first or not second:
         missing = f"0001 to {HALF:04}" if not first else f"{HALF + 1:04} to 0800"
-        raise UserError(f"no training photograph from {missing}; was everything downloaded?")
+        raise UserError(f"no training photograph from {missing}; check that the download is complete")
     return first, second
 
 

@@ -1,6 +1,6 @@
-"""RealSR, version 3 (Cai et al., 2019): one camera at two focal lengths, registered; halves by the number of the scene.
+"""RealSR, version 3 (Cai et al., 2019): registered images of one camera at two focal lengths; halves by scene number.
 
-Versions 1 and 2 hold degraded images that were enlarged to the size of the clean ones, which is another task.
+In versions 1 and 2, degraded images are enlarged to the size of the clean images, which is another task.
 """
 
 from __future__ import annotations
@@ -26,6 +26,6 @@ REALSR = Benchmark(
     "Test/{scale}/Canon_001_HR.png, Canon_001_LR{scale}.png …\n"
     "the folder of one camera of version 3: RealSR(V3)/Canon or RealSR(V3)/Nikon",
     scales=(4, 2, 3),
-    whole="half of the training pairs of one camera a side, and its test pairs",
+    whole="half of the training pairs of one camera on each side, and its test pairs",
     cut=480,
 )

@@ -1,7 +1,7 @@
-"""SIDD (Abdelhamed et al., 2018): telephones' photographs of ten scenes in sRGB; five scenes a side.
+"""SIDD (Abdelhamed et al., 2018): phone photographs of ten scenes in sRGB; five scenes on each side.
 
-A name such as 0052_002_S6_01600_… is shot 52, of scene 002: shots of one scene differ in telephone, light and ISO
-level, so the sides part by the scene. The validation blocks are of other shots of the same ten scenes.
+A name such as 0052_002_S6_01600_… means shot 52 of scene 002. Shots of one scene differ in phone, light and ISO level,
+so the split is by scene. The validation blocks come from other shots of the same ten scenes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from unpairaug.data.images import Array
 from unpairaug.errors import UserError, escape
 
 _BLOCKS = {"clean": "ValidationGtBlocksSrgb", "degraded": "ValidationNoisyBlocksSrgb"}
-"""Of both a file and the one variable in it."""
+"""The name of the file of each side, and of the variable in it."""
 
 
 def _split_data_set(source: Path, scale: int) -> Split:
@@ -25,7 +25,7 @@ def _split_data_set(source: Path, scale: int) -> Split:
 
 
 def _shot_pairs(name: str, folder: Path) -> list[Pair]:
-    """The photographs of one shot: one in the small edition, two in the medium one."""
+    """The pairs of one shot: one in SIDD-Small, two in SIDD-Medium."""
     clean, degraded = (
         find_files(folder, rf"(?:\d{{4}}_)?{kind}_SRGB_(\d{{3}})\.(?:PNG|png)") for kind in ("GT", "NOISY")
     )
@@ -42,7 +42,7 @@ def _validation_pairs(source: Path) -> list[Pair]:
 
 
 def _load_blocks(path: Path, name: str) -> Array:
-    """(photographs, blocks of each, 256, 256, 3) in 8 bits."""
+    """(photographs, blocks of each, 256, 256, 3) uint8."""
     from scipy.io import loadmat
 
     if not path.is_file():
@@ -61,8 +61,8 @@ SIDD = Benchmark(
     split=_split_data_set,
     layout="Data/0001_001_S6_00100_00060_3200_L/0001_GT_SRGB_010.PNG, 0001_NOISY_SRGB_010.PNG …\n"
     "ValidationGtBlocksSrgb.mat, ValidationNoisyBlocksSrgb.mat\n"
-    "the folder of SIDD-Medium (or SIDD-Small) in sRGB, and beside its Data the two files of the validation data",
+    "the folder of SIDD-Medium (or SIDD-Small) in sRGB, and, beside its Data, the two files of the validation data",
     scales=(1,),
-    whole="of SIDD-Medium 320 images on both sides together, and 1280 pairs of blocks to measure on",
+    whole="of SIDD-Medium 320 images on both sides together, and 1280 validation pairs of blocks",
     cut=512,
 )

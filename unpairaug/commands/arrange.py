@@ -1,4 +1,4 @@
-"""`unpairaug arrange`: a published data set into the folders of its recipe."""
+"""`unpairaug arrange`: arrange a published data set into the folders of its recipe."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ def arrange(
     benchmark: Annotated[
         str, typer.Argument(help="ntire2017_track2, ntire2018_track2, realsr, dped or sidd.", metavar="NAME")
     ],
-    source: Annotated[Path, typer.Argument(help="Where the data set was unpacked.", metavar="SRC")],
-    target: Annotated[Path, typer.Argument(help="New folder for what comes out.", metavar="OUT")],
+    source: Annotated[Path, typer.Argument(help="Folder of the unpacked data set.", metavar="SRC")],
+    target: Annotated[Path, typer.Argument(help="New folder for the output.", metavar="OUT")],
     scale: Annotated[
-        int | None, typer.Option(min=1, help="For data sets of several scales; by default the recipe's.")
+        int | None, typer.Option(min=1, help="Scale, for data sets with several; by default that of the recipe.")
     ] = None,
 ) -> None:
     """Arrange a published data set into clean, degraded, validation and ceiling images, without a scene on both sides.
 
-    Downloads nothing. Files that can stay as they are become links, so keep SRC where it is. Given again, it goes on or
-    finds all done. Prints the command that trains the recipe of the same name on it.
+    Downloads nothing. Unchanged files become links, so keep SRC in its place. Run the same command again to resume.
+    Prints the command that trains the recipe of the same name on the data.
     """
     from unpairaug.benchmarks.arrange import arrange
 

@@ -1,4 +1,4 @@
-"""`unpairaug prepare`: sub-images and shards from a folder of photographs."""
+"""`unpairaug prepare`: cut a folder of photographs into sub-images or shards."""
 
 from __future__ import annotations
 
@@ -12,54 +12,55 @@ import typer
 Stride = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Pixels from one sub-image to the next, by default half the size; the last lies at the border."
+        min=1, help="Pixels from one sub-image to the next, by default half the size; the last one ends at the border."
     ),
 ]
 Scale = Annotated[
     int,
     typer.Option(
         min=1,
-        help="For degraded photographs: divides size and stride, so that 480, 240 and 4 cut 120 pixels every 60. "
-        "Nothing is resized.",
+        help="For degraded photographs: divides size and stride. Size 480, stride 240 and scale 4 cut 120 pixels every "
+        "60 pixels. Nothing is resized.",
     ),
 ]
 Detail = Annotated[
     float,
     typer.Option(
-        min=0, help="Leave out what is flatter: standard deviation of the grey image's Laplacian, in 8-bit steps."
+        min=0,
+        help="Skip sub-images with less detail: standard deviation of the grey image's Laplacian, in 8-bit steps.",
     ),
 ]
 OnBad = Annotated[
     Literal["raise", "skip"],
-    typer.Option(help="What bad files are: a mistake that is told at the end (exit code 2), or left out."),
+    typer.Option(help="Bad files: report an error at the end (exit code 2), or skip them."),
 ]
 
 
 def prepare(
-    source: Annotated[Path, typer.Argument(help="Folder of photographs, searched to any depth.", metavar="SRC")],
-    target: Annotated[Path, typer.Argument(help="New folder for what comes out.", metavar="OUT")],
+    source: Annotated[Path, typer.Argument(help="Folder of photographs, searched recursively.", metavar="SRC")],
+    target: Annotated[Path, typer.Argument(help="New folder for the output.", metavar="OUT")],
     size: Annotated[
         int | None,
-        typer.Option(min=1, help="Side of the sub-images in pixels; by default photographs stay whole."),
+        typer.Option(min=1, help="Side of the sub-images in pixels; by default photographs are not cut."),
     ] = None,
     stride: Stride = None,
     scale: Scale = 1,
     min_detail: Detail = 0.0,
     shards: Annotated[bool, typer.Option("--shards", help="Write WebDataset shards instead of files.")] = False,
-    shard_size: Annotated[int, typer.Option(min=1, help="Bound of a shard in MiB.")] = 256,
+    shard_size: Annotated[int, typer.Option(min=1, help="Largest size of a shard in MiB.")] = 256,
     licences: Annotated[
         Path | None,
-        typer.Option(help="CSV file: file names, then columns that go into the manifest.", metavar="FILE"),
+        typer.Option(help="CSV file: file names, then columns that are copied to the manifest.", metavar="FILE"),
     ] = None,
     on_bad: OnBad = "raise",
-    max_bad: Annotated[float, typer.Option(min=0, max=1, help="Stop when a larger share of the files is bad.")] = 0.1,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Remove what an earlier `prepare` wrote to OUT.")] = False,
+    max_bad: Annotated[float, typer.Option(min=0, max=1, help="Largest share of bad files.")] = 0.1,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="First remove earlier output from OUT.")] = False,
 ) -> None:
-    """Cut photographs into sub-images, and pack them into shards.
+    """Cut photographs into sub-images, and optionally pack them into shards.
 
-    What is killed goes on where it was when the same command is given again, and ends with the same bytes. A manifest
-    says where each image comes from.
+    Run the same command again to resume an interrupted run; the output has the same bytes. A manifest lists the origin
+    of each image.
     """
     import os
 
@@ -80,12 +81,12 @@ def prepare(
                 if done.problem is not None:
                     typer.echo(f"bad: {done.problem}", err=True)
             summary = preparation.finish(on_bad)
-            print(f"{summary}\nnothing to do: all was there already" if was_done else summary)
+            print(f"{summary}\nnothing to do: the output is complete" if was_done else summary)
 
 
 @contextmanager
 def _stoppable(target: Path) -> Iterator[None]:
-    """Answer Ctrl-C and SIGTERM with one line and exit code 130."""
+    """Handle Ctrl-C and SIGTERM with one line and exit code 130."""
     import signal
 
     from unpairaug.errors import escape
@@ -97,7 +98,8 @@ def _stoppable(target: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"stopped; what is complete stays in {escape(target)}, and the same command goes on", err=True)
+        message = f"stopped; completed output stays in {escape(target)}; run the same command again to resume"
+        typer.echo(message, err=True)
         raise typer.Exit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -1,15 +1,15 @@
-"""Images that cannot be used and are skipped: named once, counted, and not too many of them."""
+"""Images that cannot be used and are skipped: each is reported once, and their share is limited."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 Bad = tuple[str, str]
-"""Where an image is, and what is wrong with it, as `UserError` says it."""
+"""The location of an image, and the message of the `UserError` that it raises."""
 
 
 class BadImages:
-    """The bad images of a run that one process knows of."""
+    """The bad images that one process has found."""
 
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {}
@@ -22,7 +22,7 @@ class BadImages:
         return len(self._reasons)
 
     def add(self, where: str, reason: str) -> None:
-        """Keep an image in mind; one that is known already is not noted again."""
+        """Record an image; one that is known already keeps its first reason."""
         self._reasons.setdefault(where, reason)
 
     def add_all(self, bad: Iterable[Bad]) -> None:
@@ -30,22 +30,22 @@ class BadImages:
             self.add(where, reason)
 
     def pop_new(self) -> list[Bad]:
-        """What has been noted since this was asked last."""
-        told, self._reported = self._reported, len(self._reasons)
-        return list(self._reasons.items())[told:]
+        """The images recorded since the last call."""
+        reported, self._reported = self._reported, len(self._reasons)
+        return list(self._reasons.items())[reported:]
 
 
 class BadCount:
-    """How many images of a run are bad, all processes together, against how many have been looked at."""
+    """How many images of a run are bad, over all processes, relative to how many have been read."""
 
     def __init__(self, images: BadImages, max_bad: float, checked: int, count: int, per_step: int) -> None:
-        """Begin with what the preflight found, which has been named.
+        """Start from what the preflight found and reported.
 
         Args:
-            images: what this process knows of.
-            max_bad: the share that is allowed.
-            looked_at: images that the preflight looked at.
-            count: images of both sides.
+            images: the bad images that this process has found.
+            max_bad: the allowed share of bad images, from 0 to 1.
+            checked: images that the preflight decoded.
+            count: images of both sides together.
             per_step: samples of each side in a step.
         """
         self.images, self.max_bad = images, max_bad
@@ -56,7 +56,7 @@ class BadCount:
         return len(self._all)
 
     def add(self, found: Iterable[Bad]) -> list[str]:
-        """Count what the processes found; returns what is wrong with the images that were not known yet."""
+        """Count what the processes found; returns the reasons of the images that were not known yet."""
         new: dict[str, str] = {}
         for where, reason in found:
             if where not in self._all:
@@ -64,5 +64,5 @@ class BadCount:
         return list(new.values())
 
     def share(self, step: int) -> float:
-        """The bad ones among the images that were looked at before training, or shown in so many steps."""
+        """The share of bad images, from 0 to 1, among those decoded before training or read in `step` steps."""
         return len(self._all) / max(1, self.checked, min(self.count, 2 * step * self.per_step))

@@ -1,4 +1,4 @@
-"""A folder for what can be found out again but takes long: written whole or not at all, and never relied on."""
+"""A cache folder for results that are slow to compute: entries are written atomically, and none is required."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ log = logging.getLogger("unpairaug")
 
 
 def cache_folder(kind: str) -> Path | None:
-    """Where unpairaug keeps what it found out: below XDG_CACHE_HOME, or where the system has such folders.
+    """The cache folder of this kind: below XDG_CACHE_HOME, or the operating system's default.
 
-    None where there is no such place: an account without a home.
+    None where there is no such place: an account without a home directory.
     """
     try:
         if home := os.environ.get("XDG_CACHE_HOME"):
@@ -28,21 +28,21 @@ def cache_folder(kind: str) -> Path | None:
             root = Path.home() / "Library" / "Caches"
         else:
             root = Path.home() / ".cache"
-    except RuntimeError:  # no HOME, and the account is unknown to the system, as in many a container
+    except RuntimeError:  # no HOME, and the system does not know the account, as in many containers
         return None
     return root / "unpairaug" / kind
 
 
 def read_cached(path: Path | None) -> str | None:
-    """What was kept there; None where there is nothing, or nothing that can be read."""
+    """The text of a cache file; None where there is none, or it cannot be read."""
     try:
         return None if path is None else path.read_text(encoding="utf-8")
-    except (OSError, ValueError):  # a folder that is closed to us, half a letter: it can be found out again
+    except (OSError, ValueError):  # no permission, or broken UTF-8: the result is computed again
         return None
 
 
 def write_cached(path: Path | None, text: str) -> None:
-    """Keep the text so that a reader finds the old one or the new one; where that is impossible, say so and go on."""
+    """Write a cache file atomically; where that is impossible, log one warning for the folder and continue."""
     if path is None:
         return
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -58,5 +58,5 @@ def write_cached(path: Path | None, text: str) -> None:
 
 @cache
 def _warn_once(folder: str, reason: str) -> None:
-    """Once: there may be thousands of files for the same folder."""
-    log.warning(f"{folder} cannot be written ({reason}): what was found out is not kept for the next run")
+    """Warn once for each folder: there may be thousands of files in it."""
+    log.warning(f"{folder} cannot be written ({reason}): results are not cached for the next run")

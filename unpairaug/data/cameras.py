@@ -1,7 +1,7 @@
-"""Cameras that training code never sees: they make the degraded side of the sample photographs, and of measurements.
+"""Simulated cameras: they produce the degraded side of the sample photographs. Training code never uses them.
 
-Each is a function of a clean image, the scale and the image's name, so that a set is made alike again and again. None
-shifts the image against its antialiased bicubic reduction: unpaired data could not reveal it.
+Each camera is a deterministic function of a clean image, the scale and the image's name. No camera shifts the image
+against its antialiased bicubic reduction: unpaired data could not reveal a shift.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ BLUR_SIGMA = (1.0, 0.6)
 BLUR_ANGLE = 30.0
 """Degrees from the horizontal to the blur's long axis."""
 NOISE_READ = 2.0 / 255
-"""Standard deviation of the noise in black, in units of the range [0, 1]."""
+"""Standard deviation of the noise in black, on the range [0, 1]."""
 NOISE_MIDDLE = 6.0 / 255
-"""The same in middle grey; the variance grows linearly with the light."""
+"""Standard deviation of the noise in middle grey; the variance grows linearly with the intensity."""
 
 GRAIN = (0.25, 0.5, 0.25)
-"""What the sensor of `noise` mixes of neighbouring pixels, along rows and columns, as demosaicing does."""
+"""Filter taps, along rows and columns, that correlate the noise of `noise` as demosaicing does."""
 GRAIN_READ = 4.0 / 255
-"""Standard deviation of its noise in black, in units of the range [0, 1]."""
+"""Standard deviation of the noise of `noise` in black, on the range [0, 1]."""
 GRAIN_MIDDLE = 12.0 / 255
-"""The same in middle grey."""
+"""The same in middle grey, on the range [0, 1]."""
 
 SHAKE_LENGTH = (6.0, 12.0)
 """Shortest and longest path of a shaken camera, in pixels of the degraded image."""
 DEFOCUS_RADIUS = (1.2, 2.4)
-"""Smallest and largest radius of the disc of an image out of focus, in pixels of the degraded image."""
+"""Smallest and largest radius of the defocus disc, in pixels of the degraded image."""
 SHAKE_NOISE = (1.5 / 255, 3.0 / 255)
-"""Standard deviation of the noise in such images, in black and in middle grey."""
+"""Standard deviation of the noise of `shake` in black and in middle grey, on the range [0, 1]."""
 
 QUALITY = 75
-"""Of the JPEG files of `compressed`, from 1 to 100: libjpeg's default."""
+"""JPEG quality of `compressed`, from 1 to 100: libjpeg's default."""
 
 
 def lens(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
-    """What a camera with an imperfect lens sees of a clean image (H, W, 3): (H / scale, W / scale, 3), in 8 bits.
+    """Anisotropic blur, then noise that grows with the intensity; (H, W, 3) to (H / scale, W / scale, 3), 8 bits.
 
-    Its optics, then noise that grows with the light and depends on the image's name alone.
+    The noise depends on the image's name alone.
     """
     light = optics((clean / 255).astype(np.float32), scale)
     return to_uint8(
@@ -57,24 +57,24 @@ def lens(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
 
 
 def blur(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
-    """What the same lens sees in bright light: its blur, and no noise."""
+    """The blur of `lens` without noise."""
     return to_uint8(optics((clean / 255).astype(np.float32), scale))
 
 
 def compressed(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
-    """What a file of the same camera holds, a JPEG with colours at half the size."""
+    """The image of `lens` after JPEG compression with 4:2:0 chroma subsampling."""
     return jpeg_roundtrip(lens(clean, scale, name), QUALITY)
 
 
 def noise(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
-    """What a sharp but dim camera sees: strong grain that grows with the light, neighbours and colours correlated."""
+    """No blur; strong noise that grows with the intensity and is correlated between neighbours and channels."""
     light = _downscale_bicubic((clean / 255).astype(np.float32), scale).clip(0, 1)
     mixed = correlate_noise(random_from_name(name).standard_normal(light.shape))
     return to_uint8(light + noise_std(light, GRAIN_READ, GRAIN_MIDDLE) * mixed)
 
 
 def shake(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
-    """What a hand-held camera sees: every image with a shake or a defocus of its own, and a little noise."""
+    """A motion blur or a defocus drawn for each image, and little noise."""
     random = random_from_name(name)
     kernel = shake_kernel(random, scale) if random.uniform() < 0.5 else defocus_kernel(random, scale)
     light = _downscale_bicubic(_convolve((clean / 255).astype(np.float32), kernel), scale).clip(0, 1)
@@ -82,11 +82,11 @@ def shake(clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
 
 
 CAMERAS: dict[str, Camera] = {"lens": lens, "blur": blur, "noise": noise, "compressed": compressed, "shake": shake}
-"""The cameras by the word that a source ends in: `sample:noise`."""
+"""The cameras by the second part of a source such as `sample:noise`."""
 
 
 def shake_kernel(random: np.random.RandomState, scale: int) -> NDArray[np.float64]:
-    """A hand's path over the clean grid, a walk whose heading drifts: (K, K), K odd, sum 1, centroid in the middle."""
+    """A motion blur kernel on the clean grid, a walk with a drifting heading: (K, K), K odd, sum 1, centred."""
     steps = 64
     headings = random.uniform(0, 2 * math.pi) + np.cumsum(random.normal(0, 0.2, steps))
     length = random.uniform(*SHAKE_LENGTH) * scale
@@ -94,7 +94,7 @@ def shake_kernel(random: np.random.RandomState, scale: int) -> NDArray[np.float6
     path -= path.mean(axis=0)
     radius = math.ceil(np.abs(path).max()) + 1
     kernel = np.zeros((2 * radius + 1, 2 * radius + 1))
-    for row, column in path + radius:  # each point shared among its four pixels, so that the centroid stays
+    for row, column in path + radius:  # bilinear splatting, so that the centroid stays
         top, left = int(row), int(column)
         down, right = row - top, column - left
         kernel[top : top + 2, left : left + 2] += np.outer((1 - down, down), (1 - right, right))
@@ -102,7 +102,7 @@ def shake_kernel(random: np.random.RandomState, scale: int) -> NDArray[np.float6
 
 
 def defocus_kernel(random: np.random.RandomState, scale: int) -> NDArray[np.float64]:
-    """A disc with a soft edge on the clean grid: (K, K), K odd, sum 1, symmetric about its central pixel."""
+    """A defocus kernel on the clean grid, a disc with a soft edge: (K, K), K odd, sum 1, symmetric about its centre."""
     disc = random.uniform(*DEFOCUS_RADIUS) * scale
     radius = math.ceil(disc) + 1
     rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
@@ -154,14 +154,14 @@ def _downscale_bicubic(image: NDArray[np.float32], scale: int) -> NDArray[np.flo
 
 
 def random_from_name(name: str) -> np.random.RandomState:
-    """Numbers that depend on the name alone."""
-    # RandomState's numbers are frozen for ever (NumPy's NEP 19); those of default_rng may change between releases.
+    """A generator that is seeded by the name alone."""
+    # NumPy never changes the numbers of RandomState (NEP 19); those of default_rng may change between releases.
     return np.random.RandomState(crc32(name.encode()))
 
 
 def correlate_noise(white: NDArray[np.float64]) -> NDArray[np.float64]:
-    """White noise (H, W, 3) as a sensor's demosaicing mixes it, among neighbours and colours; standard deviation 1."""
-    mixed = 0.8 * white + 0.6 * white.mean(axis=2, keepdims=True) * math.sqrt(white.shape[2])  # colours share some
+    """Correlate white noise (H, W, 3) between neighbours and channels as demosaicing does; standard deviation 1."""
+    mixed = 0.8 * white + 0.6 * white.mean(axis=2, keepdims=True) * math.sqrt(white.shape[2])  # channels share a part
     for axis in (0, 1):
         mixed = np.sum(
             [tap * np.roll(mixed, shift, axis) for tap, shift in zip(GRAIN, (-1, 0, 1), strict=True)], axis=0
@@ -170,12 +170,12 @@ def correlate_noise(white: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def noise_std(light: NDArray[np.float32], black: float, middle: float) -> NDArray[np.float64]:
-    """Standard deviation of the noise at each pixel, its variance growing linearly with the light."""
+    """Standard deviation of the noise at each pixel; the variance grows linearly with the intensity."""
     return np.sqrt((middle**2 - black**2) / 0.5 * light + black**2)
 
 
 def jpeg_roundtrip(seen: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """What a JPEG file of that quality gives back of an image (H, W, 3)."""
+    """The image (H, W, 3) after JPEG compression at this quality."""
     file = BytesIO()
     Image.fromarray(seen).save(file, format="JPEG", quality=quality)
     return np.asarray(Image.open(file))

@@ -1,4 +1,4 @@
-"""The bytes of an image file to pixels: RGB in 8 bits and upright, or a message that says what is wrong."""
+"""Decode the bytes of an image file to upright 8-bit RGB, or raise an error that says what is wrong."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ Array = NDArray[np.uint8]
 T = TypeVar("T")
 Depth = TypeVar("Depth", np.uint8, np.uint16)
 Place = Callable[[int, int], tuple[int, int, int, int]]
-"""From (width, height) of an upright image to a window's (left, top, right, bottom), all in pixels."""
+"""Maps (width, height) of an upright image to (left, top, right, bottom) of a window, all in pixels."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM")
-"""Pillow's names of what is decoded, whatever the file is called; its other decoders (some start programs) are not."""
+"""The formats that are decoded, whatever the extension. Pillow's other decoders are not used: some start programs."""
 
 MAX_PIXELS = 178_956_970
-"""Larger images are refused undecoded: a file of some kilobytes can claim gigabytes. (Pillow's own limit.)"""
+"""Larger images are refused before decoding: a file of some kilobytes can claim gigabytes. (Pillow's own limit.)"""
 
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""What ends a scan of a JPEG: not an escaped 0xff, padding or a restart."""
+"""A marker that ends a scan of a JPEG: no escaped 0xff, padding or restart."""
 
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""First column, first row, and their steps, of an interlaced PNG's passes."""
+"""First column, first row, column step and row step of each pass of an interlaced PNG."""
 
 _TURNS: dict[int, Callable[[NDArray], NDArray]] = {
     2: np.fliplr,
@@ -46,22 +46,22 @@ _TURNS: dict[int, Callable[[NDArray], NDArray]] = {
     7: lambda image: np.rot90(image, 2).swapaxes(0, 1),
     8: np.rot90,
 }
-"""What makes an image upright, by EXIF orientation."""
+"""The operation that makes an image upright, by EXIF orientation."""
 
 
 class EncodedImage:
-    """The bytes of an image file, read as far as its size; the pixels follow at `decode`.
+    """The bytes of an image file, of which only the header is parsed; `decode` returns the pixels.
 
-    The camera's EXIF rotation is applied; grey, palette and CMYK become RGB; an alpha channel is dropped; 16 bits are
-    rounded to 8; of several frames the first is read; a colour profile is not applied.
+    `decode` applies the EXIF orientation, converts grey, palette and CMYK to RGB, drops alpha, rounds 16 bits to 8 and
+    takes the first of several frames. It does not apply colour profiles.
     """
 
     def __init__(self, data: bytes, where: Callable[[], str]) -> None:
-        """Read the header.
+        """Parse the header.
 
         Args:
             data: the whole file.
-            where: says how a message names it; asked only then.
+            where: returns the name of the file for error messages; called only for these.
 
         Raises:
             UserError: the bytes are no image, or claim more than `MAX_PIXELS`.
@@ -75,22 +75,22 @@ class EncodedImage:
             if width * height > MAX_PIXELS:
                 raise Image.DecompressionBombError(f"{width}×{height} pixels")
         self.nbytes = 3 * width * height
-        """Bytes of the pixels."""
+        """Bytes of the decoded pixels, as 8-bit RGB."""
 
     def decode(self, place: Place | None = None) -> Array:
-        """The pixels, (H, W, 3) RGB in 8 bits, upright; read-only. To be called once.
+        """The upright pixels, (H, W, 3) RGB, 8 bits, read-only. Call it once.
 
         Args:
-            place: which window of them; without it, all. The whole file is decoded and checked either way, but only
-                the window becomes an array.
+            place: chooses a window; without it, all pixels are returned. The whole file is decoded and checked in
+                either case, but only the window becomes an array.
 
         Raises:
-            UserError: the file is truncated, or holds pixels that would only be read inexactly.
+            UserError: the file is truncated, or its pixels cannot be read exactly.
         """
         return self.read(lambda image: _to_8_bit_rgb(decode_exact_pixels(image, self.data, place)))
 
     def read(self, read: Callable[[Image.Image], T]) -> T:
-        """What `read` makes of the opened image. To be called once.
+        """The result of `read` on the opened image. Call it once.
 
         Raises:
             UserError: `read` fails.
@@ -100,33 +100,34 @@ class EncodedImage:
 
     @contextmanager
     def _name_errors(self) -> Iterator[None]:
-        """Whatever is wrong, in one message that names the file."""
+        """Turn any exception of a decoder into one `UserError` that names the file."""
         try:
             yield
-        except UserError:  # of a place
+        except UserError:  # raised by `place`
             raise
         except Image.DecompressionBombError as bomb:
             raise UserError(
                 f"{escape(self.where())}: more than {MAX_PIXELS} pixels ({bomb}); cut it into smaller images"
             ) from bomb
-        except Exception as broken:  # Pillow's decoders raise nearly any type when the bytes are wrong
+        except Exception as broken:  # Pillow's decoders raise nearly any type for broken bytes
+            reason = _format_reason(broken)
             raise UserError(
-                f"{escape(self.where())}: this image cannot be read ({_format_reason(broken)}); remove it or copy it again"
+                f"{escape(self.where())}: this image cannot be read ({reason}); remove it or copy it again"
             ) from broken
 
 
 def decode_image(data: bytes, where: str) -> Array:
-    """The image in the bytes of a file, (H, W, 3) RGB in 8 bits, upright; read-only. See `EncodedImage`.
+    """The upright image in the bytes of a file, (H, W, 3) RGB, 8 bits, read-only. See `EncodedImage`.
 
     Raises:
-        UserError: the bytes are no image, truncated, claim more than `MAX_PIXELS`, or hold pixels that would only be
-            read inexactly.
+        UserError: the bytes are no image, are truncated, claim more than `MAX_PIXELS`, or hold pixels that cannot be
+            read exactly.
     """
     return EncodedImage(data, lambda: where).decode()
 
 
 def crop_image(image: NDArray[Depth], edges: Sequence[int]) -> NDArray[Depth]:
-    """The window of an image (H, W, …) within (left, top, right, bottom): a view."""
+    """The window (left, top, right, bottom) of an image (H, W, …), as a view."""
     left, top, right, bottom = edges
     return image[top:bottom, left:right]
 
@@ -134,13 +135,13 @@ def crop_image(image: NDArray[Depth], edges: Sequence[int]) -> NDArray[Depth]:
 def decode_exact_pixels(
     image: Image.Image, data: bytes, place: Place | None = None
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """The pixels of an image that was opened from `data`, upright, and as deep as the file has them.
+    """The upright pixels of an image that was opened from `data`, at the bit depth of the file.
 
-    (H, W, 3) RGB in 8 bits, or, where a channel has 16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGB with alpha; with
-    `place`, of that window alone.
+    (H, W, 3) RGB in 8 bits; of a file with 16 bits a channel (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGB with alpha.
+    With `place`, the pixels of that window.
 
     Raises:
-        Exception: of nearly any type, where they are not all there or would be read inexactly.
+        Exception: of nearly any type: pixels are missing, or cannot be read exactly.
     """
     if image.format in ("JPEG", "MPO"):
         _check_jpeg_end(data)
@@ -163,13 +164,13 @@ def decode_exact_pixels(
 
 
 def _check_jpeg_end(data: bytes) -> None:
-    """Pillow notices a file that stops, but paints grey what a half-copied file has as zeros."""
-    if data.endswith(b"\xff\xd9"):  # nearly all, and a file that stops at the end of its preview has no whole header
+    """Raise for a JPEG without an end marker: Pillow fills the zeros of a half-copied file with grey."""
+    if data.endswith(b"\xff\xd9"):  # nearly all files; a file cut at the end of its preview has no complete header
         return
     at = 2
-    while data[at : at + 1] == b"\xff" and data[at + 1] != 0xDA:  # over the header, whose preview has its own end
+    while data[at : at + 1] == b"\xff" and data[at + 1] != 0xDA:  # skip the header: its preview has an end marker
         at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    while marker := _MARKER.search(data, at):  # between scans there may be tables
+    while marker := _MARKER.search(data, at):  # tables may lie between scans
         if marker[0] == b"\xff\xd9":
             return
         at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
@@ -177,10 +178,10 @@ def _check_jpeg_end(data: bytes) -> None:
 
 
 def _check_png_rows(image: Image.Image, data: bytes) -> None:
-    """Pillow takes compressed data that end before the last row for the whole image, and leaves the rest at zero."""
+    """Raise for missing rows: Pillow accepts compressed data that end early, and leaves the other rows at zero."""
     last = np.asarray(image.crop((0, max(0, image.height - 2), *image.size)))
-    if all(row.any() for row in last):  # of two rows, one is of the last pass of an interlaced image
-        return  # counting takes as long as decoding; so only those are counted that may lack something
+    if all(row.any() for row in last):  # one of the two rows belongs to the last pass of an interlaced image
+        return  # counting bytes takes as long as decoding, so it is done only where the last rows are zero
     width, height, depth, colours, interlaced = struct.unpack(">IIBB2xB", data[16:29])
     bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours]
     passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
@@ -199,12 +200,12 @@ def _check_png_rows(image: Image.Image, data: bytes) -> None:
 
 
 def _is_negative(image: Image.Image) -> bool:
-    """Whether a 16-bit grey TIFF counts from white down, which Pillow minds at 8 bits only."""
+    """Whether zero is white in a 16-bit grey TIFF: Pillow inverts such files at 8 bits only."""
     return image.format == "TIFF" and image.tag_v2.get(Base.PhotometricInterpretation) == 0  # type: ignore[attr-defined]
 
 
 def _to_8_bit_rgb(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Array:
-    """What `decode_exact_pixels` returns as RGB in 8 bits, rounded and without alpha."""
+    """The result of `decode_exact_pixels` as 8-bit RGB, rounded, without alpha."""
     if pixels.dtype == np.uint8:
         return pixels  # type: ignore[return-value]  # pyright does not narrow by dtype
     colour = pixels[..., :3] if pixels.ndim == 3 else pixels
@@ -213,27 +214,27 @@ def _to_8_bit_rgb(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Array:
 
 
 def _grey_16_bit(image: Image.Image, negative: bool) -> NDArray[np.uint16]:
-    """A grey image of 16 bits; Pillow would clip it to 8."""
+    """The pixels of a 16-bit grey image, which Pillow would clip to 8 bits."""
     if image.mode == "F" or (values := np.asarray(image, dtype=np.int64)).max(initial=0) > 65535 or values.min() < 0:
         raise ValueError(f"pixels of mode {image.mode!r}; expected 8 or 16 bits a channel")
     return (65535 - values if negative else values).astype(np.uint16)
 
 
 def _colour_16_bit(rgb: Array, data: bytes, orientation: int) -> NDArray[np.uint16]:
-    """A colour image of 16 bits a channel, with its alpha; Pillow has only the upper 8 of each 16, `rgb`."""
+    """The pixels of a colour image of 16 bits a channel, with alpha; Pillow keeps only the upper 8 bits, `rgb`."""
     import cv2
 
     exact = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if exact is not None and exact.dtype == np.uint16 and exact.ndim == 3 and exact.shape[2] >= 3:
         exact = exact[..., [2, 1, 0, 3][: exact.shape[2]]].astype(np.uint16)
-        for upright in (exact, _TURNS.get(orientation, np.asarray)(exact)):  # OpenCV has turned a TIFF itself
+        for upright in (exact, _TURNS.get(orientation, np.asarray)(exact)):  # OpenCV has already rotated a TIFF
             if np.array_equal(upright[..., :3] >> 8, rgb):
                 return upright
     raise ValueError("16 bits a channel in an arrangement other than interleaved RGB; save it as plain RGB")
 
 
 def _format_reason(broken: Exception) -> str:
-    """The decoder's words on one line, without the path, which the message has already given."""
+    """The decoder's message on one line, without the path, which the message already names."""
     if isinstance(broken, Image.UnidentifiedImageError):
         return f"no known image format; known are {', '.join(FORMATS)}"
     return escape(str(broken).split("\n")[0]) or type(broken).__name__

@@ -1,4 +1,4 @@
-"""Cameras drawn at random, `sample:drawn-1` and on: how a recipe fares on degradations that nobody chose for it."""
+"""Randomly drawn cameras, `sample:drawn-1` and so on: they test a recipe on degradations it was not tuned for."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ DRAWN = re.compile(r"drawn-(\d{1,6})")
 
 @dataclass(frozen=True)
 class DrawnCamera:
-    """Blur, noise and a file, each of which may be absent, though not all of them."""
+    """Blur, noise and JPEG compression; each may be absent, but not all of them."""
 
     blur: tuple[float, float] | None
     """Standard deviations along the blur's axes, in pixels of the degraded image."""
     angle: float
-    """Degrees from the horizontal to its long axis."""
+    """Degrees from the horizontal to the blur's long axis."""
     noise: tuple[float, float] | None
     """Standard deviation of the noise in black and in middle grey, in 8-bit steps."""
     grain: bool
-    """Whether neighbouring pixels and colours share noise."""
+    """Whether the noise is correlated between neighbours and channels."""
     quality: int | None
-    """Of a JPEG file, from 1 to 100."""
+    """JPEG quality, from 1 to 100."""
 
     def __call__(self, clean: NDArray[np.uint8], scale: int, name: str) -> NDArray[np.uint8]:
-        """What it sees of a clean image (H, W, 3): (H / scale, W / scale, 3), in 8 bits."""
-        # The narrowest blur is far below a pixel: what remains is the bicubic reduction.
+        """Degrade a clean image (H, W, 3): returns (H / scale, W / scale, 3), 8 bits."""
+        # A blur far below a pixel leaves the bicubic reduction alone.
         light = optics((clean / 255).astype(np.float32), scale, self.blur or (0.05, 0.05), self.angle)
         seen = to_uint8(light if self.noise is None else light + self._noise(light, name))
         return seen if self.quality is None else jpeg_roundtrip(seen, self.quality)
@@ -51,7 +51,7 @@ class DrawnCamera:
 
 
 def draw_camera(seed: int) -> DrawnCamera:
-    """The camera of a seed: each of blur, noise and file is there with a probability of its own."""
+    """Draw the camera of a seed: blur, noise and JPEG are each present with a probability of their own."""
     random = np.random.RandomState(seed)
     draw = random.uniform
     long, angle, middle = draw(0.4, 1.4), draw(0, 180), draw(2, 10)
@@ -66,6 +66,6 @@ def draw_camera(seed: int) -> DrawnCamera:
 
 
 def find_camera(name: str) -> Camera | None:
-    """The camera of that name, one of `CAMERAS` or `drawn-` and a seed; None where there is none."""
+    """The camera of that name, one of `CAMERAS` or `drawn-SEED`; None for an unknown name."""
     drawn = DRAWN.fullmatch(name)
     return draw_camera(int(drawn[1])) if drawn else CAMERAS.get(name)

@@ -1,37 +1,31 @@
-"""Photographs as arrays: find them in a folder, read them whatever their format, write them whole or not at all."""
+"""Find images in a folder, read them as arrays, and write them; `ImageSet` is a sequence of named images."""
 
 from __future__ import annotations
 
 import os
-import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unpairaug.data.decode import MAX_PIXELS, Array, EncodedImage, Place, crop_image, decode_image
+from unpairaug.data.decode import Array, EncodedImage, Place, crop_image, decode_image
+from unpairaug.data.files import read_file, write_file
+from unpairaug.data.image_cache import IMAGE_CACHE, Identity, as_read_only, file_identity
 from unpairaug.errors import UserError, escape
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
-"""What counts as an image in a folder, in small or capital letters."""
-
-MAX_BYTES = 9 * MAX_PIXELS
-"""Larger files are refused unread: `MAX_PIXELS` take 8 bytes each at most, and what is said about them some more."""
-
-Identity = tuple[str, int, int]
-"""Path, time of the last change in ns, and bytes of a file."""
+"""File extensions of images, in lower or upper case."""
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Every image below the folder, in an order that does not depend on the file system.
+    """All images below the folder, sorted by relative path.
 
-    Hidden files and folders are passed over (macOS leaves `._photo.png` beside `photo.png`); links to folders are
-    followed, each folder once.
+    Hidden files and folders are skipped (macOS leaves `._photo.png` beside `photo.png`). Links to folders are followed,
+    each folder once.
 
     Raises:
         UserError: there is no such folder, it is a file, cannot be listed, or it holds no image.
@@ -55,7 +49,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def has_images(folder: str | os.PathLike[str]) -> bool:
-    """Whether `list_images` finds any."""
+    """Whether `list_images` finds an image."""
     try:
         return bool(list_images(folder))
     except UserError:
@@ -63,7 +57,7 @@ def has_images(folder: str | os.PathLike[str]) -> bool:
 
 
 def read_image(path: str | os.PathLike[str]) -> Array:
-    """The image as (H, W, 3) RGB in 8 bits, upright; see `decode_image`.
+    """Read an image file as upright (H, W, 3) RGB, 8 bits; see `decode_image`.
 
     Raises:
         UserError: the file is missing, no file, empty, truncated, no image, or claims more than `MAX_PIXELS`.
@@ -71,32 +65,8 @@ def read_image(path: str | os.PathLike[str]) -> Array:
     return decode_image(read_file(path), os.fspath(path)).copy()
 
 
-def read_file(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of an image file.
-
-    Raises:
-        UserError: it is missing, no regular file (a pipe would never end), unreadable, or larger than `MAX_BYTES`.
-    """
-    try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):
-            raise UserError(f"{escape(path)}: this is no regular file; expected an image")
-        if found.st_size > MAX_BYTES:
-            raise UserError(
-                f"{escape(path)}: {found.st_size} bytes, more than any {MAX_PIXELS} pixels; make it smaller"
-            )
-        return Path(path).read_bytes()
-    except FileNotFoundError as error:
-        what = "a link to a file that is not there" if os.path.islink(path) else "there is no such image file"
-        raise UserError(f"{escape(path)}: {what}") from error
-    except OSError as error:
-        raise UserError(
-            f"{escape(path)}: this file cannot be opened ({error.strerror}); remove it or mend that"
-        ) from error
-
-
 def write_image(path: str | os.PathLike[str], image: Array) -> None:
-    """Write the image in the format of the path's extension; the path never holds half an image.
+    """Write an image (H, W, 3) atomically, in the format of the path's extension (JPEG at quality 95).
 
     Raises:
         UserError: the extension names no image format.
@@ -110,28 +80,17 @@ def write_image(path: str | os.PathLike[str], image: Array) -> None:
     write_file(path, file.getvalue())
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write bytes, and the folders they lie in; the path never holds half of them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # hidden: list_images passes over it
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 class ImageSet(ABC):
-    """A fixed sequence of named images: `images[i]` is (H, W, 3) RGB in 8 bits, read-only."""
+    """A fixed sequence of named images: `images[i]` is (H, W, 3) RGB, 8 bits, read-only."""
 
     source: str
-    """What the user wrote: a folder, shards or `sample`."""
+    """The source as the user wrote it: a folder, shards or `sample`."""
     names: Sequence[str]
-    """One name per image, with forward slashes and extension, unlike any other of the set."""
+    """A unique name for each image, with forward slashes and extension."""
     shard_sizes: NDArray[np.int64] | None = None
-    """Images in each shard, in the order of the names; None where every image lies by itself."""
+    """Images in each shard, in the order of the names; None for single files."""
     remarks: Sequence[str] = ()
-    """One sentence for each thing about the set that is allowed but probably not meant."""
+    """Warnings about the set: one sentence for each thing that is allowed but probably not intended."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -140,43 +99,43 @@ class ImageSet(ABC):
     def __getitem__(self, i: int) -> Array: ...
 
     def read_window(self, i: int, place: Place) -> Array:
-        """A window of image `i`, read-only: where the whole image is not held, less is made than `images[i]` makes."""
+        """A window of image `i`, read-only. It is cheaper than `images[i]` where the image is not cached."""
         image = self[i]
         return crop_image(image, place(image.shape[1], image.shape[0]))
 
     @abstractmethod
     def read_bytes(self, i: int) -> bytes:
-        """Image `i` as the bytes of a file.
+        """The bytes of the file of image `i`.
 
         Raises:
             UserError: they cannot be read.
         """
 
-    def prefetch(self, wanted: Iterable[int]) -> None:  # noqa: B027  # most sets have nothing to do
-        """Told which images are read next: a set that lies far away brings them at once instead of one by one."""
+    def prefetch(self, wanted: Iterable[int]) -> None:  # noqa: B027  # a no-op for most sets
+        """Load images that are read next; a remote set loads them in one request instead of one by one."""
 
     def reserve_indexes(self, shards: int) -> None:  # noqa: B027  # likewise
-        """Told how many shards are read by turns: what must be known to read them is to be held for so many."""
+        """Keep the indexes of at least so many shards in memory."""
 
     def identity(self, i: int) -> Identity | None:
-        """What changes when the file of image `i` does; None where no file can change."""
+        """A key that changes with the file of image `i`; None where there is no file."""
         return None
 
     def indexed_size(self, i: int) -> tuple[int, int] | None:
-        """(width, height) in pixels of image `i` where that is known without reading it."""
+        """(width, height) in pixels of image `i` where an index records it, else None."""
         return None
 
     def location(self, i: int) -> str:
-        """How a message names image `i`."""
+        """The name of image `i` in messages."""
         return escape(f"{self.source}/{self.names[i]}")
 
     def stem(self, i: int) -> str:
-        """The name of image `i` without its extension: what partners on two sides have in common."""
+        """The name of image `i` without its extension; the two images of a pair share it."""
         return PurePosixPath(self.names[i]).with_suffix("").as_posix()
 
 
 class FolderImages(ImageSet):
-    """The images below a folder, decoded at first use and kept while there is room (see `ImageCache`)."""
+    """The images below a folder, decoded at first use and cached (see `ImageCache`)."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.source = os.fspath(folder)
@@ -189,23 +148,23 @@ class FolderImages(ImageSet):
     def read_window(self, i: int, place: Place) -> Array:
         path = self.root / self.names[i]
         return IMAGE_CACHE.read_window(
-            _file_identity(path), lambda: EncodedImage(read_file(path), lambda: os.fspath(path)), place
+            file_identity(path), lambda: EncodedImage(read_file(path), lambda: os.fspath(path)), place
         )
 
     def read_bytes(self, i: int) -> bytes:
         return read_file(self.root / self.names[i])
 
     def identity(self, i: int) -> Identity:
-        return _file_identity(self.root / self.names[i])
+        return file_identity(self.root / self.names[i])
 
 
 class MemoryImages(ImageSet):
-    """Images that are already arrays, by name."""
+    """Images in memory, by name."""
 
     def __init__(self, source: str, images: Mapping[str, Array]) -> None:
         self.source = source
         self.names = list(images)
-        self._images = [_as_read_only(image) for image in images.values()]
+        self._images = [as_read_only(image) for image in images.values()]
 
     def __getitem__(self, i: int) -> Array:
         return self._images[i]
@@ -216,65 +175,8 @@ class MemoryImages(ImageSet):
         return data.getvalue()
 
 
-class ImageCache:
-    """Images as they were decoded, up to a bound in bytes: a crop of a small set is decoded once.
-
-    Those that were read first stay. A stream shows every image once an epoch, in a new order: had the oldest to go,
-    most would be gone before their turn comes again, and each would have to be made whole in order to be held.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        """Bytes of pixels; 0 keeps nothing."""
-        self.cached_bytes = 0
-        """Bytes of pixels now."""
-        self._images: dict[Hashable, Array] = {}
-        self._lock = Lock()  # the preflight reads from several threads
-
-    def read(self, path: Path) -> Array:
-        """The image at the path, decoded again if the file has changed; raises what `read_image` does."""
-        return self.get(_file_identity(path), lambda: EncodedImage(read_file(path), lambda: os.fspath(path)))
-
-    def get(self, key: Hashable, read_bytes: Callable[[], EncodedImage]) -> Array:
-        """The image of that key, decoded if it is not held."""
-        held = self._images.get(key)
-        return self._decode_and_cache(key, read_bytes()) if held is None else held
-
-    def read_window(self, key: Hashable, read_bytes: Callable[[], EncodedImage], place: Place) -> Array:
-        """A window of the image of that key, which is only decoded as a whole where it can be held from now on."""
-        image = self._images.get(key)
-        if image is None:
-            found = read_bytes()
-            if found.nbytes > self.limit - self.cached_bytes:
-                return found.decode(place)
-            image = self._decode_and_cache(key, found)
-        return crop_image(image, place(image.shape[1], image.shape[0]))
-
-    def contains(self, key: Hashable) -> bool:
-        """Whether the image of that key needs no reading now."""
-        return key in self._images
-
-    def clear(self) -> None:
-        """Forget every image."""
-        with self._lock:
-            self._images.clear()
-            self.cached_bytes = 0
-
-    def _decode_and_cache(self, key: Hashable, read_bytes: EncodedImage) -> Array:
-        image = _as_read_only(read_bytes.decode())
-        with self._lock:
-            if key not in self._images and image.nbytes <= self.limit - self.cached_bytes:
-                self._images[key] = image
-                self.cached_bytes += image.nbytes
-        return image
-
-
-IMAGE_CACHE = ImageCache(limit=2**30)
-"""One for each process, shared by all its images; loader workers divide the bound among them."""
-
-
 def size_problem(width: int, height: int, crop: int, where: str) -> str | None:
-    """What is wrong if no square crop of `crop` pixels fits into the image, else None."""
+    """A message if the image is smaller than a square crop of `crop` pixels, else None."""
     if min(width, height) >= crop:
         return None
     return f"{where}: {width}×{height} px is smaller than the crop of {crop}×{crop} px"
@@ -286,17 +188,3 @@ def _raise_unlistable(error: OSError) -> None:
 
 def _is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-
-
-def _file_identity(path: Path) -> Identity:
-    try:
-        now = path.stat()
-    except OSError:
-        return (str(path), -1, -1)  # read_image says what is wrong
-    return (str(path), now.st_mtime_ns, now.st_size)
-
-
-def _as_read_only(image: Array) -> Array:
-    image = image.view()
-    image.flags.writeable = False
-    return image

@@ -1,4 +1,4 @@
-"""The results of a costly function that were asked for last, kept by the object that needs them."""
+"""A cache of the most recently used results of a function."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _UNKNOWN: Any = object()
 
 
 class LruCache(Generic[T]):
-    """Calls the function for what it has not been asked lately.
+    """Caches the `keep` most recently used results of a function.
 
-    Unlike `lru_cache` it can be pickled, and may grow: `keep` is how many results it holds.
+    Unlike `functools.lru_cache` it can be pickled (without its results), and `keep` may change.
     """
 
     def __init__(self, function: Callable[..., T], keep: int) -> None:
@@ -21,12 +21,12 @@ class LruCache(Generic[T]):
         self._known: dict[tuple[Any, ...], T] = {}
 
     def __call__(self, *key: Any) -> T:
-        found: Any = self._known.pop(key, _UNKNOWN)  # what is asked for goes to the end, and leaves last
+        found: Any = self._known.pop(key, _UNKNOWN)  # the most recently used result moves to the end
         if found is _UNKNOWN:
             found = self._function(*key)
         self._known[key] = found
-        if len(self._known) > self.keep:  # several threads may stand here
-            for oldest in list(self._known)[:1]:  # iterating is not safe there
+        if len(self._known) > self.keep:  # several threads may be here
+            for oldest in list(self._known)[:1]:  # iterating the dict itself is not thread-safe
                 self._known.pop(oldest, None)
         return found
 

@@ -1,4 +1,4 @@
-"""Several sets of images as one, each with a weight."""
+"""Several image sets as one, each with a sampling weight."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from itertools import chain
 import numpy as np
 
 from unpairaug.data.decode import Array, Place
-from unpairaug.data.images import Identity, ImageSet
+from unpairaug.data.image_cache import Identity
+from unpairaug.data.images import ImageSet
 
 
 class MixedImages(ImageSet):
-    """The images of several sets, one set after the other; how often a stream shows each set is for its order."""
+    """The images of several sets, concatenated; `order.MixedOrder` applies the weights."""
 
     def __init__(self, sets: Sequence[ImageSet], weights: Sequence[float]) -> None:
-        """Put the sets together.
+        """Concatenate the sets.
 
         Args:
             sets: at least one.
-            weights: how often each set is shown, as ratios of each other; above 0.
+            weights: relative sampling frequencies, above 0.
         """
         assert len(sets) == len(weights) and min(weights) > 0, "a positive weight for every set"
         self.sets, self.weights = sets, weights
@@ -40,7 +41,7 @@ class MixedImages(ImageSet):
         return int(self._ends[-1])
 
     def locate(self, i: int) -> tuple[ImageSet, int]:
-        """The set that holds image `i`, and its number there."""
+        """The set that holds image `i`, and its index in that set."""
         at = int(np.searchsorted(self._ends, i, side="right"))
         if not 0 <= i < len(self):
             raise IndexError(i)

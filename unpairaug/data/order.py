@@ -1,9 +1,9 @@
-"""Which image sample k of a stream shows: a pure function of the seed and k, computed without any sample before it.
+"""The order of the images in a stream: the image of sample k is a pure function of the seed and k.
 
-A set of single images, or of few, is permuted as a whole anew every epoch. A large set of shards is *walked*: see
-`ShardOrder`. A mixture first draws which set is due, then asks that set's own order: see `MixedOrder`. Either way every
-image of a set is shown exactly once in each of its epochs, and an epoch ends in the middle of a batch if it must:
-nothing is dropped and nothing is repeated to fill one.
+A set of single images, or a small set of shards, is permuted as a whole in every epoch (`WholeOrder`). A large set of
+shards is read shard after shard (`ShardOrder`). A mixture draws the set first, then follows the order of that set
+(`MixedOrder`). Every image of a set occurs exactly once in each of its epochs. An epoch may end within a batch: no
+image is dropped, and none is repeated to fill a batch.
 """
 
 from __future__ import annotations
@@ -19,29 +19,27 @@ from unpairaug.data.lru_cache import LruCache
 from unpairaug.data.mixture import MixedImages
 
 Order = Callable[[int], int]
-"""From the number of a sample to that of its image."""
+"""Maps the index of a sample to the index of its image."""
 
 MAX_PERMUTED = 2**16
-"""Shards of up to so many images are permuted as a whole: what a workstation's page cache holds, read in any order."""
+"""Shards with at most this many images are permuted as a whole: a workstation's page cache holds them."""
 WINDOW = 4
-"""Over how many shards of usual size a walk shuffles."""
+"""Shards of mean size in one shuffling window of `ShardOrder`."""
 BLOCK = 64
-"""Samples over which a mixture shuffles the turns of its sets."""
+"""Samples in one shuffling block of `MixedOrder`."""
 
-# What is drawn: words of the seed, beside those in streams.py, so that no two draws share a generator.
+# Words of the seed, one for each kind of draw, beside those in streams.py: no two draws share a generator.
 _ORDER, _WINDOW, _MIX, _PHASE = 1, 4, 5, 6
 
 
 class WholeOrder:
-    """Each image once an epoch, in an order of that epoch."""
+    """Each image once an epoch, in a new random order in every epoch."""
 
     def __init__(self, seed: int, stream: int, count: int, member: int = 0) -> None:
         self.count = count
         self._words = seed, stream
-        self._member = [member] if member else []  # a mixture of one set is in the order of that set alone
-        self._permuted = LruCache(
-            self._permute, keep=3
-        )  # workers ahead of one another may stand in neighbouring epochs
+        self._member = [member] if member else []  # a mixture of one set has the order of that set alone
+        self._permuted = LruCache(self._permute, keep=3)  # prefetching workers may be in neighbouring epochs
 
     def __call__(self, j: int) -> int:
         epoch, place = divmod(j, self.count)
@@ -52,27 +50,26 @@ class WholeOrder:
 
 
 class ShardOrder:
-    """Each image once an epoch; each *lane* reads a run of shards of its own, from one end to the other.
+    """Each image once an epoch; each *lane* reads its own sequence of shards from start to end.
 
-    A lane is a place in the batch of all processes together, so the order depends on the size of that batch and not on
-    how processes and workers divide it. In an epoch the shards are permuted and laid end to end; the row of N images
-    is cut into one stretch for each lane, of N / lanes images (the first N mod lanes stretches have one more); and a
-    lane shows its stretch from left to right, shuffled within windows of some shards. Two processes meet in a shard
-    only where one's stretch ends and the other's begins.
+    A lane is a position in the global batch (over all processes). So the order depends on the size of the global batch,
+    and not on how processes and workers divide it. In each epoch the shards are permuted and concatenated. The N images
+    are divided into one contiguous stretch for each lane, of N // lanes images (or one more). A lane reads its stretch
+    from left to right, shuffled within windows of some shards. Two processes read the same shard only where one stretch
+    ends and the next begins.
 
-    The last batch of an epoch ends where the images do, and is filled with the first of the next epoch, in which
-    places and lanes are shifted against each other by N mod lanes.
+    The last batch of an epoch is completed with the first images of the next epoch.
     """
 
     def __init__(self, seed: int, stream: int, sizes: NDArray[np.int64], lanes: int, member: int = 0) -> None:
-        """Lay out the walk.
+        """Set up the order.
 
         Args:
-            seed: which of the sequences.
-            stream: which side.
-            sizes: images in each shard; image 0 is the first of the first shard.
-            lanes: samples of a step, of all processes together.
-            member: which set of a mixture.
+            seed: the seed of the run.
+            stream: the side, 0 clean or 1 degraded.
+            sizes: images in each shard.
+            lanes: samples of a step over all processes.
+            member: index of the set in a mixture.
         """
         self.sizes, self.lanes = sizes, lanes
         self.count = int(sizes.sum())
@@ -91,7 +88,7 @@ class ShardOrder:
         return int(self._starts[shard] + place - (ends[at] - self.sizes[shard]))
 
     def _place(self, epoch: int, j: int) -> int:
-        """Where sample j of the epoch lies in the row of shards."""
+        """The position of sample j of the epoch in the concatenated shards."""
         row, lane = divmod(j, self.lanes)
         usual, longer = divmod(self.count, self.lanes)
         length = usual + (lane < longer)
@@ -101,7 +98,7 @@ class ShardOrder:
         return lane * usual + min(lane, longer) + begin + int(shuffled[within])
 
     def _permute_shards(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The shards in the order of the epoch, and where each of them ends in the row."""
+        """The shards in the order of the epoch, and the position at which each of them ends."""
         shards = np.random.default_rng([*self._seed, _ORDER, epoch, *self._member]).permutation(len(self.sizes))
         return shards, np.cumsum(self.sizes[shards])
 
@@ -111,27 +108,28 @@ class ShardOrder:
 
 
 class MixedOrder:
-    """Sets that take turns in proportion to their weights, each in its own order.
+    """Interleaves sets in proportion to their weights; each set keeps its own order.
 
-    Every lane (see `ShardOrder`; one for all if no set is walked) has its turns shuffled within blocks of `BLOCK`. A
-    block holds as many turns of each set as keep the set's count, from the first sample on, within one of its exact
-    share, or two where there are many sets: proportions are drawn in the small and exact in the large, for any weights.
+    Every lane (see `ShardOrder`; a single lane if no set is read by shard) shuffles the sets within blocks of `BLOCK`
+    samples. A block contains as many samples of each set as keep the set's count, from the first sample on, within one
+    of its exact share (within two for many sets). So proportions are random locally and exact in the long run, for any
+    weights.
     """
 
     def __init__(self, seed: int, stream: int, sets: Sequence[ImageSet], weights: Sequence[float], lanes: int) -> None:
-        """Lay out the turns.
+        """Set up the order.
 
         Args:
-            seed: which of the sequences.
-            stream: which side.
+            seed: the seed of the run.
+            stream: the side, 0 clean or 1 degraded.
             sets: the sets.
-            weights: how often each is due, as ratios of each other.
-            lanes: samples of a step, of all processes together.
+            weights: relative sampling frequencies.
+            lanes: samples of a step over all processes.
         """
         self.lanes = lanes if any(map(is_read_by_shard, sets)) else 1
         self._orders = [_single_set_order(images, seed, stream, self.lanes, at) for at, images in enumerate(sets)]
         self._first = np.cumsum([0, *map(len, sets)])
-        self._weights = [Fraction(str(weight)) for weight in weights]  # 0.1 is meant as a tenth
+        self._weights = [Fraction(str(weight)) for weight in weights]  # 0.1 means exactly one tenth
         self._seed = [seed, stream]
         self._turns = LruCache(self._draw_turns, keep=1024)
 
@@ -143,8 +141,8 @@ class MixedOrder:
         return int(self._first[member]) + self._orders[member](int(turn[place]) * self.lanes + lane)
 
     def _draw_turns(self, lane: int, block: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """For each place of a lane's block the set that is due, and how often that lane has shown it before."""
-        # Each lane counts from another phase: else a set of small weight would be due in all of them at once.
+        """For each position of a lane's block: the set, and how many samples of it that lane has read before."""
+        # Each lane starts at another phase: otherwise all lanes would read a set of small weight at the same time.
         phase = int(np.random.default_rng([*self._seed, _PHASE, lane]).integers(2**20))
         now, then = (self._shares(phase + (block + i) * BLOCK) for i in (0, 1))
         due = np.repeat(np.arange(len(now)), np.subtract(then, now))
@@ -156,7 +154,7 @@ class MixedOrder:
         return due, turn
 
     def _shares(self, samples: int) -> list[int]:
-        """How many of so many samples each set has; no set has fewer of more samples."""
+        """The number of samples of each set among the first `samples`; it never decreases as `samples` grows."""
         shares, rest = [], samples
         for at, weight in enumerate(self._weights):
             shares.append(int(rest * weight // sum(self._weights[at:])))
@@ -165,13 +163,13 @@ class MixedOrder:
 
 
 def image_order(images: ImageSet, seed: int, stream: int, lanes: int) -> Order:
-    """The order in which a stream shows the images, by what they are.
+    """The order of the images in a stream: `WholeOrder`, `ShardOrder` or `MixedOrder`.
 
     Args:
         images: single images, shards, or a mixture.
-        seed: which of the sequences.
-        stream: which side.
-        lanes: samples of a step, of all processes together; only large sets of shards depend on it.
+        seed: the seed of the run.
+        stream: the side, 0 clean or 1 degraded.
+        lanes: samples of a step over all processes; only large sets of shards depend on it.
     """
     if isinstance(images, MixedImages):
         return MixedOrder(seed, stream, images.sets, images.weights, lanes)

@@ -1,4 +1,4 @@
-"""True pairs: a degraded image and its clean twin, matched by name, `scale` times as large."""
+"""Pairs of a degraded image and its ground truth, matched by name; the ground truth is `scale` times as large."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _MAX_LISTED = 5
 
 
 class ImagePair(NamedTuple):
-    """A clean image and its degraded twin, as read."""
+    """A degraded image and its ground truth."""
 
     name: str
-    """The stem that both files share."""
+    """The name that both files share, without extension."""
     clean: Array
-    """(scale * h, scale * w, 3) RGB, 8 bits."""
+    """The ground truth, (scale * h, scale * w, 3) RGB, 8 bits."""
     degraded: Array
     """(h, w, 3) RGB, 8 bits."""
 
 
 class ValidationPairs(Sequence[ImagePair]):
-    """Whole pairs to measure on, in the order of the clean images."""
+    """Pairs of whole images for validation, in the order of the clean images."""
 
     def __init__(self, clean: ImageSet, degraded: ImageSet, scale: int) -> None:
         """Match the two sets.
@@ -49,10 +49,10 @@ class ValidationPairs(Sequence[ImagePair]):
 
 
 def match_pairs(clean: ImageSet, degraded: ImageSet, scale: int) -> list[tuple[int, int]]:
-    """(index in clean, index in degraded) of images of one name, extensions apart, in the order of the clean images.
+    """(index in clean, index in degraded) of images with the same name up to the extension, in the order of `clean`.
 
-    DIV2K's way is understood too: `0801x4` is the degraded twin of `0801` at scale 4. A shard's names end at their
-    first dot; if a side is of shards, and there are images without a partner, the names of both sides do.
+    The names of DIV2K match too: `0801x4` is the degraded image of `0801` at scale 4. Names in a shard end at the first
+    dot. If one side is in shards and some images have no partner, the names of both sides are cut at the first dot.
 
     Raises:
         UserError: an image has no partner, or two images of one side have the same name but for the extension.
@@ -67,14 +67,14 @@ def match_pairs(clean: ImageSet, degraded: ImageSet, scale: int) -> list[tuple[i
     if alone:
         raise UserError(
             f"{len(alone)} of {len(clean) + len(degraded)} images in {escape(clean.source)} (clean) and "
-            f"{escape(degraded.source)} (degraded) have no partner: {abbreviate(alone)}; partners have the same name apart "
-            "from the extension"
+            f"{escape(degraded.source)} (degraded) have no partner: {abbreviate(alone)}; the two images of a pair have "
+            "the same name up to the extension"
         )
     return [(i, partners[stem]) for stem, i in clean_at.items()]
 
 
 def read_pair(clean: ImageSet, degraded: ImageSet, at: tuple[int, int], scale: int) -> ImagePair:
-    """The pair at (index in clean, index in degraded).
+    """Read the pair at (index in clean, index in degraded).
 
     Raises:
         UserError: an image cannot be read, or the two sizes contradict the scale.
@@ -92,21 +92,30 @@ def read_pair(clean: ImageSet, degraded: ImageSet, at: tuple[int, int], scale: i
 def scale_mismatch(
     clean: Sequence[int], degraded: Sequence[int], clean_where: str, degraded_where: str, scale: int
 ) -> str | None:
-    """What is wrong if a clean image is not `scale` times its degraded twin, both (width, height), else None."""
+    """A message if the ground truth is not `scale` times as large as the degraded image, else None.
+
+    Args:
+        clean: (width, height) of the ground truth in pixels.
+        degraded: (width, height) of the degraded image in pixels.
+        clean_where: name of the ground truth in the message.
+        degraded_where: name of the degraded image in the message.
+        scale: expected ratio of the side lengths.
+    """
     width, height = degraded
     if tuple(clean) == (width * scale, height * scale):
         return None
     implied = " by ".join(dict.fromkeys(f"{clean[i] / degraded[i]:.4g}" for i in (0, 1)))
+    expected = f"{width * scale}×{height * scale} px"
     return (
-        f"{clean_where}: {clean[0]}×{clean[1]} px, and its degraded twin {degraded_where}: {width}×{height} px, make a "
-        f"scale of {implied}, but task.scale is {scale}; expected a clean image of {width * scale}×{height * scale} px"
+        f"{clean_where}: {clean[0]}×{clean[1]} px, and its degraded image {degraded_where}: {width}×{height} px, imply "
+        f"a scale of {implied}, but task.scale is {scale}; expected a clean image of {expected}"
     )
 
 
 def _find_partners(
     clean: ImageSet, degraded: ImageSet, clean_at: dict[str, int], degraded_at: dict[str, int], scale: int
 ) -> tuple[dict[str, int], list[str]]:
-    """The degraded image of each clean name, and where the images are that have no partner."""
+    """The index of the degraded image by clean name, and the locations of the images without a partner."""
     partners = {_clean_stem(stem, scale, clean_at, degraded_at): i for stem, i in degraded_at.items()}
     alone = [clean.location(i) for stem, i in clean_at.items() if stem not in partners]
     alone += [degraded.location(i) for stem, i in partners.items() if stem not in clean_at]
@@ -114,7 +123,7 @@ def _find_partners(
 
 
 def _stem_to_first_dot(stem: str) -> str:
-    """The stem up to the first dot of its file's name."""
+    """The stem up to the first dot of the file name."""
     folder, slash, name = stem.rpartition("/")
     return f"{folder}{slash}{name.partition('.')[0]}"
 
@@ -130,13 +139,13 @@ def _index_by_stem(images: ImageSet) -> dict[str, int]:
         first = at.setdefault(images.stem(i), i)
         if first != i:
             raise UserError(
-                f"{images.location(first)} and {images.location(i)}: two images of one name; rename or remove one"
+                f"{images.location(first)} and {images.location(i)}: two images of the same name; rename or remove one"
             )
     return at
 
 
 def abbreviate(names: list[str]) -> str:
-    """The names, or the first of them and how many more there are."""
+    """The first names of a list, and the number of the others."""
     return ", ".join(names[:_MAX_LISTED]) + (
         f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
     )

@@ -1,4 +1,4 @@
-"""An image file with what it has beside colours in 8 bits: depth, grey, alpha, colour profile, EXIF, resolution."""
+"""Read and write images with bit depth, grey, alpha, colour profile, EXIF and resolution preserved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 
 from unpairaug.data.decode import EncodedImage, decode_exact_pixels
-from unpairaug.data.images import read_file, write_file
+from unpairaug.data.files import read_file, write_file
 from unpairaug.errors import escape
 
 log = logging.getLogger("unpairaug")
@@ -27,28 +27,28 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 _LAYOUT_TAGS = frozenset(
     [*range(254, 267), *range(273, 282), 284, *range(317, 348), *range(512, 533), 700, 33723, 34377, 34675]
 )
-"""TIFF tags that say how the pixels of the old file lay, or are other metadata in disguise: XMP, IPTC, a profile."""
+"""TIFF tags that describe the pixel layout of the source file, or embed other metadata: XMP, IPTC, a profile."""
 _SIZES = (Base.ExifImageWidth, Base.ExifImageHeight)
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """The pixels of an image, upright, and what its file says about them."""
+    """The upright pixels of an image, and the metadata of its file."""
 
     pixels: Pixels
     """(H, W, 3) RGB, or (H, W) grey."""
     alpha: Pixels | None = None
-    """(H, W) opacity, as deep as the pixels; None without."""
+    """(H, W) opacity at the bit depth of the pixels; None without alpha."""
     profile: bytes | None = None
-    """ICC profile of these colours."""
+    """ICC profile of the pixels."""
     exif: bytes | None = None
-    """EXIF that no longer says how to turn the image or how large it is."""
+    """EXIF without orientation and image size."""
     dpi: tuple[float, float] | None = None
-    """Pixels an inch, across and down."""
+    """Resolution in pixels per inch, horizontal and vertical."""
 
 
 def read_photograph(path: str | os.PathLike[str]) -> Photograph:
-    """The image of a file as deep as the file has it, and what else is kept; palettes and CMYK become RGB.
+    """Read an image file at its own bit depth, with its metadata; palette and CMYK images become RGB.
 
     Raises:
         UserError: as `read_image` does.
@@ -58,7 +58,7 @@ def read_photograph(path: str | os.PathLike[str]) -> Photograph:
 
 
 def write_photograph(path: Path, photograph: Photograph) -> None:
-    """Write a PNG with all that the photograph has; the path never holds half an image."""
+    """Write a photograph as PNG with all its metadata, atomically."""
     encode = _encode_png_16_bit if photograph.pixels.dtype == np.uint16 else _encode_png_8_bit
     write_file(path, encode(photograph))
 
@@ -66,7 +66,7 @@ def write_photograph(path: Path, photograph: Photograph) -> None:
 def _to_photograph(image: Image.Image, data: bytes, where: str) -> Photograph:
     exif = _upright_exif(image, where)
     is_grey = image.mode in ("1", "L", "LA", "La") or (image.format == "PNG" and data[25] in (0, 4))
-    pixels = decode_exact_pixels(image, data)  # turns what has to be turned in `image` as well
+    pixels = decode_exact_pixels(image, data)  # also applies the orientation to `image`
     is_deep, alpha = pixels.dtype == np.uint16, None
     if is_deep and pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels, alpha = pixels[..., :3], pixels[..., 3]
@@ -80,7 +80,7 @@ def _to_photograph(image: Image.Image, data: bytes, where: str) -> Photograph:
 
 
 def _icc_profile(image: Image.Image, is_grey: bool) -> bytes | None:
-    """The file's ICC profile, unless it is for other colours than those that were read, such as CMYK."""
+    """The ICC profile of the file, unless it is for another colour space than the pixels, such as CMYK."""
     profile = image.info.get("icc_profile") or b""
     return profile if profile[16:20] == (b"GRAY" if is_grey else b"RGB ") else None
 
@@ -91,7 +91,7 @@ def _resolution(image: Image.Image) -> tuple[float, float] | None:
 
 
 def _upright_exif(image: Image.Image, where: str) -> bytes | None:
-    """The file's EXIF for an image that is upright and perhaps of another size."""
+    """The EXIF of the file, for an upright image of any size."""
     try:
         exif = Image.Exif()
         exif.load(image.getexif().tobytes())  # a copy: reading the pixels needs the orientation
@@ -103,7 +103,7 @@ def _upright_exif(image: Image.Image, where: str) -> bytes | None:
             return None
         exif[Base.Orientation] = 1
         return exif.tobytes()
-    except Exception as broken:  # Pillow raises nearly any type where a camera wrote nonsense
+    except Exception as broken:  # Pillow raises nearly any type for broken EXIF
         log.warning(f"{where}: its EXIF cannot be kept ({type(broken).__name__}: {broken})")
         return None
 
@@ -118,9 +118,9 @@ def _encode_png_8_bit(photograph: Photograph) -> bytes:
 
 
 def _encode_png_16_bit(photograph: Photograph) -> bytes:
-    """Pillow writes no colour of 16 bits. OpenCV does, but nothing beside it: that comes between header and pixels.
+    """Encode with OpenCV, because Pillow cannot write 16-bit colour; metadata are inserted after the PNG header.
 
-    OpenCV has no grey with alpha either, which becomes colour with alpha.
+    Grey with alpha becomes colour with alpha, because OpenCV cannot write it.
     """
     import cv2
 
@@ -136,7 +136,7 @@ def _encode_png_16_bit(photograph: Photograph) -> bytes:
 
 
 def _metadata_chunks(photograph: Photograph) -> list[bytes]:
-    """What a PNG says beside its pixels (PNG specification, third edition, 11.3)."""
+    """The PNG chunks of the metadata (PNG specification, third edition, 11.3)."""
     chunks = []
     if photograph.profile is not None:
         chunks.append(_encode_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(photograph.profile)))

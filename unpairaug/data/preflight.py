@@ -1,4 +1,4 @@
-"""Look at every image once before training starts, so that nothing breaks at hour nine."""
+"""Check every image once before training starts: sizes, pairs, readability, and overlap of the sets."""
 
 from __future__ import annotations
 
@@ -13,63 +13,65 @@ from unpairaug.data.pairs import match_pairs, scale_mismatch
 from unpairaug.data.scan import ScannedImage, scan_images
 from unpairaug.errors import UserError, escape
 
+_TRAINING = ("clean", "degraded")
+"""The parts that training reads crops from."""
 _MAX_LISTED = 10
-"""How many problems a message lists before it only counts."""
+"""Problems that a message lists; the others are counted."""
 
 
 @dataclass(frozen=True)
 class SetReport:
-    """What one set of images holds."""
+    """A summary of one image set."""
 
     source: str
-    """The folder, or `sample`."""
+    """The source: a folder, shards or `sample`."""
     count: int
-    """Images."""
+    """Number of images."""
     smallest: tuple[int, int]
     """(width, height) in pixels of the image with the fewest pixels."""
     largest: tuple[int, int]
-    """The same of the image with the most."""
+    """(width, height) in pixels of the image with the most pixels."""
     pixels: int
-    """Pixels of all images whose size was looked at."""
+    """Pixels of all images whose size was read."""
     kinds: dict[str, int]
-    """Images of each kind, by channels and bits, of those whose contents were looked at."""
+    """Number of decoded images by pixel format, such as `RGB, 8 bits`."""
     checked: int
-    """Images whose size was looked at."""
+    """Number of images whose size was read."""
 
     def __str__(self) -> str:
         low, high = ("×".join(map(str, side)) for side in (self.smallest, self.largest))
         sides = low if low == high else f"{low} to {high}"
         kinds = " and ".join(self.kinds) if len(self.kinds) == 1 else _format_counts(self.kinds)
         decoded = sum(self.kinds.values())
-        rest = "" if decoded == self.count else f"; contents of {decoded}, sizes of {self.checked} looked at"
+        rest = "" if decoded == self.count else f"; {decoded} decoded, sizes of {self.checked} read"
         pixels = f"{self.pixels / 1e6:.1f} megapixels"
         return f"{self.count} images of {sides} px, {kinds}, {pixels}, from {self.source}{rest}"
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """What the preflight found."""
+    """The result of the preflight."""
 
     sets: dict[str, SetReport]
-    """By part: `clean`, `degraded`, and where given `val_clean`, `val_degraded`, `ceiling_clean`."""
+    """By part: `clean`, `degraded`, and optionally `val_clean`, `val_degraded`, `ceiling_clean`."""
     warnings: list[str] = field(default_factory=list)
-    """One sentence for each thing that is allowed but probably not meant."""
+    """One sentence for each thing that is allowed but probably not intended."""
     bad: list[Bad] = field(default_factory=list)
-    """Training images that cannot be used and are left out."""
+    """Training images that cannot be used and are excluded."""
 
     @property
     def checked(self) -> int:
-        """Training images whose contents were looked at, the bad ones among them."""
-        return sum(sum(self.sets[part].kinds.values()) for part in ("clean", "degraded")) + len(self.bad)
+        """Number of decoded training images, the bad ones included."""
+        return sum(sum(self.sets[part].kinds.values()) for part in _TRAINING) + len(self.bad)
 
     def steps_per_epoch(self, samples_per_step: int) -> int:
-        """Optimiser steps in one pass over the clean images, the last one begun counted whole."""
+        """Optimiser steps in one epoch of the clean images, rounded up."""
         return ceil(self.sets["clean"].count / samples_per_step)
 
     def __str__(self) -> str:
         width = max(map(len, self.sets))
         lines = [f"{part:<{width}}  {report}" for part, report in self.sets.items()]
-        lines += [f"left out: {reason}" for _, reason in self.bad]
+        lines += [f"excluded: {reason}" for _, reason in self.bad]
         return "\n".join(lines + [f"warning: {warning}" for warning in self.warnings])
 
 
@@ -85,59 +87,51 @@ def preflight(
     max_bad: float | None = None,
     threads: int | None = None,
 ) -> DataReport:
-    """Look at every image once and report what is there (see `scan_images` for which are decoded).
+    """Check the images of all parts and summarise them (`scan_images` says which of them are decoded).
 
     Args:
-        clean: the clean domain.
-        degraded: the degraded domain.
-        scale: side of a clean image over the side of its degraded twin.
+        clean: images of the clean domain.
+        degraded: images of the degraded domain.
+        scale: side length of the ground truth divided by that of the degraded image.
         crop: side of a clean crop in pixels.
-        val_clean: whole images to measure on, with `val_degraded`.
-        val_degraded: their degraded twins.
-        ceiling_clean: clean twins of `degraded`.
-        max_bad: share of the training images that may be bad, which are left out then; None refuses any.
-        threads: images decoded at a time; by default one per core, at most 16.
+        val_clean: ground truth of `val_degraded`.
+        val_degraded: degraded validation images.
+        ceiling_clean: ground truth of `degraded`.
+        max_bad: allowed share of bad training images, which are then excluded; with None every bad image is an error.
+        threads: images decoded at the same time; by default one for each core, at most 16.
 
     Raises:
-        UserError: naming every image that cannot be read, is too small for the crop, contradicts the scale, or lacks
-            its partner.
+        UserError: images cannot be read, are smaller than the crop, contradict the scale or have no partner; the
+            message names them.
     """
-    parts = {
-        "clean": (clean, crop),
-        "degraded": (degraded, crop // scale),
-        "val_clean": (val_clean, 1),
-        "val_degraded": (val_degraded, 1),
-        "ceiling_clean": (ceiling_clean, crop),
-    }
-    given = {part: (images, side) for part, (images, side) in parts.items() if images is not None}
-    scans = {
-        part: scan_images(images, part not in ("clean", "degraded"), threads) for part, (images, _) in given.items()
-    }
-    problems = {part: dict(_find_problems(scans[part], side)) for part, (_, side) in given.items()}
+    sets = {"clean": clean, "degraded": degraded, "val_clean": val_clean, "val_degraded": val_degraded}
+    parts = {part: images for part, images in {**sets, "ceiling_clean": ceiling_clean}.items() if images is not None}
+    smallest = {"clean": crop, "degraded": crop // scale, "ceiling_clean": crop}
+    scans = {part: scan_images(images, part not in _TRAINING, threads) for part, images in parts.items()}
+    problems = {part: dict(_find_problems(scans[part], smallest.get(part, 1))) for part in parts}
     bad = _remove_bad(scans, problems, max_bad) if max_bad is not None else []
     _raise_problems(problem for part in problems.values() for problem in part.values())
-    if val_clean and val_degraded:
-        _raise_problems(_scale_mismatches(val_clean, val_degraded, scans["val_clean"], scans["val_degraded"], scale))
-    if ceiling_clean:
-        _raise_problems(_scale_mismatches(ceiling_clean, degraded, scans["ceiling_clean"], scans["degraded"], scale))
-    reports = {part: _summarize(images, scans[part]) for part, (images, _) in given.items()}
-    remarks = [remark for images, _ in given.values() for remark in images.remarks]
+    for one, other in (("val_clean", "val_degraded"), ("ceiling_clean", "degraded")):
+        if one in parts and other in parts:
+            _raise_problems(_scale_mismatches(parts[one], parts[other], scans[one], scans[other], scale))
+    reports = {part: _summarize(images, scans[part]) for part, images in parts.items()}
+    remarks = [remark for images in parts.values() for remark in images.remarks]
     return DataReport(reports, remarks + _find_warnings(scans), bad)
 
 
 def _find_problems(scans: Mapping[int, ScannedImage], crop: int) -> Iterable[tuple[int, str]]:
-    for i, look in scans.items():
-        if problem := look.problem or size_problem(look.facts.width, look.facts.height, crop, look.location):
+    for i, scan in scans.items():
+        if problem := scan.problem or size_problem(scan.facts.width, scan.facts.height, crop, scan.location):
             yield i, problem
 
 
 def _remove_bad(
     scans: Mapping[str, dict[int, ScannedImage]], problems: Mapping[str, dict[int, str]], max_bad: float
 ) -> list[Bad]:
-    """Take the bad training images out of what was found, and return them."""
-    seen = sum(len(scans[part]) for part in ("clean", "degraded"))
+    """Remove the bad training images from `scans` and `problems`, and return them."""
+    seen = sum(len(scans[part]) for part in _TRAINING)
     bad: list[Bad] = []
-    for part in ("clean", "degraded"):
+    for part in _TRAINING:
         bad += [(scans[part].pop(i).location, problem) for i, problem in problems[part].items()]
         problems[part].clear()
         if not scans[part]:
@@ -162,19 +156,19 @@ def _raise_problems(problems: Iterable[str | None]) -> None:
 def _scale_mismatches(
     clean: ImageSet,
     degraded: ImageSet,
-    clean_looks: dict[int, ScannedImage],
-    degraded_looks: dict[int, ScannedImage],
+    clean_scans: dict[int, ScannedImage],
+    degraded_scans: dict[int, ScannedImage],
     scale: int,
 ) -> Iterable[str | None]:
     for i, j in match_pairs(clean, degraded, scale):
-        if i in clean_looks and j in degraded_looks:  # of shards, perhaps not all are looked at; reading checks again
-            a, b = clean_looks[i], degraded_looks[j]
-            clean_size, degraded_size = ((look.facts.width, look.facts.height) for look in (a, b))
+        if i in clean_scans and j in degraded_scans:  # images of shards may be unscanned; reading checks them again
+            a, b = clean_scans[i], degraded_scans[j]
+            clean_size, degraded_size = ((scan.facts.width, scan.facts.height) for scan in (a, b))
             yield scale_mismatch(clean_size, degraded_size, a.location, b.location, scale)
 
 
 def _summarize(images: ImageSet, scans: dict[int, ScannedImage]) -> SetReport:
-    seen = [look.facts for look in scans.values()]
+    seen = [scan.facts for scan in scans.values()]
     sides = sorted(((one.width, one.height) for one in seen), key=lambda side: (side[0] * side[1], side))
     kinds = Counter(one.kind for one in seen if one.kind)
     pixels = sum(width * height for width, height in sides)
@@ -187,25 +181,25 @@ def _format_counts(kinds: Mapping[str, int]) -> str:
 
 def _find_warnings(scans: Mapping[str, dict[int, ScannedImage]]) -> list[str]:
     clean, degraded = scans["clean"].values(), scans["degraded"].values()
-    names = sorted({look.stem for look in clean} & {look.stem for look in degraded})
+    names = sorted({scan.stem for scan in clean} & {scan.stem for scan in degraded})
     warnings = []
     if names:
         warnings.append(
             f"{len(names)} names are in both the clean and the degraded images ({escape(names[0])}, …): if they show "
-            "the same scenes, a paired set is used as unpaired, and results will flatter"
+            "the same scenes, a paired set is used as unpaired, and the results are too optimistic"
         )
-    warnings += _warn_identical_pixels(clean, degraded, "of the clean images is also a degraded one,")
+    warnings += _warn_identical_pixels(clean, degraded, "is a clean image and also a degraded image:")
     for val, train in (("val_clean", "clean"), ("val_degraded", "degraded"), ("val_clean", "ceiling_clean")):
         warnings += _warn_identical_pixels(
-            scans.get(val, {}).values(), scans.get(train, {}).values(), f"of {val} is also trained on, as"
+            scans.get(val, {}).values(), scans.get(train, {}).values(), f"of {val} is also a training image:"
         )
     return warnings
 
 
 def _warn_identical_pixels(these: Iterable[ScannedImage], those: Iterable[ScannedImage], what: str) -> list[str]:
-    known = {look.facts.digest: look.location for look in those if look.facts.digest}
-    twice = [look for look in these if look.facts.digest in known]
-    if not twice:
+    known = {scan.facts.digest: scan.location for scan in those if scan.facts.digest}
+    both = [scan for scan in these if scan.facts.digest in known]
+    if not both:
         return []
-    more = f" (and {len(twice) - 1} more images)" if len(twice) > 1 else ""
-    return [f"{twice[0].location} {what} {known[twice[0].facts.digest]}{more}: the very same pixels"]
+    more = f" (and {len(both) - 1} more images)" if len(both) > 1 else ""
+    return [f"{both[0].location} {what} {known[both[0].facts.digest]}{more}, with identical pixels"]

@@ -1,8 +1,8 @@
-"""The `sample` data: free photographs that the scikit-image wheel carries, and cameras that training never sees.
+"""The `sample` data: free photographs from the scikit-image wheel, degraded by simulated cameras.
 
-Nothing is downloaded. Images are split by scene: those of the clean side never meet the degraded side, and neither is
-used for validation. The degraded side is made by a camera (`find_camera`), each of which is fixed: tests and
-results depend on them.
+Nothing is downloaded. Images are split by scene: no scene is on both the clean and the degraded side, and validation
+uses other scenes. A simulated camera (`find_camera`) produces the degraded side. The cameras are fixed: tests and
+published results depend on them.
 
 Credits, all in the public domain, under CC0, or with no known copyright restriction (docstrings of `skimage.data`):
 astronaut: NASA. brick: CC0Textures, Bricks25. camera: Lav Varshney. chelsea: Stefan van der Walt. coffee: Rachel
@@ -26,29 +26,29 @@ from unpairaug.data.drawn_camera import find_camera
 from unpairaug.errors import UserError
 
 Part = Literal["clean", "degraded", "val_clean", "val_degraded", "ceiling_clean"]
-"""The sets that a recipe's `data` section names; `ceiling_clean` holds the clean twins of `degraded`."""
+"""The image sets in a recipe's `data` section; `ceiling_clean` is the ground truth of `degraded`."""
 
 CLEAN = ("astronaut.png", "coffee.png", "coins.png", "gravel.png", "hubble_deep_field.jpg")
 DEGRADED = ("brick.png", "camera.png", "grass.png", "ihc.png", "retina.jpg")
 VAL = ("chelsea.png", "rocket.jpg")
 
 WINDOWS = {"retina.jpg": (slice(300, 1100), slice(300, 1100))}
-"""Rows and columns that are kept of an image: the retina without its black surround."""
+"""Rows and columns that are used of an image: the retina without its black border."""
 
 SIDE_MULTIPLE = 12
-"""Sides are cut to a multiple of every scale from 1 to 4."""
+"""Sides are cropped to a multiple of every scale from 1 to 4."""
 
 SCALES = (1, 2, 3, 4)
 
 
 @cache
 def sample_images(part: Part, scale: int, camera: str = "lens") -> dict[str, NDArray[np.uint8]]:
-    """The images of one part by name, each (H, W, 3) RGB in 8 bits; degraded ones have sides 1/scale as long.
+    """The images of one part by name, each (H, W, 3) RGB, 8 bits; degraded sides are 1/scale as long.
 
     Args:
-        part: which of the sets.
-        scale: side of a clean image over the side of its degraded twin.
-        camera: which took the degraded ones, see `find_camera`.
+        part: the image set.
+        scale: side length of the ground truth divided by that of the degraded image.
+        camera: the simulated camera of the degraded images, see `find_camera`.
 
     Raises:
         UserError: the scale is not one of 1, 2, 3, 4, or the installed scikit-image lacks an image.

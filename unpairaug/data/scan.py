@@ -1,4 +1,4 @@
-"""One look at the images of a set: sizes, kinds and contents, remembered from one run to the next for large sets."""
+"""Scan an image set: sizes, pixel formats and digests; results of large sets are cached between runs."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from unpairaug.data.mixture import MixedImages
 from unpairaug.errors import UserError
 
 MAX_DECODED = 1000
-"""Images of shards whose contents are looked at, evenly spread."""
+"""Images that are decoded of a set of shards, evenly spread."""
 MAX_SIZED = 2**17
-"""Shards of up to so many images have every size that their indexes know looked up; larger ones only those sampled."""
+"""Sets of shards with at most this many images have all sizes read from their indexes."""
 MIN_CACHED = 1000
-"""Sets of so many images or more leave what was seen of them in the cache."""
+"""Scans of sets with at least this many images are cached."""
 
 _KINDS = {"1": "black and white", "L": "grey", "LA": "grey with alpha", "P": "palette", "RGBA": "RGB with alpha"}
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What is remembered of an image: little, so that millions can be looked at."""
+    """The cached facts of an image; small, because a set may have millions of images."""
 
     width: int
     height: int
     kind: str = ""
-    """Channels and bits; empty where only the index was looked at."""
+    """Pixel format, such as `RGB, 8 bits`; empty where only the index was read."""
     digest: str = ""
-    """Of the pixels, likewise."""
+    """Digest of the pixels; likewise empty."""
 
 
 @dataclass(frozen=True)
 class ScannedImage:
-    """One image, or why it cannot be read."""
+    """One scanned image, or the reason why it cannot be read."""
 
     location: str
     stem: str
@@ -53,26 +53,26 @@ class ScannedImage:
 
 
 def scan_images(images: ImageSet, whole: bool, threads: int | None = None) -> dict[int, ScannedImage]:
-    """Look at a set, by the numbers of its images.
+    """Scan a set; returns the scans by image index.
 
     Args:
-        images: single images are all decoded; of shards `MAX_DECODED` are, and the sizes of others are taken from indexes
-            that know them.
-        whole: decode every image anyway.
-        threads: images decoded at a time; by default one per core, at most 16.
+        images: single images are all decoded; of shards `MAX_DECODED` images are decoded, and the sizes of the others
+            are read from the indexes that record them.
+        whole: decode every image of shards, too.
+        threads: images decoded at the same time; by default one for each core, at most 16.
     """
     scans: dict[int, ScannedImage] = {}
     first = 0
     with ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1)) as pool:
         for one in images.sets if isinstance(images, MixedImages) else [images]:
             cache = _ScanCache(one)
-            numbers = _indices_to_decode(one, whole)
-            found = zip(numbers, pool.map(lambda i, m=cache: _scan_image(m, i), numbers), strict=True)
+            indices = _indices_to_decode(one, whole)
+            found = zip(indices, pool.map(lambda i, c=cache: _scan_image(c, i), indices), strict=True)
             try:
                 scans |= {first + i: scan for i, scan in found}
             finally:
                 cache.save()
-            for i in _indices_to_size(one, numbers):
+            for i in _indices_to_size(one, indices):
                 if (size := one.indexed_size(i)) is not None:
                     scans[first + i] = ScannedImage(one.location(i), one.stem(i), ImageFacts(*size))
             first += len(one)
@@ -91,7 +91,7 @@ def _indices_to_size(images: ImageSet, decoded: list[int]) -> Iterator[int]:
 
 
 class _ScanCache:
-    """What earlier runs saw of a large set, by path, time and size of each file."""
+    """The scans of a large set by earlier runs, by path, modification time and size of each file."""
 
     def __init__(self, images: ImageSet) -> None:
         self.images, self.new = images, False
@@ -104,31 +104,31 @@ class _ScanCache:
     def scan(self, i: int) -> ImageFacts:
         identity = self.images.identity(i) if self.path else None
         key = "\n".join(map(str, identity)) if identity else ""
-        seen = self.known.get(key) or _decode_facts(self.images, i)
+        facts = self.known.get(key) or _decode_facts(self.images, i)
         if key:
-            self.used[key] = seen
+            self.used[key] = facts
             self.new |= key not in self.known
-        return seen
+        return facts
 
     def save(self) -> None:
-        """Write what this run saw; of two runs at once the later one's stays."""
+        """Write the scans of this run; of two simultaneous runs the later one wins."""
         if self.path and self.new:
-            write_cached(self.path, json.dumps({key: astuple(seen) for key, seen in self.used.items()}))
+            write_cached(self.path, json.dumps({key: astuple(facts) for key, facts in self.used.items()}))
 
     @staticmethod
     def _read(path: Path) -> dict[str, ImageFacts]:
         try:
-            return {str(key): ImageFacts(*seen) for key, seen in json.loads(read_cached(path) or "{}").items()}
+            return {str(key): ImageFacts(*facts) for key, facts in json.loads(read_cached(path) or "{}").items()}
         except (ValueError, TypeError, AttributeError, RecursionError):
-            return {}  # a broken one: everything is looked at again
+            return {}  # a broken cache file: everything is scanned again
 
 
 def _scan_image(cache: _ScanCache, i: int) -> ScannedImage:
-    where, stem = cache.images.location(i), cache.images.stem(i)
+    location, stem = cache.images.location(i), cache.images.stem(i)
     try:
-        return ScannedImage(where, stem, cache.scan(i))
+        return ScannedImage(location, stem, cache.scan(i))
     except UserError as unreadable:
-        return ScannedImage(where, stem, ImageFacts(0, 0), str(unreadable))
+        return ScannedImage(location, stem, ImageFacts(0, 0), str(unreadable))
 
 
 def _decode_facts(images: ImageSet, i: int) -> ImageFacts:

@@ -1,11 +1,11 @@
-"""Where the images of a shard are: an index beside the tar, or one made by reading the tar's headers once.
+"""The index of a shard: a file beside the tar, or the result of one scan of the tar's headers.
 
-`NAME.index.json` beside `NAME.tar` says what it is in its first version:
+`NAME.index.json` beside `NAME.tar`, version 1:
 
     {"version": 1, "shard": "NAME.tar", "bytes": 123456, "samples": [{"key": "a/1", "ext": "png", "offset": 512,
      "size": 4711, "width": 480, "height": 480}, …]}
 
-`offset` is where the member's data begin, `bytes` the size of the tar. `index.json` in the folder lists the shards:
+`offset` is the position of the member's data, `bytes` the size of the tar. `index.json` in the folder lists the shards:
 `{"version": 1, "shards": [{"shard": "NAME.tar", "samples": 1000, "bytes": 123456}, …]}`.
 """
 
@@ -26,89 +26,88 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unpairaug.data.cache import cache_folder, read_cached, write_cached
-from unpairaug.data.images import EXTENSIONS, write_file
+from unpairaug.data.files import write_file
+from unpairaug.data.images import EXTENSIONS
 from unpairaug.data.storage import is_url, open_file, read_text, stat_file, strip_query
 from unpairaug.errors import UserError, escape
 
 VERSION = 1
 FOLDER_INDEX = "index.json"
-"""The file of a folder that lists its shards."""
+"""The file in a folder that lists its shards."""
 _BLOCK = tarfile.BLOCKSIZE
-"""Bytes of a tar's header; data and archive are filled up to whole blocks."""
+"""Bytes of a tar header; data and archive are padded to whole blocks."""
 _SCAN_VERSION = 2
-"""Counts up whenever `scan_shard` finds something else in the same shard, so that what was kept before is not believed."""
+"""The version of `scan_shard`: increase it with every change of its result, so that older caches are not used."""
 _INVALID_INDEX = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
-"""What comes of reading an index that somebody else, or nobody in their senses, has written."""
+"""The exceptions that an invalid index raises while it is read."""
 
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """The images of one shard."""
+    """The locations of the images in one shard."""
 
     keys: list[str]
-    """What the files of a sample have in common: the path up to the first dot of the name."""
+    """The keys of the samples: the member path up to the first dot of the file name."""
     extensions: list[str]
-    """The rest, without the dot."""
+    """The rest of the file names, without the dot."""
     places: NDArray[np.int64]
-    """(samples, 4): offset and size in bytes, width and height in pixels; 0 pixels where they are not known."""
+    """(samples, 4): offset and size in bytes, width and height in pixels; 0 where the size is unknown."""
     skipped_members: list[str] = field(default_factory=list)
-    """Members that are left out: no plain files, or of a name that leads out of any folder."""
+    """Skipped members: no regular files, or names with `..` or an absolute path."""
     skipped_extensions: list[str] = field(default_factory=list)
-    """Extensions of further images of a sample, such as `seg.png` beside `jpg`, which are left out, too."""
+    """Extensions of skipped further images of a sample, such as `seg.png` beside `jpg`."""
 
     def __len__(self) -> int:
         return len(self.keys)
 
 
 def index_name(shard: str) -> str:
-    """The name of the index that lies beside a shard."""
+    """The name of the index file beside a shard."""
     return shard.removesuffix(".tar") + ".index.json"
 
 
 def format_index(shard: str, size: int, index: ShardIndex) -> str:
-    """What is written in the index of a shard of `size` bytes."""
+    """The text of the index file of a shard of `size` bytes."""
     return json.dumps(_index_to_json(shard, size, index)) + "\n"
 
 
 def format_folder_index(shards: Mapping[str, tuple[int, int]]) -> str:
-    """What is written in `index.json`, from images and bytes of each shard by its name."""
+    """The text of `index.json`, from the number of images and bytes of each shard by its name."""
     listed = [{"shard": name, "samples": samples, "bytes": size} for name, (samples, size) in shards.items()]
     return json.dumps({"version": VERSION, "shards": listed}) + "\n"
 
 
 def read_index(shard: str) -> ShardIndex:
-    """The index of a shard: the one beside it, the one made before, or one made now.
+    """The index of a shard: from the file beside it, from the cache, or from a scan.
 
     Raises:
-        UserError: there is no such shard, it is cut or no tar, or its index is another's.
+        UserError: the shard does not exist, is truncated or no tar, or the index belongs to another shard.
     """
     size, mark = stat_file(shard)
     path = index_name(shard)
-    if (
-        strip_query(shard) == shard and (text := read_text(path)) is not None
-    ):  # a signature is good for one address alone
+    if strip_query(shard) == shard and (text := read_text(path)) is not None:  # a signed URL is valid for one file only
         return _validate_index(_parse_json(text, path), path, shard, size)
     cached = _cache_path(shard, size, mark)
     if (text := read_cached(cached)) is not None:
         try:
             return _validate_index(_parse_json(text, str(cached)), str(cached), shard, size)
         except UserError:
-            pass  # a broken copy of what can be made again
+            pass  # a broken cache file: the shard is scanned again
     index = scan_shard(shard, size)
     write_cached(cached, format_index(shard, size, index))
     return index
 
 
 def read_folder_index(folder: str) -> dict[str, tuple[int, int]] | None:
-    """Images and bytes of each shard by its name, as `index.json` has them; None where the folder has none.
+    """Number of images and bytes of each shard by its name, from `index.json`; None if the folder has no such file.
 
     Raises:
-        UserError: it is broken.
+        UserError: the file is invalid.
     """
     path = f"{folder}/{FOLDER_INDEX}"
     text = read_text(path)
     if text is None or '"shards"' not in text:
-        return None  # perhaps some other file of that name
+        return None  # another file of that name
     try:
         values = _parse_json(text, path)
         sizes = {str(one["shard"]): (int(one["samples"]), int(one["bytes"])) for one in values["shards"]}
@@ -116,14 +115,16 @@ def read_folder_index(folder: str) -> dict[str, tuple[int, int]] | None:
         raise _index_error(path, f"not a list of shards ({error!r})") from error
     if wrong := [name for name in sizes if re.search(r"[/\\]", name) or not name.endswith(".tar")]:
         raise _index_error(path, f"{wrong[0]!r} is no shard of this folder")
-    # Each member takes a header; and what is larger than any file would not fit into the sums.
+    # Each member has a header; and sizes beyond any file would overflow the sums.
     if wrong := [name for name, (samples, size) in sizes.items() if not 0 < samples * _BLOCK <= size < 2**50]:
-        raise _index_error(path, f"{sizes[wrong[0]][0]} images in {sizes[wrong[0]][1]} bytes of {wrong[0]!r} cannot be")
+        raise _index_error(
+            path, f"{sizes[wrong[0]][0]} images in {sizes[wrong[0]][1]} bytes of {wrong[0]!r} are impossible"
+        )
     return sizes
 
 
 def write_index(shard: str) -> None:
-    """Write the index of a shard of this machine beside it, without sizes in pixels.
+    """Scan a local shard and write its index beside it, without sizes in pixels.
 
     Raises:
         UserError: as `scan_shard` does; or the index cannot be written.
@@ -134,14 +135,15 @@ def write_index(shard: str) -> None:
     try:
         write_file(path, text.encode())
     except OSError as error:
-        raise UserError(f"{escape(path)}: the index cannot be written ({error.strerror}); mend that") from error
+        raise UserError(f"{escape(path)}: the index cannot be written ({error.strerror})") from error
 
 
 def scan_shard(shard: str, size: int) -> ShardIndex:
-    """The index of a shard from the headers of its members; their data are passed over.
+    """Build the index of a shard from the headers of its members, without reading their data.
 
     Raises:
-        UserError: it is cut, damaged, no tar, holds no image, two of one name, or several of one sample.
+        UserError: the shard is truncated, damaged or no tar, holds no image, two images of one name, or several of one
+            sample.
     """
     images: dict[str, tuple[int, int]] = {}
     skipped_members: list[str] = []
@@ -151,8 +153,8 @@ def scan_shard(shard: str, size: int) -> ShardIndex:
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 for member in tar:
                     if member.offset_data + member.size > size:
-                        raise tarfile.ReadError("its data end before their time")
-                    end = tar.offset  # where the next header is due
+                        raise tarfile.ReadError("its data are incomplete")
+                    end = tar.offset  # the position of the next header
                     _classify_member(member, images, skipped_members, shard)
             _check_archive_end(file, end, size)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
@@ -168,44 +170,44 @@ def scan_shard(shard: str, size: int) -> ShardIndex:
 
 
 def _check_archive_end(file: IO[bytes], end: int, size: int) -> None:
-    """Refuse what is behind the last member, unless it is the end of an archive.
+    """Raise unless the archive ends after the last member.
 
-    To `tarfile`, zeros and broken headers end an archive alike, wherever they stand. A tar ends with two blocks of
-    zeros (some programs write one) and then zeros up to whole records.
+    `tarfile` stops at zeros and at broken headers alike, anywhere in a file. A complete tar ends with two blocks of
+    zeros (some programs write one), padded with zeros to whole records.
     """
     if end + _BLOCK > size:
         raise tarfile.ReadError("the end of the archive is missing")
     file.seek(end)
     if any(file.read(_BLOCK)):
-        raise tarfile.ReadError("what follows them is no header")
+        raise tarfile.ReadError("an invalid header follows")
     records = -(-(end + 2 * _BLOCK) // tarfile.RECORDSIZE)
     if size > records * tarfile.RECORDSIZE or any(file.read(tarfile.RECORDSIZE)):
-        raise tarfile.ReadError("zeros follow them, and then more than the end of an archive")
+        raise tarfile.ReadError("data follow the end-of-archive marker")
 
 
 def _classify_member(
     member: tarfile.TarInfo, images: dict[str, tuple[int, int]], skipped_members: list[str], shard: str
 ) -> None:
-    # `tar c .` writes ./a for what everything else calls a.
+    # `tar c .` writes `./a` for the member that other programs call `a`.
     parts = [part for part in re.split(r"[/\\]", member.name) if part not in ("", ".")]
     if member.isdir() or (".." not in parts and any(part.startswith(".") for part in parts)):
-        return  # hidden files and folders, as in a folder
+        return  # hidden files and folders are skipped, as in a folder
     if not member.isreg() or member.name.startswith(("/", "\\")) or ".." in parts:
         skipped_members.append(member.name)
     elif member.name.lower().endswith(EXTENSIONS):
         name = "/".join(parts)
         if name in images:
-            raise UserError(f"{escape(strip_query(shard))}: two members are called {name!r}; make the shard again")
+            raise UserError(f"{escape(strip_query(shard))}: two members have the name {name!r}; create the shard again")
         images[name] = member.offset_data, member.size
 
 
 def _keep_one_image_per_sample(images: dict[str, tuple[int, int]], shard: str) -> list[str]:
-    """Take away what lies beside the image of its sample, as `0.seg.png` beside `0.jpg`; returns these extensions.
+    """Remove further images of a sample, such as `0.seg.png` beside `0.jpg`; returns their extensions.
 
-    To WebDataset the two are parts of the sample `0`, called `jpg` and `seg.png`.
+    For WebDataset both belong to the sample `0`, under the names `jpg` and `seg.png`.
 
     Raises:
-        UserError: a sample has several images, and not just one of a plain extension.
+        UserError: a sample has several images, and not exactly one of them has an extension without a dot.
     """
     samples: dict[str, list[str]] = {}
     for name in images:
@@ -215,8 +217,9 @@ def _keep_one_image_per_sample(images: dict[str, tuple[int, int]], shard: str) -
         plain = [name for name in names if "." not in _split_name(name)[1]]
         if len(names) > 1 and len(plain) != 1:
             raise UserError(
-                f"{escape(strip_query(shard))}: {names[0]!r} and {names[1]!r} are two images of one sample, whose name ends at "
-                "the first dot; make shards with one image for each name, as `unpairaug prepare --shards` does"
+                f"{escape(strip_query(shard))}: {names[0]!r} and {names[1]!r} are two images of one sample, because "
+                "sample names end at the first dot; create shards with one image for each sample, as `unpairaug "
+                "prepare --shards` does"
             )
         for name in set(names) - set(plain) if len(names) > 1 else ():
             skipped_extensions.add(_split_name(name)[1])
@@ -225,7 +228,7 @@ def _keep_one_image_per_sample(images: dict[str, tuple[int, int]], shard: str) -
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    """WebDataset's rule: a sample's key ends at the first dot of the file's name."""
+    """(key, extension) by WebDataset's rule: the key of a sample ends at the first dot of the file name."""
     folder, slash, file = name.rpartition("/")
     key, _, extension = file.partition(".")
     return f"{folder}{slash}{key}", extension
@@ -234,31 +237,38 @@ def _split_name(name: str) -> tuple[str, str]:
 def _truncation_message(shard: str, whole: int, end: int, size: int, reason: str) -> str:
     if not end:
         return (
-            f"{escape(strip_query(shard))}: this is no whole tar archive ({escape(reason)}); remove it or copy it again"
+            f"{escape(strip_query(shard))}: not a complete tar archive ({escape(reason)}); remove it or copy it again"
         )
     return (
-        f"{escape(strip_query(shard))}: this shard is cut or damaged ({escape(reason)}): whole are its first {whole} images, "
-        f"{end} of its {size} bytes; copy it or make it again"
+        f"{escape(strip_query(shard))}: this shard is truncated or damaged ({escape(reason)}); intact: the first "
+        f"{whole} images, {end} of {size} bytes; copy it or create it again"
     )
 
 
 def _validate_index(values: dict[str, Any], path: str, shard: str, size: int) -> ShardIndex:
-    """The index that was found beside a shard, if it is the shard's own."""
+    """The parsed index of a shard.
+
+    Raises:
+        UserError: it is invalid, or belongs to another shard.
+    """
     try:
         index = _index_from_json(values)
         said = int(values["bytes"])
     except _INVALID_INDEX as error:
         raise _index_error(path, f"not an index of a shard ({error!r})") from error
     offsets, lengths = index.places[:, 0], index.places[:, 1]
-    inside = (index.places.min(axis=1) >= 0) & (offsets <= size) & (lengths <= size - offsets)  # their sum may overflow
+    inside = (
+        (index.places.min(axis=1) >= 0) & (offsets <= size) & (lengths <= size - offsets)
+    )  # the sum of the two may overflow
     if said != size:
         whole = int(inside.sum())
         raise UserError(
-            f"{escape(strip_query(shard))}: {size} bytes, but its index was made for {said}: it is cut or another's (whole are "
-            f"at most {whole} of {len(index)} images); copy both again, or remove the index {escape(path)}"
+            f"{escape(strip_query(shard))}: the shard has {size} bytes, but its index expects {said}: it is truncated "
+            f"or replaced (at most {whole} of {len(index)} images are intact); copy both again, or remove the index "
+            f"{escape(path)}"
         )
     if len(index) == 0 or not inside.all():
-        raise _index_error(path, f"says of images where {escape(strip_query(shard))} has none")
+        raise _index_error(path, f"refers to images outside of {escape(strip_query(shard))}")
     return index
 
 
@@ -292,7 +302,7 @@ def _parse_json(text: str, path: str) -> dict[str, Any]:
 
 
 def _cache_path(shard: str, size: int, mark: str) -> Path | None:
-    """Where the index that was made of a shard is kept."""
+    """The cache file of the index of a shard."""
     folder = cache_folder("shards")
     place = strip_query(shard) if is_url(shard) else os.path.realpath(shard)
     words = f"{_SCAN_VERSION} {place} {size} {mark}".encode(errors="surrogateescape")
@@ -300,4 +310,4 @@ def _cache_path(shard: str, size: int, mark: str) -> Path | None:
 
 
 def _index_error(path: str, reason: str) -> UserError:
-    return UserError(f"{escape(path)}: {escape(reason)}; make the shards again, or remove it")
+    return UserError(f"{escape(path)}: {escape(reason)}; create the shards again, or remove it")

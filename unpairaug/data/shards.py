@@ -1,6 +1,6 @@
-"""WebDataset shards as a set of images: tar files, here or behind a URL, read at random through their indexes.
+"""WebDataset shards as an image set: local or remote tar files, read at random through their indexes.
 
-Nothing is ever extracted: an image is a range of bytes of its shard, so no name in a tar can write anything anywhere.
+Nothing is extracted: an image is a byte range of its shard, so no member name can write a file anywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from unpairaug.data.decode import Array, EncodedImage, Place
-from unpairaug.data.images import IMAGE_CACHE, Identity, ImageSet, has_images
+from unpairaug.data.image_cache import IMAGE_CACHE, Identity
+from unpairaug.data.images import ImageSet, has_images
 from unpairaug.data.lru_cache import LruCache
 from unpairaug.data.shard_index import ShardIndex, read_folder_index, read_index
 from unpairaug.data.storage import (
@@ -31,28 +32,28 @@ from unpairaug.data.storage import (
 from unpairaug.errors import UserError, escape
 
 MIN_HELD_IMAGES = 2**17
-"""Images whose places are held at least, some 150 bytes each: shards that the order reaches are loaded."""
+"""Images whose index entries are kept in memory at least, about 150 bytes each."""
 THREADS = 16
-"""Indexes that are read at a time when there is no list of shards."""
+"""Indexes that are read at the same time when there is no list of shards."""
 Range = tuple[str, int, int]
-"""A shard, and offset and size in bytes of an image there."""
+"""(shard, offset, size) of an image, in bytes."""
 MAX_LISTED = 3
-"""How many odd members a remark names before it only counts."""
+"""Skipped members that a remark lists; the others are counted."""
 
 
 class ShardImages(ImageSet):
-    """The images of some shards, in the order of the shards and of their members."""
+    """The images of several shards, in the order of the shards and of their members."""
 
     def __init__(self, source: str, shards: Sequence[str], sizes: Sequence[int] | None = None) -> None:
         """Open the shards.
 
         Args:
-            source: what the user wrote.
+            source: the source as the user wrote it.
             shards: paths or URLs of the tar files.
-            sizes: images in each, where a list says so; else every index is read now.
+            sizes: number of images in each shard, from `index.json`; without it, every index is read now.
 
         Raises:
-            UserError: a shard is not there, cut or no tar, or an index is another's.
+            UserError: a shard does not exist, is truncated or no tar, or an index belongs to another shard.
         """
         self.source, self.shards = source, list(shards)
         self.is_remote = is_url(self.shards[0])
@@ -87,7 +88,7 @@ class ShardImages(ImageSet):
         if not self.is_remote:
             return
         self._prefetched = {}
-        with suppress(UserError):  # then they are read one by one, and the one that cannot be is named
+        with suppress(UserError):  # then the images are read one by one, and the error names the broken one
             missing = [i for i in dict.fromkeys(wanted) if not IMAGE_CACHE.contains(self.identity(i))]
             self._prefetched = dict(zip(missing, read_ranges([self._byte_range(i) for i in missing]), strict=True))
 
@@ -108,10 +109,10 @@ class ShardImages(ImageSet):
 
     def stem(self, i: int) -> str:
         _, index, at = self._locate(i)
-        return index.keys[at].removeprefix("./")  # in an index that another program wrote
+        return index.keys[at].removeprefix("./")  # in an index of another program
 
     def _locate(self, i: int) -> tuple[str, ShardIndex, int]:
-        """The shard of image `i`, its index, and the image's number there."""
+        """The shard of image `i`, its index, and the position of the image in it."""
         if not 0 <= i < len(self):
             raise IndexError(i)
         shard = int(self._ends.searchsorted(i, side="right"))
@@ -137,22 +138,23 @@ class ShardImages(ImageSet):
         index = read_index(self.shards[shard])
         if len(index) != self._sizes[shard]:
             raise UserError(
-                f"{escape(self.shards[shard])}: its index has {len(index)} images, and the list of shards "
-                f"{self._sizes[shard]}; make the shards again"
+                f"{escape(self.shards[shard])}: its index has {len(index)} images, but the list of shards expects "
+                f"{self._sizes[shard]}; create the shards again"
             )
         return index
 
 
 def open_shards(source: str) -> ShardImages | None:
-    """The shards that a source names, or None where it is a folder of single images, or no folder at all.
+    """Open the shards of a source; None where it is a folder of single images, or no folder.
 
     Args:
-        source: a tar file, a brace pattern of tar files such as `shards-{000..012}.tar`, or a folder that holds some;
-            or a URL of one of these. A folder without `index.json` that holds images, too, is one of single images.
+        source: a tar file, a brace pattern of tar files such as `shards-{000..012}.tar`, a folder of tar files, or a
+            URL of one of these. A folder that holds tar files and single images counts as a folder of single images,
+            unless it has an `index.json`.
 
     Raises:
-        UserError: a shard is not there, cut or no tar, an index is another's, a preparation has not come to its end, or
-            the URL runs a command.
+        UserError: a shard does not exist, is truncated or no tar, an index belongs to another shard, `prepare` has not
+            finished the folder, or the URL runs a command.
     """
     is_remote = is_url(source)
     path = source.rstrip("/") if is_remote else Path(source).expanduser().as_posix()
@@ -163,7 +165,7 @@ def open_shards(source: str) -> ShardImages | None:
         shards = _expand_braces(source, path)
         for folder in {} if is_remote else dict.fromkeys(map(_folder, shards)):
             _check_finished(folder)
-        # A signature is good for one address alone: nothing else of that folder can be read.
+        # A signed URL is valid for one file only: the folder index cannot be read.
         folders = {_folder(shard) for shard in shards if strip_query(shard) == shard}
         return _open_counted(source, shards, {folder: read_folder_index(folder) or {} for folder in folders})
     if is_folder:
@@ -174,14 +176,14 @@ def open_shards(source: str) -> ShardImages | None:
         return None
     if not names and is_remote:
         raise UserError(
-            f"{escape(strip_query(source))}: no shard in this folder; behind a URL only shards are read, see `unpairaug "
-            "prepare`"
+            f"{escape(strip_query(source))}: no shard in this folder; only shards can be read from a URL, see "
+            "`unpairaug prepare`"
         )
     return _open_counted(source, [f"{path}/{name}" for name in names], {path: known or {}}) if names else None
 
 
 def _open_counted(source: str, shards: list[str], known: Mapping[str, Mapping[str, tuple[int, int]]]) -> ShardImages:
-    """The shards, counted by the lists that are known by folder if those name them all, else by their own indexes."""
+    """The shards, with their sizes from the folder indexes if these list all of them, else from their own indexes."""
     listed = [known.get(_folder(shard), {}).get(strip_query(shard).rpartition("/")[2]) for shard in shards]
     counted = [entry for entry in listed if entry is not None]
     if len(counted) < len(shards):
@@ -189,10 +191,10 @@ def _open_counted(source: str, shards: list[str], known: Mapping[str, Mapping[st
     for shard, (_, size) in zip(shards, counted, strict=True):
         if (
             not is_url(shard) and (found := file_size(shard)) != size
-        ):  # far away it takes long, and waits for the first use
+        ):  # the size of a remote shard is checked at its first use, because a request is slow
             raise UserError(
-                f"{escape(shard)}: {found} bytes, but the list of shards says {size}: it is cut or another's; copy it "
-                "again"
+                f"{escape(shard)}: the shard has {found} bytes, but the list of shards expects {size}: it is truncated "
+                "or replaced; copy it again"
             )
     return ShardImages(source, shards, [count for count, _ in counted])
 
@@ -210,23 +212,23 @@ def _check_shard_name(source: str, path: str) -> None:
     name = strip_query(path).rpartition("/")[2]
     if re.search(r"\.(tar\.\w+|tgz|tbz2?|txz|tzst)$", name, re.IGNORECASE):
         raise UserError(
-            f"{escape(strip_query(source))}: a compressed tar cannot be read at random; decompress it to a plain .tar (the "
-            "images in it are compressed already)"
+            f"{escape(strip_query(source))}: a compressed tar does not allow random access; decompress it to a plain "
+            ".tar (the images in it are already compressed)"
         )
     if name.endswith(".tar") and re.search(r"[*?\[]", name) and (is_url(path) or not os.path.exists(path)):
         raise UserError(
-            f"{escape(strip_query(source))}: several shards are written with braces, as in shards-{{000..012}}.tar; or give "
-            "their folder"
+            f"{escape(strip_query(source))}: wildcards are not supported; write several shards with braces, as in "
+            "shards-{000..012}.tar, or give their folder"
         )
 
 
 def _check_finished(folder: str) -> None:
-    """Refuse what `unpairaug prepare` has begun: its manifest is the last it writes."""
+    """Raise for an unfinished output of `unpairaug prepare`: it writes the manifest last."""
     begun = not os.path.exists(f"{folder}/manifest.jsonl") and read_text(f"{folder}/prepare.json")
     if begun and '"photographs_digest"' in begun:
         raise UserError(
-            f"{escape(folder)}: this preparation is not finished; run the same `unpairaug prepare` again, and it goes "
-            "on where it was"
+            f"{escape(folder)}: this preparation is not finished; run the same `unpairaug prepare` command again, and "
+            "it resumes"
         )
 
 
@@ -241,18 +243,18 @@ def _describe_skipped(shards: Sequence[str], indexes: Sequence[ShardIndex]) -> I
                 ", …" if len(index.skipped_members) > MAX_LISTED else ""
             )
             many = f"{escape(shard)}: {len(index.skipped_members)} members"
-            yield f"{many} are no plain files or lead out of any folder, left out: {named}"
+            yield f"{many} are skipped, because they are no regular files or lead out of the folder: {named}"
     if beside := sorted({extension for index in indexes for extension in index.skipped_extensions}):
         named = ", ".join(map(repr, beside[:MAX_LISTED])) + (", …" if len(beside) > MAX_LISTED else "")
         location = escape(strip_query(shards[0])) + (", …" if len(shards) > 1 else "")
         yield (
-            f"{location}: samples hold further images, left out: {named}; the image of a sample is the one whose "
+            f"{location}: further images of the samples are skipped: {named}; the image of a sample is the one whose "
             "extension has no dot"
         )
 
 
 class _NameSequence(Sequence[str]):
-    """Shard, key and extension of every image, without holding them."""
+    """The names of all images, composed from the indexes on access."""
 
     def __init__(self, images: ShardImages) -> None:
         self.images = images

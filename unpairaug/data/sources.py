@@ -1,4 +1,4 @@
-"""From what a recipe says (`data.clean: photos/`, `data.degraded: sample`) to images."""
+"""Open the image sources of a recipe, such as `data.clean: photos/` and `data.degraded: sample`."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ from unpairaug.errors import UserError
 from unpairaug.registry.suggestions import suggest
 
 SAMPLE = "sample"
-"""The word for the photographs that come with scikit-image; a folder of that name is written `./sample`.
+"""The source name of the photographs in scikit-image; write `./sample` for a folder of that name.
 
-`sample:noise` and the like are the same seen by another camera of `CAMERAS`, `sample:drawn-1` by one drawn at random.
+`sample:noise` selects another camera of `CAMERAS`, and `sample:drawn-1` a randomly drawn camera.
 """
 
 
 Source = str | Mapping[str, float]
-"""A folder, shards, `sample`, or several of them with their weights."""
+"""A folder, shards, `sample`, or several of them with their sampling weights."""
 
 
 def open_images(source: Source, part: Part, scale: int) -> ImageSet:
-    """The images of one part of the data.
+    """Open the images of one part of the data.
 
     Args:
-        source: a folder, searched to any depth; shards (see `open_shards`); `sample`, `sample:noise` and
-            the like; or a mapping of such to weights.
-        part: which of the sample's sets; anything else is read as it is.
-        scale: side of a clean image over the side of its degraded twin; the sample is made for it.
+        source: a folder, searched recursively; shards (see `open_shards`); `sample` or `sample:CAMERA`; or a mapping of
+            such sources to weights.
+        part: selects the set of the sample; other sources ignore it.
+        scale: side length of the ground truth divided by that of the degraded image; only the sample needs it.
 
     Raises:
-        UserError: there is no such folder, it is a file, or it holds no image; the sample knows no such camera; or what
-            is wrong with a shard.
+        UserError: the folder does not exist or holds no image, the camera is unknown, or a shard cannot be read.
     """
     if isinstance(source, Mapping):
         return MixedImages([open_images(one, part, scale) for one in source], list(source.values()))
@@ -45,7 +44,7 @@ def open_images(source: Source, part: Part, scale: int) -> ImageSet:
 
 
 def is_sample(source: object) -> bool:
-    """Whether the source is the sample photographs, whatever their camera."""
+    """Whether the source is the sample, with any camera."""
     return isinstance(source, str) and source.partition(":")[0] == SAMPLE
 
 
@@ -53,5 +52,5 @@ def _camera(source: str) -> str:
     camera = source.partition(":")[2] or "lens"
     if find_camera(camera) is None:
         known = [f"{SAMPLE}:{name}" for name in (*CAMERAS, "drawn-1")]
-        raise UserError(f"{source!r}: the sample photographs were seen by no such camera; {suggest(source, known)}")
+        raise UserError(f"{source!r}: the sample has no such camera; {suggest(source, known)}")
     return camera

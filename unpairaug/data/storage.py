@@ -1,4 +1,4 @@
-"""Bytes of files, here or behind a URL that fsspec opens. No URL runs a command."""
+"""Read local files, and remote files through fsspec. No URL runs a command."""
 
 from __future__ import annotations
 
@@ -13,55 +13,55 @@ from unpairaug.errors import UserError, escape
 from unpairaug.registry.suggestions import suggest
 
 COMMANDS = ("pipe", "cmd", "exec", "shell", "gopen")
-"""What other programs take for a command in place of an address."""
+"""URL schemes that other programs treat as commands."""
 CACHING = ("filecache", "simplecache", "blockcache")
-"""Links of an address that keep copies; by fsspec's default in a new folder for each process, so never found again."""
+"""fsspec's caching protocols. By default each process caches in a new folder, so no other process finds the copies."""
 
 
 def is_url(source: str) -> bool:
-    """Whether the source is an address such as `s3://bucket/folder`, rather than a path.
+    """Whether the source is a URL such as `s3://bucket/folder`, and not a path.
 
     Raises:
-        UserError: it is a command, or an address of a kind that fsspec does not know.
+        UserError: it is a command, or a URL with a scheme that fsspec does not know.
     """
     if "://" not in source and not re.match(rf"({'|'.join(COMMANDS)})\s*:", source):
         return False
     from fsspec import available_protocols
 
     known = available_protocols()
-    for link in source.split("::"):  # fsspec's chains, such as filecache::s3://…
+    for link in source.split("::"):  # chained protocols of fsspec, such as filecache::s3://…
         scheme = re.split(r":|\s", link)[0]
         if scheme in COMMANDS:
             raise UserError(
-                f"{escape(source)}: {escape(scheme)}: is a command, and no source of data runs one; give a path, a "
+                f"{escape(source)}: {escape(scheme)}: is a command, and data sources run no commands; give a path, a "
                 "brace pattern, or a URL such as s3://bucket/shards-{000..099}.tar"
             )
         if scheme not in known:
             hint = suggest(scheme, known, list_known=True)
-            raise UserError(f"{escape(source)}: fsspec knows no kind of address {scheme!r}; {hint}")
+            raise UserError(f"{escape(source)}: fsspec knows no URL scheme {scheme!r}; {hint}")
     return True
 
 
 def strip_query(path: str) -> str:
-    """The path, or the URL without a signature such as `?X-Amz-Signature=…`: what names and messages are made of."""
+    """The path, or the URL without its query such as `?X-Amz-Signature=…`, for names and messages."""
     return path.partition("?")[0] if re.match(r"(\w+::)*https?://", path) else path
 
 
 def read_range(path: str, offset: int, size: int) -> bytes:
-    """Some bytes of a file.
+    """Read a byte range of a file.
 
     Raises:
-        UserError: the file is not there, is shorter, or cannot be read.
+        UserError: the file does not exist, is shorter, or cannot be read.
     """
     (data,) = read_ranges([(path, offset, size)])
     return data
 
 
 def read_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
-    """The bytes of several (path, offset, size); from far away all at once, so that one waits for the slowest only.
+    """Read several (path, offset, size) in bytes; remote ranges are read concurrently.
 
     Raises:
-        UserError: a file is not there, is shorter, or cannot be read.
+        UserError: a file does not exist, is shorter, or cannot be read.
     """
     try:
         found = (
@@ -69,19 +69,17 @@ def read_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
             if ranges and is_url(ranges[0][0])
             else [_read_local_range(*one) for one in ranges]
         )
-    except Exception as error:  # every file system of fsspec has errors of its own
+    except Exception as error:  # every file system of fsspec has its own exceptions
         raise UserError(f"{escape(strip_query(ranges[0][0]))}: cannot be read ({_format_reason(error)})") from error
     for (path, offset, size), data in zip(ranges, found, strict=True):
         if len(data) != size:
-            raise UserError(
-                f"{escape(strip_query(path))}: ends after {offset + len(data)} bytes, and {offset + size} are wanted; copy it "
-                "again"
-            )
+            end = offset + len(data)
+            raise UserError(f"{escape(strip_query(path))}: ends after {end} bytes, not {offset + size}; copy it again")
     return found
 
 
 def read_text(path: str) -> str | None:
-    """The whole of a text file, or None where there is none.
+    """Read a text file; None if it does not exist.
 
     Raises:
         UserError: it cannot be read.
@@ -103,16 +101,16 @@ def file_size(path: str) -> int:
     """The size of a file in bytes.
 
     Raises:
-        UserError: there is no such file, or nothing can be found out about it.
+        UserError: the file does not exist or is not accessible.
     """
     return stat_file(path)[0]
 
 
 def stat_file(path: str) -> tuple[int, str]:
-    """The size of a file in bytes, and words that change when the file does.
+    """The size of a file in bytes, and a version string that changes with the file.
 
     Raises:
-        UserError: there is no such file, or nothing can be found out about it.
+        UserError: the file does not exist or is not accessible.
     """
     try:
         if not is_url(path):
@@ -131,7 +129,7 @@ def stat_file(path: str) -> tuple[int, str]:
 
 
 def open_file(path: str) -> IO[bytes]:
-    """The file to read from and to seek in."""
+    """Open a file for reading, with random access."""
     if not is_url(path):
         return open(path, "rb")
     files, inner = _remote_file_system(path)
@@ -139,7 +137,7 @@ def open_file(path: str) -> IO[bytes]:
 
 
 def list_files(folder: str, ending: str) -> list[str]:
-    """The names of the files in a folder that end so, sorted; none where it is no folder.
+    """The sorted names of the files in a folder that have this ending; an empty list if there is no such folder.
 
     Raises:
         UserError: it cannot be listed.
@@ -160,7 +158,7 @@ def list_files(folder: str, ending: str) -> list[str]:
 
 
 def _read_local_range(path: str, offset: int, size: int) -> bytes:
-    # Opened anew each time, for some microseconds: a handle that processes inherit would share its position.
+    # Opened for each range, which costs microseconds: processes would share the position of an inherited handle.
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
         return file.read(size)
@@ -174,7 +172,7 @@ def _read_remote_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
 
 
 def _remote_file_system(url: str) -> tuple[Any, str]:
-    """fsspec's file system for the URL, made anew after a fork and else remembered by fsspec, and the path there."""
+    """fsspec's file system for the URL, and the path in it; fsspec caches the instance for each process."""
     from fsspec.core import url_to_fs
 
     try:
@@ -184,7 +182,7 @@ def _remote_file_system(url: str) -> tuple[Any, str]:
 
 
 def _cache_options(url: str) -> dict[str, Any]:
-    """Where the caching links of the URL keep their copies: one place for all processes and runs."""
+    """Options that give the caching protocols of the URL one folder for all processes and runs."""
     links = [re.split(r":", link)[0] for link in url.split("::")]
     folder = cache_folder("files")
     if folder is None:

@@ -1,7 +1,8 @@
-"""`degrade`: images or shards IN to degraded ones or pairs in OUT, by any processes, in any number of sittings.
+"""The work of `degrade`: images or shards IN become degraded images or pairs in OUT, by any number of processes.
 
-The work is divided into parts, an image or a shard each, that come out the same whoever does them and when. What is
-complete gets its name at once, then a line in a journal; the manifest gathers these lines at the end, in order.
+The work is divided into parts, one image or one shard each, whose output does not depend on the process or the time. A
+complete file gets its final name and a line in a journal; at the end the manifest collects these lines in order. An
+interrupted command continues with the parts that are not complete.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from typing import Any, NamedTuple, TypedDict
 
 from filelock import FileLock, Timeout
 
-from unpairaug.data.images import ImageSet, write_file
+from unpairaug.data.files import write_file
+from unpairaug.data.images import ImageSet
 from unpairaug.data.shard_index import FOLDER_INDEX, format_folder_index, read_index
 from unpairaug.data.sources import open_images
 from unpairaug.data.storage import is_url
 from unpairaug.degrading.degrade import Degradation
 from unpairaug.errors import UserError, escape
 from unpairaug.prepare.journal import Journal
-from unpairaug.prepare.record import raise_bad_photographs
+from unpairaug.prepare.record import raise_bad_photographs, read_settings
 from unpairaug.prepare.remove import PARTIAL
 from unpairaug.prepare.run import ADDRESS, list_differences, stop_on_write_error
 from unpairaug.prepare.shards import write_json
@@ -34,42 +36,42 @@ SETTINGS = "degrade.json"
 MANIFEST = "manifest.jsonl"
 JOURNALS = ".journal.*.jsonl"
 PARTS = ".parts"
-"""Folder of OUT for files that are being written."""
+"""Folder in OUT for temporary files."""
 SHARD_BYTES = 2**26
-"""Bytes of image files, times the draws, after which the next shard begins where IN is a folder."""
+"""Size of a shard in bytes of input images times draws, if IN is a folder."""
 
 Row = dict[str, Any]
 """A line of the manifest."""
 
 
 class Part(NamedTuple):
-    """Images that are worked on by one process and complete together."""
+    """Images that one process writes together."""
 
     number: int
     images: range
-    """Where they are in the set."""
+    """Their indices in the set."""
 
 
 class Entry(TypedDict):
-    """A part that is complete on disk."""
+    """A complete part in a journal."""
 
     rows: list[Row]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One IN on its way into one OUT."""
+    """One call of `degrade`."""
 
     source: str
     """A folder of images, shards, or `sample`."""
     target: Path
-    how: Degradation
+    degradation: Degradation
     pairs: bool = False
-    """Whether each degraded image comes with the clean one."""
+    """Whether to write the clean image beside each degraded image."""
     draws: int = 1
     """Degraded images for each clean one."""
     into_shards: bool | None = None
-    """Whether OUT is of shards; None if IN is."""
+    """Whether to write shards; None writes shards if IN is shards."""
 
     @cached_property
     def images(self) -> ImageSet:
@@ -81,24 +83,26 @@ class Job:
 
     @cached_property
     def parts(self) -> list[Part]:
-        """One for each shard of OUT, or each image where it is a folder of files; the same for any process."""
+        """One part for each output shard, or for each image if OUT is a folder of files; the same in every process."""
         if not self.shards:
             return [Part(i, range(i, i + 1)) for i in range(len(self.images))]
         if self.images.shard_sizes is not None:
             ends = self.images.shard_sizes.cumsum().tolist()
         else:
-            ends = [*_ends([bytes_of(self.images, i) * self.draws for i in range(len(self.images))], SHARD_BYTES)]
+            ends = [
+                *_split_by_size([file_size(self.images, i) * self.draws for i in range(len(self.images))], SHARD_BYTES)
+            ]
         starts = [0, *ends[:-1]]
         return [Part(n, range(start, end)) for n, (start, end) in enumerate(zip(starts, ends, strict=True))]
 
-    def left(self) -> list[Part]:
-        """The parts of which something is missing in OUT."""
+    def unfinished_parts(self) -> list[Part]:
+        """The parts that are not complete in OUT."""
         done = {(row["source"], row["draw"]) for row in self.rows() if self._is_intact(row)}
         names, draws = self.images.names, range(self.draws)
         return [part for part in self.parts if any((names[i], d) not in done for i in part.images for d in draws)]
 
     def rows(self) -> Iterator[Row]:
-        """The lines of what is complete: of the manifest of an earlier sitting, then of the journals."""
+        """Manifest lines of complete images, from the manifest of an earlier call and from the journals."""
         if (manifest := self.target / MANIFEST).exists():
             with manifest.open(encoding="utf-8") as file:
                 yield from map(json.loads, file)
@@ -106,18 +110,18 @@ class Job:
             yield from (row for entry in Journal[Entry](path) for row in entry["rows"])
 
     def journal(self, process: int) -> Journal[Entry]:
-        """What a process notes."""
+        """The journal of a process."""
         return Journal(self.target / JOURNALS.replace("*", str(process)))
 
     @contextmanager
-    def claimed(self, facts: dict[str, Any]) -> Generator[None]:
-        """Keep others out of OUT, and remove what a killed sitting left unfinished; for one process of all.
+    def lock_output(self, facts: dict[str, Any]) -> Generator[None]:
+        """Lock OUT, and remove temporary files of an interrupted call. Only the main process may call it.
 
         Raises:
-            UserError: OUT holds something else, was begun with other settings, or is being written.
+            UserError: OUT has other files, was started with other settings, or is locked by another call.
             RunStopped: OUT cannot be written.
         """
-        check_places(self.source, self.target)
+        check_output_folder(self.source, self.target)
         try:
             self.target.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.target / ".lock")
@@ -130,11 +134,11 @@ class Job:
             ) from error
         with lock:
             with stop_on_write_error(self.target):
-                self._begin(self._settings(facts))
+                self._prepare_output(self._make_settings(facts))
             yield
 
     def finish(self, problems: Sequence[str]) -> str:
-        """Write the manifest, and for shards their list; returns what is in OUT.
+        """Write the manifest and, for shards, their index; return a summary of OUT.
 
         Raises:
             UserError: some images could not be read.
@@ -150,113 +154,103 @@ class Job:
             text = "".join(json.dumps(lines[key]) + "\n" for key in sorted(lines))
             (self.target / ".manifest.partial").write_text(text, encoding="utf-8", newline="\n")
             (self.target / ".manifest.partial").replace(self.target / MANIFEST)
-            self._sweep()
+            self._remove_temporary_files()
         what = f"{len(lines)} {'pairs' if self.pairs else 'images'} of {len({i for i, _ in lines})} images"
         if problems:
             raise_bad_photographs(
-                problems, f"{what} are in {escape(self.target)}; mend these, and the same command adds them"
+                problems, f"{what} are in {escape(self.target)}; repair these, and the same command adds them"
             )
         return f"{what} in {escape(self.target)}"
 
-    def _begin(self, settings: dict[str, Any]) -> None:
-        begun = _read_settings(self.target)
-        if begun is None:
+    def _prepare_output(self, settings: dict[str, Any]) -> None:
+        previous = _read_settings(self.target)
+        if previous is None:
             write_json(self.target / SETTINGS, settings)
-        elif changed := list_differences(begun, settings):
+        elif changed := list_differences(previous, settings):
             what = escape("; ".join(changed))
-            raise UserError(f"{escape(self.target)} was begun otherwise ({what}); give the same, or another folder")
+            raise UserError(
+                f"{escape(self.target)} was started with other settings ({what}); use the same ones or another folder"
+            )
         for path in self.target.iterdir():
             if PARTIAL.fullmatch(path.name):
                 path.unlink()
         shutil.rmtree(self.target / PARTS, ignore_errors=True)
         (self.target / PARTS).mkdir()
         for path in self.target.glob(JOURNALS):
-            Journal[Entry](path).keep_intact(lambda entry: all(map(self._is_intact, entry["rows"])), remove=lambda _: None)
+            Journal[Entry](path).keep_intact(
+                lambda entry: all(map(self._is_intact, entry["rows"])), remove=lambda _: None
+            )
 
-    def _settings(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """All that decides what comes out, as `degrade.json` keeps it."""
+    def _make_settings(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Content of `degrade.json`: all settings that affect the output."""
         names = "\n".join(self.images.names).encode(errors="surrogatepass")
         settings = {"version": 1, "pairs": self.pairs, "draws": self.draws, "shards": self.shards}
         return {**settings, **facts, "images": len(self.images), "images_digest": sha256(names).hexdigest()[:16]}
 
     def _is_intact(self, row: Row) -> bool:
-        """Whether what a line tells of is there, and still made of the same image."""
-        index = self._at.get(row["source"])
-        if index is None or bytes_of(self.images, index) != row["source_bytes"]:
+        """Whether the files of a line exist and its input image is unchanged."""
+        index = self._index_by_name.get(row["source"])
+        if index is None or file_size(self.images, index) != row["source_bytes"]:
             return False
-        if "shard" in row:  # it got its name when it was complete
+        if "shard" in row:  # shards are renamed when they are complete
             return (self.target / row["shard"]).is_file()
         files = [(row["file"], row["bytes"])] + ([(row["clean"], row["clean_bytes"])] if "clean" in row else [])
         return all((path := self.target / name).is_file() and path.stat().st_size == size for name, size in files)
 
     @cached_property
-    def _at(self) -> dict[str, int]:
+    def _index_by_name(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.images.names)}
 
     def _shard_size(self, name: str) -> tuple[int, int]:
         path = self.target / name
         return len(read_index(str(path))), path.stat().st_size
 
-    def _sweep(self) -> None:
+    def _remove_temporary_files(self) -> None:
         shutil.rmtree(self.target / PARTS, ignore_errors=True)
         for path in self.target.glob(JOURNALS):
             path.unlink()
 
 
-def bytes_of(images: ImageSet, i: int) -> int:
-    """The size of an image's file, by which a changed one is known; 0 where it is in no file."""
+def file_size(images: ImageSet, i: int) -> int:
+    """Bytes of an image's file, to detect changes; 0 if the image is not in a file."""
     identity = images.identity(i)
     return 0 if identity is None else identity[2]
 
 
-def check_places(source: str, target: Path) -> None:
-    """See that OUT is a folder that may be written to, apart from IN.
+def check_output_folder(source: str, target: Path) -> None:
+    """Check that OUT is a local folder outside IN, new, empty, or written by `degrade`.
 
     Raises:
         UserError: it is not.
     """
     if ADDRESS.match(target.as_posix()):
-        raise UserError(f"{escape(target)} is an address; give a folder of this machine, and copy it afterwards")
+        raise UserError(f"{escape(target)} is a URL; give a local folder, and copy it afterwards")
     if target.exists() and not target.is_dir():
         raise UserError(f"{escape(target)} is a file; give a folder for the results")
     folder = Path(source).expanduser()
     if not is_url(source) and folder.is_dir() and folder.resolve() in (target.resolve(), *target.resolve().parents):
         raise UserError(
-            f"{escape(target)} lies in {escape(source)}, where the results would be taken for images at the next call; "
+            f"{escape(target)} lies in {escape(source)}, where the next call would read the results as images; "
             "give a folder outside"
         )
     if target.exists() and _read_settings(target) is None:
         known = (path for path in target.iterdir() if path.name != ".lock" and not PARTIAL.fullmatch(path.name))
-        if strangers := [path.name for path in known]:
+        if other_files := [path.name for path in known]:
             raise UserError(
-                f"{escape(target)} holds other files ({escape(min(strangers))}); give a new or empty folder"
+                f"{escape(target)} has other files ({escape(min(other_files))}); give a new or empty folder"
             )
 
 
-def _ends(sizes: Iterable[int], limit: int) -> Iterator[int]:
-    """Where parts end that are as large as can be within a limit, or hold one item."""
-    held, count = 0, 0
+def _split_by_size(sizes: Iterable[int], limit: int) -> Iterator[int]:
+    """End indices of parts that are as large as possible within a limit, but have at least one item."""
+    total, count = 0, 0
     for count, size in enumerate(sizes, 1):
-        if held and held + size > limit:
+        if total and total + size > limit:
             yield count - 1
-            held = 0
-        held += size
+            total = 0
+        total += size
     yield count
 
 
 def _read_settings(target: Path) -> dict[str, Any] | None:
-    """The settings that OUT was begun with; None where nothing was begun.
-
-    Raises:
-        UserError: the file that should hold them is another's.
-    """
-    path = target / SETTINGS
-    if not path.exists():
-        return None
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        settings = None
-    if not isinstance(settings, dict) or "images_digest" not in settings:
-        raise UserError(f"{escape(path)} was not written by `degrade`; give another folder for the results")
-    return settings
+    return read_settings(target / SETTINGS, "images_digest", "degrade")

@@ -1,1 +1,1 @@
-"""From a folder of photographs to sub-images and shards: `Preparation` in `run`, and what it is made of."""
+"""Convert a folder of photographs to sub-images or shards; the entry point is `run.Preparation`."""

@@ -1,4 +1,4 @@
-"""One image to its sub-images: where they lie, which are too flat to learn from, and what they are called."""
+"""Sub-images of an image: their windows, names, and detail."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from unpairaug.errors import UserError
 
 
 class Window(NamedTuple):
-    """A sub-image of an upright image, in its pixels."""
+    """A window of an upright image, in pixels."""
 
     row: int
-    """Place in the grid of windows, from 0."""
+    """Row in the grid of windows, from 0."""
     column: int
     left: int
     top: int
@@ -31,30 +31,30 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Cut:
-    """How images are cut."""
+    """The rule by which images are cut."""
 
     size: int | None = None
-    """Side of a sub-image in pixels; None leaves images whole."""
+    """Side of a sub-image in pixels; None keeps images whole."""
     stride: int | None = None
     """Pixels from one sub-image to the next."""
     min_detail: float = 0.0
-    """Outputs of less `measure_detail` are left out."""
+    """Outputs with less detail (see `measure_detail`) are skipped."""
 
     @classmethod
     def from_options(cls, size: int | None, stride: int | None, scale: int, min_detail: float) -> Cut:
-        """The cut that the options ask for: size and stride in clean pixels, both divided by the scale.
+        """Create the rule from the options; size and stride are in clean pixels, and are divided by the scale.
 
         Raises:
-            UserError: there is a stride or scale without a size, the scale divides them not, or pixels would be lost.
+            UserError: stride or scale are given without a size, are not divisible by the scale, or skip pixels.
         """
         if size is None:
             if stride is not None or scale != 1:
-                raise UserError("--stride and --scale say how sub-images are cut; give their --size too, such as 480")
+                raise UserError("--stride and --scale need a --size, such as 480")
             return cls(min_detail=min_detail)
         stride = stride or max(size // 2 // scale, 1) * scale
         if stride > size:
             raise UserError(
-                f"--stride {stride} is larger than --size {size}, so the pixels between sub-images would be lost; "
+                f"--stride {stride} is larger than --size {size}, which skips the pixels between sub-images; "
                 f"give a stride of {size} or less"
             )
         for name, value in (("size", size), ("stride", stride)):
@@ -64,10 +64,10 @@ class Cut:
         return cls(size // scale, stride // scale, min_detail)
 
     def windows(self, width: int, height: int) -> Iterator[Window]:
-        """The sub-images of an image, row by row; the image itself where it is to stay whole.
+        """The windows of an image, row by row; one window of the whole image without `size`.
 
-        The last of a row or column lies flush with the border, so every pixel is in one; a side shorter than `size` is
-        taken whole.
+        The last window of a row or column is aligned with the border, so every pixel is covered. A side shorter than
+        `size` is not cut.
         """
         for row, (top, bottom) in enumerate(self._spans(height)):
             for column, (left, right) in enumerate(self._spans(width)):
@@ -81,12 +81,12 @@ class Cut:
         return [(start, start + self.size) for start in starts]
 
     def suffix(self, window: Window) -> str:
-        """What a sub-image adds to the key of its image; the same for the twins of a pair, each cut at its scale."""
+        """The suffix of a sub-image's key; equal for the two images of a pair, each cut at its scale."""
         return "" if self.size is None else f"_r{window.row:02}c{window.column:02}"
 
 
 def measure_detail(image: Array) -> float:
-    """The standard deviation of the Laplacian (4 neighbours) of the grey image, in steps of 8 bits.
+    """Standard deviation of the Laplacian (4 neighbours) of the grey image (H, W, 3), in 8-bit steps.
 
     Of 480-pixel parts of 73 free photographs, 1 in 100 has less than 2.6, 1 in 10 less than 6.7, half more than 21.
     """

@@ -1,4 +1,4 @@
-"""What of a piece of work is done, one line of JSON for each part of it, so that a killed one goes on."""
+"""A journal of completed parts, one JSON line for each, so that interrupted work can resume."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ class Entry(TypedDict):
     """A part that is complete on disk: a shard, or the files of one photograph."""
 
     rows: list[dict[str, Any]]
-    """The manifest's lines."""
+    """The lines of the manifest."""
     shard: dict[str, Any] | None
-    """The shard's line of `index.json`."""
+    """The entry of the shard in `index.json`."""
     next: tuple[int, int]
-    """The photograph, and its piece, with which the part after this one begins."""
+    """The photograph and the piece of it with which the next part begins."""
     images: int
-    """Photographs whose last piece is in this part; bad ones count."""
+    """Photographs whose last piece is in this part, bad ones included."""
     pixels: int
     flat: int
     small: int
     bad: list[tuple[str, str]]
-    """(source, what is wrong with it)."""
+    """(source, problem) of each bad photograph."""
 
 
 E = TypeVar("E", bound=Mapping[str, Any])
 
 
 class Journal(Generic[E]):
-    """The parts that are done, in order; a line that was not written to its end does not count."""
+    """The completed parts, in order; an incomplete last line is ignored."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def __iter__(self) -> Iterator[E]:
-        """The parts one by one: together they may be larger than memory."""
+        """Iterate over the parts without loading all of them."""
         if self.path.exists():
             with self.path.open("rb") as file:
                 yield from (json.loads(line) for line in file if line.endswith(b"\n"))
 
     def append(self, entry: E) -> None:
-        """Note that a part is done."""
+        """Add a completed part."""
         with self.path.open("ab") as file:
             file.write(json.dumps(entry).encode() + b"\n")
 
     def keep_intact(self, intact: Callable[[E], bool], remove: Callable[[E], object]) -> None:
-        """Forget the first part that is torn or not intact, and all after it, once `remove` took what they wrote."""
+        """Truncate the journal at the first incomplete or damaged part; `remove` deletes the files behind it."""
         if not self.path.exists():
             return
         end, kept = 0, True

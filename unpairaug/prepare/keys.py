@@ -1,4 +1,4 @@
-"""Names for outputs that every file system, shell and tar reader takes, one for each source."""
+"""Output names that are valid for every file system, shell and tar reader, one for each source."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 
 MAX_NAME = 72
-"""Bytes of one part of a path, before the 9 of a digest, the 14 of a window and the 5 of an extension: the plainest tar
-header has 100 for a name. (`_r00c178956969` is the longest window of an image that is not refused for its pixels.)"""
+"""Bytes of one path component, without digest (9), window (14) and extension (5): a USTAR header has 100 for a name.
+(`_r00c178956969` is the longest window of an image within `MAX_PIXELS`.)"""
 
 MAX_FOLDER = 150
-"""Bytes of the folders before it; the plainest tar header has 155."""
+"""Bytes of the folder path; a USTAR header has 155 for it."""
 
 
 def make_keys(names: list[str], flat: bool = False) -> list[str]:
-    """One key for each relative path: its folders and stem with forward slashes, of letters, digits, `-` and `_` alone.
+    """A unique key for each relative path: folders and stem with forward slashes, letters, digits, `-` and `_` only.
 
-    With `flat`, folders become part of the name.
+    A dot would end the key in WebDataset's format, and a leading dash would look like an option. Keys that would be
+    equal (`a.png` and `a.jpg`, `a b.png` and `a_b.png`, on some systems `A.png` and `a.png`) get a digest as suffix.
 
-    A dot would end the key in a tar of WebDataset's format, a dash at the front look like an option. Keys that would be
-    the same (`a.png` and `a.jpg`, `a b.png` and `a_b.png`, on some systems `A.png` and `a.png`) end in a digest.
+    Args:
+        names: relative paths.
+        flat: make folders part of the name.
     """
     plain = [_plain_key(name).replace("/", "_" if flat else "/") for name in names]
     count = Counter(key.casefold() for key in plain)
@@ -42,7 +44,7 @@ def _plain_key(name: str) -> str:
 def _safe_part(part: str) -> str:
     letters = unicodedata.normalize("NFC", part)
     safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in letters)
-    if safe.startswith(("-", "__")):  # WebDataset takes `__name__` for a note about the data and skips it
+    if safe.startswith(("-", "__")):  # WebDataset skips `__name__` as metadata
         safe = "_" + safe.lstrip("-_")
     if len(safe.encode()) <= MAX_NAME:
         return safe

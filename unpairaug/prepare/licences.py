@@ -1,4 +1,4 @@
-"""Whose the photographs are: a table that goes with them into the manifest."""
+"""A table of licences by photograph, which is copied into the manifest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unpairaug.errors import UserError, escape
 
 
 class Licences:
-    """The rows of a CSV file by the file name in their first column."""
+    """The rows of a CSV file, by the file name in the first column."""
 
     def __init__(self, rows: Mapping[str, Mapping[str, str]]) -> None:
         self.rows = rows
@@ -20,7 +20,7 @@ class Licences:
         """Read the table: a header, then one row for each photograph.
 
         Raises:
-            UserError: there is no such file, it is no CSV table in UTF-8, or names a photograph twice.
+            UserError: the file does not exist, is no CSV table in UTF-8, or has two rows for one photograph.
         """
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
@@ -37,5 +37,5 @@ class Licences:
         return cls(rows)
 
     def row_for(self, source: str) -> Mapping[str, str] | None:
-        """The other columns of a source's row, found by its path below SRC, else by its file name; None without one."""
+        """The other columns of a photograph's row, by its path below SRC or its file name; None without a row."""
         return self.rows.get(source, self.rows.get(PurePosixPath(source).name))

@@ -1,4 +1,4 @@
-"""Where the pieces go, in the order of the photographs: shards, or files of a folder; each complete part is noted."""
+"""Write the pieces in the order of the photographs, as shards or files; each complete part enters the journal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unpairaug.prepare.work import PhotographCutter, Piece, Pieces
 
 
 class Output(ABC):
-    """Takes what became of the photographs, in their order."""
+    """Receives the pieces of the photographs, in their order."""
 
     def __init__(self, folder: Path, journal: Journal, licences: Licences | None) -> None:
         self.folder, self.journal, self.licences = folder, journal, licences
@@ -24,18 +24,18 @@ class Output(ABC):
 
     @abstractmethod
     def add(self, done: Pieces, first: int = 0) -> None:
-        """Take a photograph's pieces from number `first` on."""
+        """Write the pieces of a photograph, from index `first` on."""
 
     @abstractmethod
     def close(self) -> None:
-        """Complete what is begun."""
+        """Complete the current part."""
 
     @abstractmethod
     def discard(self) -> None:
-        """Leave what is begun and not complete to the next run."""
+        """Drop the current part; the next run writes it again."""
 
     def manifest_row(self, done: Pieces, piece: Piece) -> dict[str, Any]:
-        """The manifest's line of a piece."""
+        """The manifest line of a piece."""
         row = {
             "file": f"{piece.key}.{piece.ext}",
             "source": done.source.name,
@@ -49,7 +49,7 @@ class Output(ABC):
         return row if self.licences is None else {**row, "licence": self.licences.row_for(done.source.name)}
 
     def count_photograph(self, done: Pieces) -> None:
-        """Count a photograph whose last piece is taken."""
+        """Count a photograph whose last piece is written."""
         self.entry["images"] += 1
         for name in ("pixels", "flat", "small"):
             self.entry[name] += getattr(done, name)
@@ -57,13 +57,13 @@ class Output(ABC):
             self.entry["bad"].append((done.source.name, done.problem))
 
     def record_part(self, image: int, piece: int) -> None:
-        """Note what is complete; the next part begins with this piece of this photograph."""
+        """Add the current part to the journal; the next part begins with this piece of this photograph."""
         self.journal.append({**self.entry, "next": (image, piece)})
         self.entry = _empty_entry()
 
 
 class FilesOutput(Output):
-    """Gives the files that the workers have written their names."""
+    """Renames the files that the workers have written."""
 
     def __init__(self, folder: Path, journal: Journal, licences: Licences | None, work: PhotographCutter) -> None:
         super().__init__(folder, journal, licences)
@@ -75,20 +75,20 @@ class FilesOutput(Output):
             _check_free(path, piece)
         self.entry["rows"] += [self.manifest_row(done, piece) for piece in done.pieces]
         self.count_photograph(done)
-        self.record_part(done.source.index + 1, 0)  # first, so that nothing gets a name that is not noted
+        self.record_part(done.source.index + 1, 0)  # before the rename, so that the journal lists every renamed file
         for number, path in enumerate(paths):
             path.parent.mkdir(parents=True, exist_ok=True)
             self.work.part_path(done.source, number).replace(path)
 
     def close(self) -> None:
-        """Each photograph is complete by itself."""
+        """Nothing to do: each photograph is a complete part."""
 
     def discard(self) -> None:
-        """Each photograph is complete by itself."""
+        """Nothing to do: each photograph is a complete part."""
 
 
 class ShardsOutput(Output):
-    """Packs the pieces that the workers have spooled."""
+    """Packs the pieces that the workers have spooled into shards."""
 
     def __init__(
         self, folder: Path, journal: Journal, licences: Licences | None, work: PhotographCutter, limit: int
@@ -134,7 +134,7 @@ class ShardsOutput(Output):
 
 
 def is_intact(folder: Path, entry: Entry) -> bool:
-    """Whether the files of a part are there, each as large as it should be."""
+    """Whether all files of a part exist with the expected size."""
     if entry["shard"] is not None:
         name, size = entry["shard"]["shard"], entry["shard"]["bytes"]
         return _file_size(folder / name) == size and (folder / index_name(name)).exists()
@@ -142,10 +142,10 @@ def is_intact(folder: Path, entry: Entry) -> bool:
 
 
 def _check_free(path: Path, piece: Piece) -> None:
-    """See that no file of somebody else has the name; the piece itself may be there if the power failed before."""
+    """Raise if another file has the name; the piece itself may exist after a power failure."""
     if path.exists() and not (path.is_file() and sha256(path.read_bytes()).hexdigest() == piece.sha256):
         raise UserError(
-            f"{escape(path)} is in the way and was not written by `prepare`; move it, and the same command goes on"
+            f"{escape(path)} exists and was not written by `prepare`; move it, and run the same command again"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a preparation leaves beside its images: settings, index, manifest, and the list of bad photographs."""
+"""The records of a preparation: settings, index, manifest, and the list of bad photographs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
-from unpairaug.data.images import write_file
+from unpairaug.data.files import write_file
 from unpairaug.data.shard_index import FOLDER_INDEX, format_folder_index, read_folder_index
 from unpairaug.errors import UserError, escape
 from unpairaug.prepare.cut import Cut
@@ -19,53 +19,53 @@ from unpairaug.prepare.shards import write_json
 from unpairaug.prepare.work import Source
 
 _MAX_LISTED = 10
-"""How many bad photographs a message lists before it only counts."""
+"""Bad photographs that a message lists; the others are counted."""
 
 _SUMMARY_KEYS = ("images", "pixels", "flat", "small", "bad")
-"""Of a summary, what a complete OUT would not tell by itself."""
+"""The fields of a summary that cannot be derived from a complete OUT."""
 
 
 @dataclass
 class Summary:
-    """What came out."""
+    """The result of a preparation."""
 
     images: int = 0
-    """Photographs, bad ones not counted."""
+    """Photographs, without bad ones."""
     pixels: int = 0
-    """Of these."""
+    """Pixels of these photographs."""
     outputs: int = 0
     bytes: int = 0
-    """Of all outputs, or of the shards."""
+    """Bytes of all outputs, or of the shards."""
     flat: int = 0
-    """Outputs left out for want of detail."""
+    """Outputs skipped for lack of detail."""
     small: int = 0
     """Photographs with a side shorter than a sub-image."""
     unlicensed: list[str] = field(default_factory=list)
     """Photographs without a row in the table of licences."""
     shards: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Images and bytes of each by its name."""
+    """Number of images and bytes of each shard by its name."""
     bad: list[tuple[str, str]] = field(default_factory=list)
-    """(source, what is wrong with it)."""
+    """(source, problem) of each bad photograph."""
 
     def __str__(self) -> str:
         where = f" in {len(self.shards)} shards" if self.shards else ""
         pixels = f" ({self.pixels / 1e6:.1f} megapixels)" if self.pixels else ""
         lines = [f"{self.outputs} images from {self.images} photographs{pixels}, {self.bytes / 2**20:.1f} MiB{where}"]
         if self.flat:
-            lines.append(f"{self.flat} left out: less detail than --min-detail")
+            lines.append(f"{self.flat} skipped: less detail than --min-detail")
         if self.small:
-            lines.append(f"{self.small} photographs are smaller than a sub-image; that side was kept whole")
+            lines.append(f"{self.small} photographs are smaller than a sub-image; their short sides are not cut")
         if self.unlicensed:
             lines.append(f"{len(self.unlicensed)} photographs have no row in --licences, such as {self.unlicensed[0]}")
         if self.bad:
-            lines.append(f"{len(self.bad)} bad photographs left out, listed in bad.txt")
+            lines.append(f"{len(self.bad)} bad photographs skipped, listed in bad.txt")
         return "\n".join(lines)
 
 
 def collect_settings(
     cut: Cut, shard_bytes: int | None, licences: str | None, sources: Sequence[Source]
 ) -> dict[str, Any]:
-    """All that decides what comes out, as `prepare.json` keeps it."""
+    """The settings that determine the output, as stored in `prepare.json`."""
     digest = sha256()
     for source in sources:
         size = source.path.stat().st_size if source.path.exists() else -1
@@ -82,26 +82,35 @@ def collect_settings(
     }
 
 
-def read_settings(target: Path) -> dict[str, Any] | None:
-    """The settings that OUT was begun with; None where no preparation was begun.
+def read_settings(path: Path, key: str, command: str) -> dict[str, Any] | None:
+    """The settings with which an output folder was started; None where there is no settings file.
+
+    Args:
+        path: the settings file, such as OUT/prepare.json.
+        key: a setting that the command always writes.
+        command: the command that writes the file, for the message.
 
     Raises:
-        UserError: the file that should hold them is another's.
+        UserError: the file was not written by the command.
     """
-    path = target / "prepare.json"
     if not path.exists():
         return None
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         settings = None
-    if not isinstance(settings, dict) or "photographs_digest" not in settings:
-        raise UserError(f"{escape(path)} was not written by `prepare`; give another folder for the results")
+    if not isinstance(settings, dict) or key not in settings:
+        raise UserError(f"{escape(path)} was not written by `{command}`; give another folder for the results")
     return settings
 
 
+def read_prepare_settings(target: Path) -> dict[str, Any] | None:
+    """The content of `prepare.json` in OUT; see `read_settings`."""
+    return read_settings(target / "prepare.json", "photographs_digest", "prepare")
+
+
 def summarize(journal: Journal, sources: Sequence[Source], licences: Licences | None) -> Summary:
-    """What the journal's parts amount to."""
+    """The sum of the parts in the journal."""
     result = Summary(unlicensed=_find_unlicensed(sources, licences))
     for entry in journal:
         result.images += entry["images"] - len(entry["bad"])
@@ -117,15 +126,17 @@ def summarize(journal: Journal, sources: Sequence[Source], licences: Licences | 
 
 
 def write_records(target: Path, settings: dict[str, Any], journal: Journal, result: Summary) -> None:
-    """Write what belongs to the whole; the manifest comes last and says that OUT is complete.
+    """Write settings, index, bad photographs and manifest; the manifest is last and marks OUT as complete.
 
-    `prepare.json` comes first: it tells the next call what came out, and whether `bad.txt` is ours.
+    `prepare.json` is first: it records the result for the next call, and whether `bad.txt` belongs to `prepare`.
 
     Raises:
-        UserError: there is not one image in OUT.
+        UserError: OUT has no image.
     """
     if not result.outputs:
-        raise UserError(f"nothing came out of {result.images} photographs ({result.flat} parts below --min-detail)")
+        raise UserError(
+            f"{result.images} photographs gave no output ({result.flat} parts have less detail than --min-detail)"
+        )
     write_json(
         target / "prepare.json", {**settings, "summary": {name: getattr(result, name) for name in _SUMMARY_KEYS}}
     )
@@ -141,15 +152,15 @@ def write_records(target: Path, settings: dict[str, Any], journal: Journal, resu
 
 
 def check_complete(target: Path, sources: Sequence[Source], licences: Licences | None) -> Summary:
-    """What a complete OUT holds, as the call that completed it told it.
+    """The summary of a complete OUT, as printed by the call that completed it.
 
     Raises:
-        UserError: a file that the manifest names is gone, or of another size.
+        UserError: a file of the manifest is missing, or has another size.
     """
-    settings = read_settings(target) or {}
+    settings = read_prepare_settings(target) or {}
     shards = {} if settings["shard_bytes"] is None else read_folder_index(str(target))
     if shards is None:
-        raise UserError(f"{escape(target / FOLDER_INDEX)} is gone or was changed; --force makes all anew")
+        raise UserError(f"{escape(target / FOLDER_INDEX)} is missing or was changed; --force creates everything again")
     result = Summary(**settings["summary"], shards=shards, unlicensed=_find_unlicensed(sources, licences))
     with (target / "manifest.jsonl").open(encoding="utf-8") as manifest:
         for row in map(json.loads, manifest):
@@ -161,7 +172,7 @@ def check_complete(target: Path, sources: Sequence[Source], licences: Licences |
 
 
 def raise_bad_photographs(problems: Sequence[str], what_now: str) -> NoReturn:
-    """Name bad photographs.
+    """Raise an error that lists bad photographs.
 
     Raises:
         UserError: always.
@@ -177,5 +188,7 @@ def _find_unlicensed(sources: Sequence[Source], licences: Licences | None) -> li
 
 def _check_size(path: Path, size: int) -> int:
     if not path.is_file() or path.stat().st_size != size:
-        raise UserError(f"{escape(path)} is gone or was changed since it was written; --force makes all anew")
+        raise UserError(
+            f"{escape(path)} is missing or was changed since it was written; --force creates everything again"
+        )
     return size

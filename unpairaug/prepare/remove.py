@@ -1,4 +1,4 @@
-"""What of OUT is removed: exactly what a preparation noted that it wrote, so that other files may lie among it."""
+"""Remove the outputs of a preparation from OUT: exactly the files that its records list."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from unpairaug.prepare.shards import shard_name
 PARTIAL = re.compile(
     r"\.((prepare|degrade|index)\.json|bad\.txt|images-\d+\.index\.json)\.\d+\.partial|\.(manifest|images-\d+\.tar)\.partial"
 )
-"""What a killed preparation leaves at the top of OUT, besides the folder `.parts`."""
+"""Temporary files of a killed preparation at the top of OUT, besides the folder `.parts`."""
 
 
 def remove_rows(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Remove the files that lines of a manifest name, and the folders that this empties."""
+    """Remove the files in the lines of a manifest, and the folders that become empty."""
     shards: set[str] = set()
     emptied: set[PurePosixPath] = set()
     for row in rows:
@@ -35,12 +35,12 @@ def remove_rows(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
     for name in shards:
         _remove_shard(folder, name)
     for inner in sorted(emptied, key=lambda inner: -len(inner.parts)):
-        with suppress(OSError):  # not empty, or gone
+        with suppress(OSError):  # not empty, or missing
             (folder / inner).rmdir()
 
 
 def remove_unfinished(folder: Path, settings: dict[str, Any], journal: Journal) -> None:
-    """Remove what was begun, or finished but not noted; the journal keeps what it has."""
+    """Remove files that are not in the journal: temporary files and an unrecorded shard."""
     shutil.rmtree(folder / ".parts", ignore_errors=True)
     for path in folder.iterdir():
         if PARTIAL.fullmatch(path.name):
@@ -50,10 +50,10 @@ def remove_unfinished(folder: Path, settings: dict[str, Any], journal: Journal) 
 
 
 def remove_all(folder: Path, begun: dict[str, Any], journal: Journal) -> None:
-    """Remove what an earlier preparation wrote, last what tells that it did.
+    """Remove the outputs of an earlier preparation, and at last its records.
 
     Raises:
-        UserError: the manifest was changed, so that it does not tell what was written.
+        UserError: the manifest was changed and is invalid.
     """
     remove_unfinished(folder, begun, journal)
     for entry in journal:
@@ -65,7 +65,7 @@ def remove_all(folder: Path, begun: dict[str, Any], journal: Journal) -> None:
                 remove_rows(folder, map(json.loads, file))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{escape(manifest)} was changed ({error!r}); does not tell what to remove; give another folder"
+            f"{escape(manifest)} was changed ({error!r}) and does not list the files to remove; give another folder"
         ) from error
     ours = [FOLDER_INDEX] if begun.get("shard_bytes") is not None else []
     ours += ["bad.txt"] if begun.get("summary", {}).get("bad") else []

@@ -1,4 +1,4 @@
-"""`prepare`: a folder of photographs to a folder of sub-images or shards, in any number of sittings."""
+"""`prepare`: convert a folder of photographs to sub-images or shards; interrupted work resumes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from unpairaug.prepare.record import (
     check_complete,
     collect_settings,
     raise_bad_photographs,
-    read_settings,
+    read_prepare_settings,
     summarize,
     write_records,
 )
@@ -33,11 +33,11 @@ from unpairaug.prepare.shards import write_json
 from unpairaug.prepare.work import PhotographCutter, Pieces, Source, map_in_order
 
 ADDRESS = re.compile(r"[A-Za-z][\w+.:-]+:/")
-"""How `s3://bucket/folder` begins once it was taken for a path; a letter and a colon may be a drive."""
+"""The start of a URL such as `s3://bucket/folder` after conversion to a path; a single letter would be a drive."""
 
 
 class Preparation:
-    """One SRC on its way into one OUT."""
+    """The conversion of one SRC to one OUT."""
 
     def __init__(
         self,
@@ -52,15 +52,15 @@ class Preparation:
         """Find the photographs.
 
         Args:
-            source: the folder of photographs, searched to any depth.
-            target: the folder for what comes out.
-            cut: how the photographs are cut.
-            shard_bytes: bound of a shard; None writes files instead.
-            licences: a CSV file whose first column names photographs and whose others go into the manifest.
-            max_bad: the share of bad photographs beyond which the work stops.
+            source: the folder of photographs, searched recursively.
+            target: the output folder.
+            cut: the rule by which photographs are cut.
+            shard_bytes: largest size of a shard in bytes; None writes single files.
+            licences: a CSV file with photographs in the first column; the other columns are copied to the manifest.
+            max_bad: allowed share of bad photographs.
 
         Raises:
-            UserError: a folder is not fit, or the table of licences cannot be read.
+            UserError: a folder is not suitable, or the table of licences cannot be read.
         """
         _check_places(source, target)
         paths = list_images(source)
@@ -78,10 +78,10 @@ class Preparation:
 
     @contextmanager
     def lock_target(self, force: bool = False) -> Iterator[None]:
-        """Keep others out of OUT; with `force`, begin anew.
+        """Lock OUT against other processes; with `force`, remove earlier outputs.
 
         Raises:
-            UserError: OUT holds something else, was begun with other settings, or is being written.
+            UserError: OUT holds other files, was started with other settings, or is in use.
             RunStopped: OUT cannot be written.
         """
         _check_target(self.target)
@@ -90,26 +90,26 @@ class Preparation:
             lock = FileLock(self.target / ".lock")
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise UserError(f"{escape(self.target)}: another `prepare` is writing here; wait for it") from error
+            raise UserError(f"{escape(self.target)}: another `prepare` writes here; wait until it ends") from error
         except OSError as error:
             raise UserError(
                 f"{escape(self.target)} cannot be written: {error.strerror}; give another folder"
             ) from error
         with lock:
             with stop_on_write_error(self.target):
-                if force and (begun := read_settings(self.target)) is not None:
+                if force and (begun := read_prepare_settings(self.target)) is not None:
                     remove_all(self.target, begun, self.journal)
                 self._start_or_resume()
             yield
 
     @property
     def is_done(self) -> bool:
-        """Whether an earlier run has completed OUT."""
+        """Whether OUT is complete."""
         return (self.target / "manifest.jsonl").exists()
 
     @property
     def next_part(self) -> tuple[int, int]:
-        """The photograph and its piece with which the work goes on."""
+        """The index of the next photograph, and of its next piece."""
         at = (0, 0)
         for entry in self.journal:
             at = entry["next"]
@@ -117,14 +117,14 @@ class Preparation:
 
     @property
     def remaining(self) -> int:
-        """Photographs still to be read."""
+        """Number of photographs that are still to be cut."""
         return 0 if self.is_done else len(self.sources) - self.next_part[0]
 
     def cut_photographs(self, workers: int) -> Generator[Pieces]:
-        """Cut what is left and yield each photograph as it is done; to close it ends the workers.
+        """Cut the remaining photographs and yield each one when it is done; closing the generator ends the workers.
 
         Raises:
-            UserError: more than the allowed share of the photographs is bad.
+            UserError: the share of bad photographs exceeds `max_bad`.
             RunStopped: a worker process was killed, or OUT cannot be written.
         """
         if not self.remaining:
@@ -151,11 +151,10 @@ class Preparation:
             output.discard()
 
     def finish(self, on_bad: Literal["raise", "skip"]) -> Summary:
-        """Write index and manifest, and say what came out.
+        """Write index and manifest, and return the summary.
 
         Raises:
-            UserError: some photographs are bad and are not to be skipped, nothing came out, or of what came out earlier
-                something is gone.
+            UserError: `on_bad` is `raise` and photographs are bad, there is no output, or a file is missing.
             RunStopped: OUT cannot be written.
         """
         was_done = self.is_done
@@ -166,7 +165,7 @@ class Preparation:
         if result.bad and on_bad == "raise":
             raise_bad_photographs(
                 [problem for _, problem in result.bad],
-                "the others are done: --on-bad skip leaves these out and finishes at once; or mend them and begin anew "
+                "the others are done: --on-bad skip ignores these and finishes at once; or repair them and start again "
                 "with --force",
             )
         if not was_done:
@@ -176,13 +175,13 @@ class Preparation:
         return result
 
     def _start_or_resume(self) -> None:
-        begun = read_settings(self.target)
+        begun = read_prepare_settings(self.target)
         if begun is None:
             write_json(self.target / "prepare.json", self.settings)
         elif changed := list_differences(begun, self.settings):
             raise UserError(
-                f"{escape(self.target)} was begun otherwise ({'; '.join(changed)}); give the same, another folder, "
-                "or --force to begin anew"
+                f"{escape(self.target)} was started with other settings ({'; '.join(changed)}); give the same, "
+                "another folder, or --force to start again"
             )
         if self.is_done:
             self._remove_scratch()
@@ -208,7 +207,7 @@ def _check_places(source: Path, target: Path) -> None:
     for folder in (source, target):
         if ADDRESS.match(folder.as_posix()):
             raise UserError(
-                f"{escape(folder)} is an address; `prepare` reads and writes folders of this machine: copy the "
+                f"{escape(folder)} is a URL; `prepare` reads and writes local folders: copy the "
                 "photographs here first, or the results there afterwards"
             )
     here, there = source.expanduser().resolve(), target.expanduser().resolve()
@@ -226,7 +225,7 @@ def _check_places(source: Path, target: Path) -> None:
 def _check_target(target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise UserError(f"{escape(target)} is a file; give a folder for the results")
-    if not target.exists() or read_settings(target) is not None:
+    if not target.exists() or read_prepare_settings(target) is not None:
         return
     if strangers := [
         path.name for path in target.iterdir() if path.name != ".lock" and not PARTIAL.fullmatch(path.name)
@@ -238,10 +237,10 @@ def _check_target(target: Path) -> None:
 
 @contextmanager
 def stop_on_write_error(target: Path) -> Iterator[None]:
-    """Tell in one message that OUT cannot be written any more.
+    """Turn write errors into one message that says how to resume.
 
     Raises:
-        RunStopped: the disk is full, or the like.
+        RunStopped: a file cannot be written, for example on a full disk.
     """
     try:
         yield
@@ -253,6 +252,6 @@ def stop_on_write_error(target: Path) -> Iterator[None]:
 
 
 def list_differences(begun: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """What is asked for otherwise than OUT was begun."""
+    """The settings that differ, as `name: old → new`."""
     names = [name for name in asked if begun.get(name) != asked[name]]
     return [f"{name}: {begun.get(name)} → {asked[name]}" for name in names]

@@ -1,4 +1,4 @@
-"""Shards in WebDataset's format: plain tars of `key.ext` members, of bounded size, the same bytes on every run."""
+"""Write shards in WebDataset's format: plain tars of `key.ext` members, of bounded size, with reproducible bytes."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from typing import IO, Any
 
 import numpy as np
 
-from unpairaug.data.images import write_file
+from unpairaug.data.files import write_file
 from unpairaug.data.shard_index import ShardIndex, format_index, index_name
 
 RECORD = tarfile.RECORDSIZE
-"""A tar's size is a multiple of so many bytes."""
+"""The size of a tar is a multiple of this number of bytes."""
 
 
 def shard_name(number: int) -> str:
-    """The file name of a shard; all of them are `images-{000000..LAST}.tar`."""
+    """The file name of a shard; together they match `images-{000000..LAST}.tar`."""
     return f"images-{number:06}.tar"
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a file of JSON whole or not at all."""
+    """Write a JSON file atomically."""
     write_file(path, (json.dumps(content) + "\n").encode())
 
 
 class ShardWriter:
-    """One shard while it is written; it gets its name when it is complete and on disk."""
+    """Writes one shard; the file gets its name when it is complete and on disk."""
 
     def __init__(self, folder: Path, number: int, limit: int) -> None:
-        """Begin a shard of at most `limit` bytes, unless its only sample is larger."""
+        """Open a shard of at most `limit` bytes; a single larger sample gets a shard of its own."""
         self.path, self.limit = folder / shard_name(number), limit
         self.keys: list[str] = []
         self.extensions: list[str] = []
         self.places: list[tuple[int, int, int, int]] = []
         self._partial = folder / f".{self.path.name}.partial"
         self._file = self._partial.open("wb")
-        # USTAR: one block before each member, and readable by everything that reads tars.
+        # USTAR: one header block for each member, and every tar reader supports it.
         self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT, encoding="utf-8")
 
     def fits(self, size: int) -> bool:
-        """Whether a member of so many bytes leaves the shard within its bound; the first one always does."""
-        blocks = 1 + -(-size // tarfile.BLOCKSIZE) + 2  # header, data, end of the archive
+        """Whether a member of `size` bytes fits within the limit; the first member always does."""
+        blocks = 1 + -(-size // tarfile.BLOCKSIZE) + 2  # header, data, end-of-archive marker
         return not self.keys or -(-(self._tar.offset + blocks * tarfile.BLOCKSIZE) // RECORD) * RECORD <= self.limit
 
     def add(self, key: str, ext: str, size: int, width: int, height: int, data: IO[bytes]) -> None:
-        """Append a member of `size` bytes, read from `data`."""
-        member = tarfile.TarInfo(f"{key}.{ext}")  # owner, group and time stay 0
+        """Append a member of `size` bytes from `data`; `width` and `height` are in pixels."""
+        member = tarfile.TarInfo(f"{key}.{ext}")  # owner, group and time are 0, so that the bytes are reproducible
         member.size, member.mode = size, 0o444
         offset = self._tar.offset + tarfile.BLOCKSIZE
         self._tar.addfile(member, data)
@@ -58,21 +58,23 @@ class ShardWriter:
         self.places.append((offset, size, width, height))
 
     def close(self) -> dict[str, Any]:
-        """Finish shard, and index if each sample is one image; return the shard's line of `index.json`."""
+        """Complete the shard, write its index if each sample is one image, and return its entry of `index.json`."""
         self._tar.close()
         self._file.flush()
         os.fsync(self._file.fileno())
         size = self._file.tell()
         self._file.close()
         name = self.path.name
-        if len(set(self.keys)) == len(self.keys):  # pairs are no set of images, and an index would make them one
+        if len(set(self.keys)) == len(
+            self.keys
+        ):  # shards of pairs have no index: an index would declare them a set of images
             index = ShardIndex(self.keys, self.extensions, np.array(self.places, np.int64))
             write_file(self.path.with_name(index_name(name)), format_index(name, size, index).encode())
         self._partial.replace(self.path)
         return {"shard": name, "samples": len(self.keys), "bytes": size}
 
     def discard(self) -> None:
-        """Forget a shard that was begun."""
-        with suppress(OSError):  # on a full disk the rest cannot be written, and need not be
+        """Delete an incomplete shard."""
+        with suppress(OSError):  # flushing fails on a full disk; the file is deleted anyway
             self._file.close()
         self._partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a worker does: read one photograph, cut it, encode the parts; one image in memory at a time."""
+"""The work of one process: read a photograph, cut it and encode its parts, with one image in memory at a time."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ import numpy as np
 from PIL import Image
 
 from unpairaug.data.decode import Array, decode_image
-from unpairaug.data.images import read_file
+from unpairaug.data.files import read_file
 from unpairaug.errors import RunStopped, UserError, escape
 from unpairaug.prepare.cut import Cut, measure_detail
 
 COPY_EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
-"""Formats that stay as they are where an image stays whole, and their extension."""
+"""Formats whose files are copied if the image stays whole, and their extensions."""
 
 PNG_COMPRESSION = 3
-"""zlib's level: half the time of the usual 6 for 10 % more bytes, and as fast to read."""
+"""zlib level: half the time of level 6 for 10 % more bytes, and equally fast to read."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A photograph to prepare."""
+    """A photograph to cut."""
 
     index: int
-    """Place in the order of all."""
+    """Index among all photographs."""
     name: str
     """Path below SRC, with forward slashes."""
     path: Path
@@ -48,7 +48,7 @@ class Source:
 
 
 class Piece(NamedTuple):
-    """An output of one photograph."""
+    """One output of a photograph."""
 
     key: str
     ext: str
@@ -68,15 +68,15 @@ class Piece(NamedTuple):
 
 @dataclass
 class Pieces:
-    """What became of one photograph."""
+    """The outputs of one photograph."""
 
     source: Source
     sha256: str = ""
-    """Of the photograph's file."""
+    """Digest of the file of the photograph."""
     pixels: int = 0
     pieces: list[Piece] = field(default_factory=list)
     flat: int = 0
-    """Sub-images left out for want of detail."""
+    """Sub-images skipped for lack of detail."""
     small: int = 0
     """1 if a side is shorter than a sub-image."""
     problem: str | None = None
@@ -91,18 +91,18 @@ Work = Callable[[Source], Pieces]
 
 @dataclass(frozen=True)
 class PhotographCutter:
-    """Cuts a photograph; the parts go into a folder that nobody reads, each into a file or all into one."""
+    """Cuts a photograph; writes its parts to a scratch folder, as one file each or as one spool file."""
 
     cut: Cut
     folder: Path
     into_spool: bool
 
     def spool_path(self, source: Source) -> Path:
-        """Where the parts of a photograph wait to be packed."""
+        """The spool file with all parts of a photograph."""
         return self.folder / f"{source.index}.parts"
 
     def part_path(self, source: Source, number: int) -> Path:
-        """Where a part of a photograph waits for its name."""
+        """The scratch file of one part of a photograph."""
         return self.folder / f"{source.index}.{number}"
 
     def __call__(self, source: Source) -> Pieces:
@@ -136,9 +136,9 @@ class PhotographCutter:
 
 
 def copyable_bytes(data: bytes) -> tuple[str, bytes | None]:
-    """Extension and bytes of an image file that every decoder reads alike, so that it may stay what it is; else None.
+    """Extension and bytes of a file that can be copied unchanged; (`png`, None) if it must be converted.
 
-    That is 8-bit RGB without alpha and rotation, as PNG, JPEG or WebP; the rest becomes PNG.
+    Copied are 8-bit RGB files without alpha and rotation, as PNG, JPEG or WebP: every decoder reads them alike.
     """
     with Image.open(BytesIO(data)) as image:
         plain = image.mode == "RGB" and image.getexif().get(0x0112, 1) == 1 and "transparency" not in image.info
@@ -149,27 +149,27 @@ def copyable_bytes(data: bytes) -> tuple[str, bytes | None]:
 
 
 def encode_png(image: Array) -> bytes:
-    """The image as the bytes of a PNG file."""
+    """Encode an image (H, W, 3) as PNG."""
     file = BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(file, "PNG", compress_level=PNG_COMPRESSION)
     return file.getvalue()
 
 
 def map_in_order(work: Work, sources: Iterable[Source], workers: int) -> Generator[Pieces]:
-    """The work on each source, in their order, by so many processes; few are worked on ahead of the one awaited.
+    """The results for all sources, in their order, from `workers` processes with a short look-ahead.
 
-    Closed or interrupted, it ends the processes at once, whatever they are at.
+    Closing the generator ends the processes immediately.
 
     Raises:
-        RunStopped: a worker process was killed, probably for want of memory.
+        RunStopped: a worker process was killed, probably for lack of memory.
     """
     if workers == 1:
         yield from map(work, sources)
         return
-    # Spawned, not forked: a worker must not inherit OUT's lock, which would outlive a killed run.
+    # Spawned, not forked: a forked worker would inherit the lock of OUT and keep it after a killed run.
     spawn = multiprocessing.get_context("spawn")
-    leash, held = spawn.Pipe(duplex=False)
-    with leash, held, ProcessPoolExecutor(workers, spawn, _init_worker, (leash,)) as pool:
+    parent_end, held = spawn.Pipe(duplex=False)
+    with parent_end, held, ProcessPoolExecutor(workers, spawn, _init_worker, (parent_end,)) as pool:
         ahead: deque[Future[Pieces]] = deque()
         try:
             for source in sources:
@@ -181,7 +181,7 @@ def map_in_order(work: Work, sources: Iterable[Source], workers: int) -> Generat
                 yield ahead.popleft().result()
         except BrokenProcessPool as error:
             raise RunStopped(
-                "a worker process ended, probably for want of memory; the same command with fewer --workers goes on"
+                "a worker process ended, probably for lack of memory; the same command with fewer --workers resumes"
             ) from error
         except BaseException:
             held.close()
@@ -192,7 +192,7 @@ def map_in_order(work: Work, sources: Iterable[Source], workers: int) -> Generat
 
 @contextmanager
 def _block_sigint() -> Iterator[None]:
-    """Put Ctrl-C off, in a process begun meanwhile for good: before `_init_worker` it would tell a traceback."""
+    """Block Ctrl-C while a process starts: until `_init_worker` runs, the process would print a traceback."""
     if sys.platform == "win32":
         yield
         return
@@ -203,14 +203,14 @@ def _block_sigint() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _init_worker(leash: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process answers Ctrl-C
-    warnings.simplefilter("ignore")  # Pillow's, about metadata and large images; the limits are ours
-    threading.Thread(target=_exit_with_parent, args=(leash,), daemon=True).start()
+def _init_worker(parent: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles Ctrl-C
+    warnings.simplefilter("ignore")  # Pillow's warnings about metadata and large images
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
 
 
-def _exit_with_parent(leash: Connection) -> None:
-    """End this process when the main process closes its end of the pipe, or ends however it may."""
+def _exit_with_parent(parent: Connection) -> None:
+    """End this process when the main process closes its end of the pipe, or ends in any way."""
     with suppress(EOFError, OSError):
-        leash.recv_bytes()
+        parent.recv_bytes()
     os._exit(1)
