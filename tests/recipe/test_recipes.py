@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from unpairaug.recipe import bundled_recipes, load_recipe
-from unpairaug.registry import tasks, translators
+from unpairaug.registry import tasks
 from unpairaug.training.build import make_schedule
+from unpairaug.translator import build_translator
 
 everyone = pytest.mark.parametrize("path", bundled_recipes().values(), ids=lambda path: path.stem)
 
@@ -27,8 +28,8 @@ def test_a_recipe_builds_for_any_length_of_run(path: Path):
     for steps in (1, 2, 1000):
         recipe = load_recipe(path.stem, [f"train.steps={steps}"] if "epochs" not in path.read_text() else [])
         assert make_schedule(recipe.resolve(steps_per_epoch=7)).steps >= 1
-    translator, task = translators.build(recipe.translator), tasks.build(recipe.task)
-    assert translator.config == recipe.translator
+    translator, task = build_translator(recipe.translator), tasks.build(recipe.task)
+    assert {"measure": "none", **translator.config} == recipe.translator
     assert {key: task.config[key] for key in recipe.task} == recipe.task
 
 
@@ -38,7 +39,7 @@ def test_the_paper_recipe_carries_the_seed_systems_settings():
     weights = {"lambda_cycle": 10.0, "lambda_identity": 0.5, "pool_size": 50}
     patch = {"type": "patch", "ndf": 64, "n_layers": 3, "norm": "instance"}
     assert recipe.translator.pop("discriminator").items() >= patch.items()
-    assert recipe.translator == {"type": "cyclegan", **cyclegan, **weights}
+    assert recipe.translator == {"type": "cyclegan", **cyclegan, **weights, "measure": "none"}
     assert recipe.task["scale"] == 4
     assert recipe.task["head"].items() >= {"type": "vdsr_cyclesr", "n_blocks": 20, "width": 64, "norm": "batch"}.items()
     schedule = make_schedule(recipe.resolve(steps_per_epoch=10))

@@ -126,7 +126,7 @@ def test_a_run_with_another_real_path_is_not_continued(tmp_path: Path):
     options = [*SMALL, "translator=bicubic", f"output_dir={tmp_path / 'run'}"]
     train("smoke", options)
     with pytest.raises(
-        UserError, match=r"is of another run, so it cannot be continued: real_path\.lambda_cycle: 0\.0 → 1\.0"
+        UserError, match=r"is of another run and cannot be resumed: real_path\.lambda_cycle: 0\.0 → 1\.0"
     ):
         train("smoke", [*options, "train.steps=3", "real_path.lambda_cycle=1"])
 
