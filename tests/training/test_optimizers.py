@@ -1,4 +1,4 @@
-"""Optimisers by name: adam is torch's own, several step as one, and each goes on from its state."""
+"""Optimisers by name: adam is torch's own, several step together, and each resumes from its state."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_an_optimiser_that_draws_at_random_is_refused(monkeypatch):
         return sgd_step(self, closure)
 
     monkeypatch.setattr("torch.optim.SGD.step", with_noise)
-    with pytest.raises(UserError, match="would not equal one that never stopped"):
+    with pytest.raises(UserError, match="would differ from an uninterrupted one"):
         NetworkOptimizers(toy_networks(), section(head="sgd"), CPU)
 
 

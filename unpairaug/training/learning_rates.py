@@ -1,4 +1,4 @@
-"""The learning rate of each kind of network, as a function of the step and of nothing else."""
+"""The learning rate of each kind of network as a function of the step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def learning_rate(network: NetworkOptimizer, schedule: Schedule, begin: int, end
     """The learning rate of networks that are trained from step `begin` until step `end`."""
     if network.lr_schedule is None:
         return lambda step: network.lr * schedule.lr_factor(step, end)
-    scheduler = timm_scheduler(network.lr_schedule, network.lr, max(1, end - begin))
+    scheduler = make_timm_scheduler(network.lr_schedule, network.lr, max(1, end - begin))
 
     def at(step: int) -> float:
         scheduler.step_update(max(0, step - begin))
@@ -44,8 +44,8 @@ def learning_rate(network: NetworkOptimizer, schedule: Schedule, begin: int, end
     return at
 
 
-def timm_scheduler(schedule: LrSchedule, lr: float, steps: int) -> Any:
-    """timm's scheduler over a stand-in for an optimiser; its lengths are in steps, which timm calls updates."""
+def make_timm_scheduler(schedule: LrSchedule, lr: float, steps: int) -> Any:
+    """timm's scheduler for a dummy optimiser; its lengths are in steps, which timm calls updates."""
     from timm.scheduler import create_scheduler_v2  # pyright: ignore[reportPrivateImportUsage]  # timm marks no exports
 
     options: dict[str, Any] = {"min_lr": getattr(schedule, "min_lr", 0.0)}
@@ -54,11 +54,11 @@ def timm_scheduler(schedule: LrSchedule, lr: float, steps: int) -> Any:
     if isinstance(schedule, StepSchedule):
         options |= {"decay_epochs": int(schedule.decay), "decay_rate": schedule.decay_rate}
     if isinstance(schedule, MultiStepSchedule):
-        # timm lets a milestone m count from step m - 1 on; here it falls after m steps, as its `step` does.
+        # timm applies a milestone m from step m - 1 on; here it applies after m steps, like timm's own `step` schedule.
         options |= {"decay_milestones": [int(m) + 1 for m in schedule.milestones], "decay_rate": schedule.decay_rate}
-    stand_in = torch.optim.SGD([torch.zeros(())], lr=lr)
+    dummy = torch.optim.SGD([torch.zeros(())], lr=lr)
     scheduler, _ = create_scheduler_v2(
-        stand_in,
+        dummy,
         sched=schedule.type,
         num_epochs=steps,
         warmup_epochs=int(schedule.warmup),

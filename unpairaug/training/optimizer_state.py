@@ -1,4 +1,4 @@
-"""What an optimiser remembers, as named tensors and plain values that a checkpoint can hold."""
+"""The state of an optimiser as named tensors and plain values that a checkpoint can hold."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 Names = Mapping[Any, str]
-"""A unique name of each parameter, by which its state is found again however parameters are grouped."""
+"""A unique name of each parameter: its state is found by it, however parameters are grouped."""
 Tensors = dict[str, Tensor]
 Values = dict[str, Any]
 
 
 class StepTogether(Optimizer):
-    """Several optimisers, each over parameters of its own, that step as one.
+    """Several optimisers, each with its own parameters, that step together.
 
-    accelerate moves its fp16 gradient scaler on whenever an optimiser steps, so there may be only one of them. The
-    parameter groups are the very groups of the parts: unscaling, the check for infinities and learning rates reach
-    all. A step that the scaler leaves out is left out by every part.
+    accelerate updates its fp16 gradient scaler whenever an optimiser steps, so there may be only one optimiser. Its
+    parameter groups are the same objects as those of the parts: unscaling, the check for infinities and learning rates
+    reach all. A step that the scaler skips is skipped by every part.
     """
 
     def __init__(self, parts: list[Optimizer]) -> None:
@@ -28,7 +28,7 @@ class StepTogether(Optimizer):
         super().__init__(self._groups(), {})
         self.param_groups = self._groups()
 
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no part may evaluate the loss again
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # closures are not supported
         for part in self.parts:
             part.step()
 
@@ -38,45 +38,47 @@ class StepTogether(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
-        self.param_groups = self._groups()  # loading gives a part new ones
+        self.param_groups = self._groups()  # loading replaces the groups of a part
 
     def _groups(self) -> list[dict[str, Any]]:
         return [group for part in self.parts for group in part.param_groups]
 
 
-def optimizer_state(optimizer: Optimizer, names: Names, fresh: Values) -> tuple[Tensors, Values]:
-    """The optimiser's state: tensors as "parameter.moment", and what else there is as plain values of such names.
+def optimizer_state(optimizer: Optimizer, names: Names, initial: Values) -> tuple[Tensors, Values]:
+    """The state of an optimiser: tensors by "parameter.moment", and all else as plain values by such names.
 
-    Learning rates and the like are the recipe's to say, and left out.
+    Learning rates and other options are part of the recipe and left out.
 
     Args:
-        fresh: what `group_values` gave when the optimiser was new; what moved since is state, too.
+        optimizer: whose state it is.
+        names: of its parameters.
+        initial: what `group_values` returned for the new optimiser; values that changed since are state, too.
 
     Raises:
-        ValueError: the optimiser remembers something of another kind.
+        ValueError: a checkpoint cannot hold a part of the state.
     """
     tensors: Tensors = {}
     values: Values = {}
     for part in _parts(optimizer):
         state_dict = part.state_dict()
         if others := state_dict.keys() - {"state", "param_groups"}:
-            raise ValueError(f"it remembers {', '.join(sorted(others))}")
+            raise ValueError(f"its state has {', '.join(sorted(others))}")
         parameters = _parameters(part)
         found = {f"{names[parameters[i]]}.{key}": v for i, own in state_dict["state"].items() for key, v in own.items()}
-        moved = {key: v for key, v in group_values(part).items() if key not in fresh or not _equal(v, fresh[key])}
-        for key, value in {**found, **moved}.items():
+        changed = {key: v for key, v in group_values(part).items() if key not in initial or not _equal(v, initial[key])}
+        for key, value in {**found, **changed}.items():
             if isinstance(value, Tensor):
                 tensors[key] = value
             else:
-                values[key] = _plain(key, value, tensors)
+                values[key] = _to_json(key, value, tensors)
     return tensors, values
 
 
 def load_optimizer(optimizer: Optimizer, names: Names, tensors: Tensors, values: Values) -> None:
-    """Give an optimiser the state that `optimizer_state` took; what the recipe says stays as it is."""
+    """Load the state that `optimizer_state` returned; options of the recipe stay as they are."""
     inner = {item for value in values.values() if isinstance(value, list) for item in value if isinstance(item, str)}
     entries = {key: value for key, value in tensors.items() if key not in inner}
-    entries |= {key: _tensors_back(value, tensors) for key, value in values.items()}
+    entries |= {key: _from_json(value, tensors) for key, value in values.items()}
     states: dict[str, dict[str, Any]] = {}
     for key, value in entries.items():
         owner, _, name = key.rpartition(".")
@@ -88,13 +90,13 @@ def load_optimizer(optimizer: Optimizer, names: Names, tensors: Tensors, values:
             group.update(
                 {k: v.clone() if isinstance(v, Tensor) else v for k, v in states.get(group["name"], {}).items()}
             )
-        _lay_out(part, state)
+        _match_memory_layout(part, state)
     if isinstance(optimizer, StepTogether):
         optimizer.param_groups = [group for part in optimizer.parts for group in part.param_groups]
 
 
 def group_values(optimizer: Optimizer) -> Values:
-    """Everything but the recipe's own that stands in the parameter groups, as "group.key"; some count steps there."""
+    """The values in the parameter groups that are no options of the recipe, by "group.key"; some count steps there."""
     ours = ("params", "name", "lr", "weight_decay")
     return {
         f"{group['name']}.{key}": value.clone() if isinstance(value, Tensor) else value
@@ -104,11 +106,11 @@ def group_values(optimizer: Optimizer) -> Values:
     }
 
 
-def _lay_out(optimizer: Optimizer, state: dict[int, dict[str, Any]]) -> None:
-    """Give each moment the memory layout of its parameter, and the precision it was saved in.
+def _match_memory_layout(optimizer: Optimizer, state: dict[int, dict[str, Any]]) -> None:
+    """Give each moment the memory layout of its parameter and the precision it was saved in.
 
-    A file holds contiguous tensors. Fused optimisers read a moment in the layout of its parameter: with another one
-    it would be paired with the wrong weights.
+    A file holds contiguous tensors. Fused optimisers read a moment in the layout of its parameter, so in another layout
+    its values would belong to the wrong weights.
     """
     loaded = optimizer.state_dict()["state"]
     for index, parameter in enumerate(_parameters(optimizer)):
@@ -117,25 +119,25 @@ def _lay_out(optimizer: Optimizer, state: dict[int, dict[str, Any]]) -> None:
                 loaded[index][key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def _plain(key: str, value: Any, tensors: Tensors) -> Any:
-    """The value as JSON holds it; tensors in a list move to `tensors`, and leave their key."""
+def _to_json(key: str, value: Any, tensors: Tensors) -> Any:
+    """The value as JSON holds it; tensors in a list move to `tensors` and are replaced by their key."""
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if not isinstance(value, (list, tuple)) or any(isinstance(item, str) for item in value):
-        raise ValueError(f"it remembers {key} as {type(value).__name__}")
+        raise ValueError(f"its state has {key} of type {type(value).__name__}")
     plain: list[Any] = []
     for position, item in enumerate(value):
         if isinstance(item, Tensor):
             tensors[name := f"{key}.{position}"] = item
             plain.append(name)
         else:
-            plain.append(_plain(f"{key}.{position}", item, tensors))
+            plain.append(_to_json(f"{key}.{position}", item, tensors))
     return plain
 
 
-def _tensors_back(value: Any, tensors: Tensors) -> Any:
+def _from_json(value: Any, tensors: Tensors) -> Any:
     if isinstance(value, list):
-        return [_tensors_back(item, tensors) for item in value]
+        return [_from_json(item, tensors) for item in value]
     return tensors[value] if isinstance(value, str) else value
 
 

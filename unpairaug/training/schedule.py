@@ -1,4 +1,4 @@
-"""When what is trained: translator warm-up, head warm-up, joint, head finish; how learning rates and feedback move."""
+"""The phases of a run: translator warm-up, head warm-up, joint, head finish; learning rates and feedback in them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Schedule:
     steps: int
     """Length of the whole run."""
     translator_warmup: int = 0
-    """First steps, in which the translator alone is trained."""
+    """First steps: only the translator is trained."""
     head_warmup: int = 0
-    """Steps after that, in which the head alone is trained, on plain sources."""
+    """Next steps: only the head is trained, on sources without degradation."""
     head_finish: int = 0
-    """Last steps, in which the head alone is trained, on what the averaged translator makes."""
+    """Last steps: only the head is trained, on fakes of the averaged translator."""
     feedback: float = 1.0
-    """Weight of the head's gradient in the translator; 0 trains the two side by side."""
+    """Weight of the head's gradient in the translator; with 0 the translator learns without the head."""
     feedback_ramp: int = 0
     """Steps of the joint phase over which the feedback grows from 0 to its weight."""
     lr_decay: int = 0
@@ -32,6 +32,7 @@ class Schedule:
         return self.steps - self.head_finish
 
     def phase(self, step: int) -> Phase:
+        """The phase of a step, counted from 0."""
         if step < self.translator_warmup:
             return "translator_warmup"
         if step < self.translator_warmup + self.head_warmup:
@@ -44,5 +45,5 @@ class Schedule:
         return self.feedback * min(1.0, (joint + 1) / (self.feedback_ramp + 1)) if self.phase(step) == "joint" else 0.0
 
     def lr_factor(self, step: int, end: int) -> float:
-        """Factor of the learning rate of a network trained until `end`: 1, then a straight line down to 0 there."""
+        """Factor of the learning rate of a network trained until `end`: 1, then linear decay to 0 at `end`."""
         return max(0.0, min(1.0, (end - step) / (self.lr_decay + 1)))
