@@ -67,7 +67,7 @@ def test_tiles_of_a_translator_that_shrinks_by_itself_equal_the_whole_image(tmp_
     assert whole.shape == (131, 170, 3)
     difference = np.abs(whole.astype(int) - tiled)
     assert (difference > 0).mean() < 1e-3  # where rounding hangs on the last bit, and a JPEG's block with it
-    with pytest.raises(UserError, match=f"shrinks images by {scale} itself, given --scale 4"):
+    with pytest.raises(UserError, match=f"downsamples images by {scale} itself, but --scale is 4"):
         Degrader(Degradation(folder, scale=4))
 
 
@@ -76,8 +76,8 @@ def test_a_translator_with_instance_norm_is_never_cut_into_tiles(tmp_path, caplo
     large = np.zeros((1100, 1000, 3), np.uint8)
     large[:] = photograph(1, 1000)
     assert Degrader(Degradation(folder))(large, "a").shape == large.shape
-    assert "looks at the whole image" in caplog.text
-    with pytest.raises(UserError, match="leave --tile out"):
+    assert "global context" in caplog.text
+    with pytest.raises(UserError, match="omit --tile"):
         Degrader(Degradation(folder, tile=64))(photograph(70, 70), "a")
 
 
@@ -91,7 +91,7 @@ def test_a_run_degrades_what_its_task_calls_the_source(tmp_path, model):
     assert np.array_equal(degraded, source[0].mul(255).round().byte().permute(1, 2, 0).numpy())
     alone = Degrader(Degradation(str(tmp_path / "run" / "translator"), scale=2))
     assert np.array_equal(alone(clean, "a"), degraded)
-    with pytest.raises(UserError, match="is a run at scale 2, given --scale 3"):
+    with pytest.raises(UserError, match="is a run at scale 2, but --scale is 3"):
         Degrader(Degradation(str(model), scale=3))
 
 
@@ -129,8 +129,8 @@ def test_a_pair_is_made_again_from_its_line_of_the_manifest(tmp_path, model, pho
     assert sha256(source.read_bytes()).hexdigest() == row["source_sha256"]
     weights = (Path(row["model"]) / "translator" / "model.safetensors").read_bytes()
     assert sha256(weights).hexdigest() == row["model_sha256"]
-    degrader = Degrader(Degradation.of(row))
-    clean = degrader.cropped(read_image(source))
+    degrader = Degrader(Degradation.from_row(row))
+    clean = degrader.crop(read_image(source))
     assert np.array_equal(read_image(tmp_path / "out" / row["clean"]), clean)
     assert np.array_equal(read_image(tmp_path / "out" / row["file"]), degrader(clean, row["source"], row["draw"]))
     assert sha256((tmp_path / "out" / row["file"]).read_bytes()).hexdigest() == row["sha256"]
@@ -171,7 +171,7 @@ def test_what_was_lost_is_made_again_and_nothing_else(tmp_path, model, photograp
     kept = (tmp_path / "out" / "photo_1_d0.png").stat()
     capsys.readouterr()
     degrade(job)
-    assert "1 of 4 images to do" in capsys.readouterr().out
+    assert "1 of 4 images to process" in capsys.readouterr().out
     assert files_of(tmp_path / "out") == before
     assert (tmp_path / "out" / "photo_1_d0.png").stat() == kept
 
@@ -179,14 +179,14 @@ def test_what_was_lost_is_made_again_and_nothing_else(tmp_path, model, photograp
 def test_other_settings_and_other_folders_are_refused(tmp_path, model, photographs):
     how, out = Degradation(str(model)), tmp_path / "out"
     degrade(Job(str(photographs), out, how))
-    with pytest.raises(UserError, match=r"begun otherwise \(draws: 1 → 2\)"):
+    with pytest.raises(UserError, match=r"other settings \(draws: 1 → 2\)"):
         degrade(Job(str(photographs), out, how, draws=2))
     with pytest.raises(UserError, match="seed: 0 → 1"):
         degrade(Job(str(photographs), out, Degradation(str(model), 1)))
     save_photographs(photographs, 5)
     with pytest.raises(UserError, match="images: 4 → 5"):
         degrade(Job(str(photographs), out, how))
-    with pytest.raises(UserError, match=r"holds other files \(below\)"):
+    with pytest.raises(UserError, match=r"has other files \(below\)"):
         degrade(Job(str(out), photographs, how))
     with pytest.raises(UserError, match=r"lies in .*give a folder outside"):
         degrade(Job(str(photographs), photographs / "out", how))

@@ -63,8 +63,8 @@ def test_what_is_killed_goes_on_and_ends_with_the_same_bytes(place, source):
     process.wait()
     assert not (target / "manifest.jsonl").exists()
     whole = files_of(place / f"{source}_one")
-    left = {name: data for name, data in files_of(target).items() if not any(p[0] == "." for p in name.split("/"))}
-    assert all(data == whole[name] for name, data in left.items()), "something half-written has its name"
+    complete = {name: data for name, data in files_of(target).items() if not any(p[0] == "." for p in name.split("/"))}
+    assert all(data == whole[name] for name, data in complete.items()), "a partial file has its final name"
     assert start(place, TWO if source == "files" else ONE, source, target.name).wait() == 0
     assert files_of(target) == whole
 

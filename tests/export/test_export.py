@@ -172,12 +172,12 @@ def test_the_card_knows_what_the_file_is_and_leaves_the_rest_to_whoever_publishe
 
 def test_no_file_is_overwritten_and_none_gets_another_suffix(tmp_path: Path):
     saved(tmp_path / "head", NAFNET, 1)
-    with pytest.raises(UserError, match="exists; give another name"):
+    with pytest.raises(UserError, match="already exists; give another name"):
         export(str(tmp_path), tmp_path / "head" / "model.safetensors", "safetensors")
-    with pytest.raises(UserError, match=r"ends in \.safetensors"):
+    with pytest.raises(UserError, match=r"extension \.safetensors"):
         export(str(tmp_path), tmp_path / "new.pth", "safetensors")
     (tmp_path / "new.bin").touch()
-    with pytest.raises(UserError, match=r"new\.bin exists; give another name"):
+    with pytest.raises(UserError, match=r"new\.bin already exists; give another name"):
         export(str(tmp_path), tmp_path / "new.param", "ncnn")
     with pytest.raises(UserError, match=r"did you mean 'onnx'\?"):
         export(str(tmp_path), tmp_path / "new.onnx", "onx")
@@ -202,7 +202,7 @@ class Brightening(Task):
 
 def test_a_file_that_would_restore_differently_is_not_written(tmp_path: Path):
     saved(tmp_path / "head", NAFNET, 1, "sr_that_brightens")
-    with pytest.raises(RunStopped, match=r"differs from the trained task's by up to 0\.01"):
+    with pytest.raises(RunStopped, match=r"differs from that of the task by up to 0\.01"):
         export(str(tmp_path), tmp_path / "new.pth", "spandrel")
     assert [path.name for path in tmp_path.iterdir()] == ["head"]
 
@@ -226,7 +226,7 @@ def test_a_checkpoint_is_fine_tuned_by_a_recipe_and_goes_back_to_plain_spandrel(
     unpairaug("train", "smoke", "task.head={type: spandrel, checkpoint: start.pth}", "output_dir=run", cwd=tmp_path)
     (tmp_path / "start.pth").unlink()
     said = unpairaug("train", "run/recipe.yaml", "train.steps=12", cwd=tmp_path)
-    assert "goes on from run/checkpoints/step_10, with train.steps: 10 → 12\n" in said
+    assert "resumed from run/checkpoints/step_10, with train.steps: 10 → 12\n" in said
     said = unpairaug("export", "run", "tuned.safetensors", "--format", "spandrel", cwd=tmp_path)
     assert said.startswith("tuned.safetensors: loaded back")
     model: Any = ModelLoader().load_from_file(tmp_path / "tuned.safetensors")

@@ -116,7 +116,7 @@ def test_a_way_back_that_does_not_say_how_far_it_sees_has_tiles_that_fade():
 @pytest.mark.parametrize("format", ["onnx", "safetensors"])
 def test_an_export_says_that_a_head_alone_is_not_enough(tmp_path: Path, format: str):
     Task.standing_behind(*make()).save_pretrained(tmp_path / "head")
-    with pytest.raises(UserError, match=r"what the translator 'cincgan' restores"):
+    with pytest.raises(UserError, match=r"needs translator 'cincgan' in front"):
         export(str(tmp_path / "head"), tmp_path / f"head.{format}", format)
 
 

@@ -287,7 +287,7 @@ def test_a_head_that_fits_no_tile_or_cannot_work_in_tiles_is_told_from_one_that_
         restore_image(Needy(0), photograph)
     stubborn = Needy(0)
     stubborn.norm = nn.InstanceNorm2d(3)
-    with pytest.raises(UserError, match=r"75 px at once .* instance norm"):
+    with pytest.raises(UserError, match=r"image of 75 px .* instance norm"):
         restore_image(stubborn, photograph)
     with pytest.raises(RuntimeError, match="another fault"):
         restore_image(Needy(0, RuntimeError("another fault")), photograph)

@@ -79,7 +79,7 @@ def test_results_within_the_input_folder_are_not_restored_again(album: Path):
     assert len(once) == 2
     shutil.rmtree(album / "trip")
     (album / "a.png").unlink()
-    with pytest.raises(UserError, match="none to restore"):
+    with pytest.raises(UserError, match="nothing to restore"):
         plan_outputs(album, album / "restored")
 
 

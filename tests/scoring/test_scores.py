@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.data import astronaut, coffee
 from typer.testing import CliRunner
 
-from unpairaug.commands import _commands, app
+from unpairaug.commands import _add_commands, app
 from unpairaug.errors import UserError
 from unpairaug.registry import translators
 from unpairaug.scoring.score_model import backbone_features, score_model
@@ -177,7 +177,7 @@ def test_features_see_neither_a_colour_nor_where_things_lie():
 @pytest.fixture(scope="module")
 def program() -> CliRunner:
     if not app.registered_commands:
-        _commands()
+        _add_commands()
     return CliRunner()
 
 
@@ -190,8 +190,8 @@ def test_the_command_tells_a_translator_beside_bicubic_and_the_real_images_own_h
     assert result.exit_code == 0, result.output
     found = json.loads(file.read_text())
     for name, how in SCORES.items():
-        assert how.words in result.stdout and f"{found[name]:.3f}" in result.stdout
-    assert result.stdout.splitlines()[0].split() == ["translator", "bicubic", "real", "halves"]
+        assert how.label in result.stdout and f"{found[name]:.3f}" in result.stdout
+    assert result.stdout.splitlines()[0].split() == ["translator", "source", "real", "halves"]
     # Untrained, it makes white noise: closer to a noisy camera than none.
     assert found["noise_histogram"] < found["bicubic"]["noise_histogram"]
     assert found == {**score_model(str(tmp_path / "translator"), "sample", "sample:noise"), "model": found["model"]}

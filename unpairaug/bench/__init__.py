@@ -1,1 +1,1 @@
-"""Speed and memory on this machine: the joint step, the data, the augmentation; and the dry run of `check`."""
+"""Measures speed and memory: joint step, data streams, augmentation, and the dry run of `check`."""

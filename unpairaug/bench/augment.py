@@ -1,4 +1,4 @@
-"""Speed of a translator as an augmentation, against a classic second-order degradation, on the same images."""
+"""Speed of a translator as an augmentation, compared with a classic second-order degradation on the same images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from unpairaug.albumentations import LearnedDegradation
 from unpairaug.augment import TranslatorAugment
-from unpairaug.bench.step import seconds
+from unpairaug.bench.step import time_step
 
 Images = list[NDArray[np.uint8]]
 BATCHES = (1, 32)
@@ -23,7 +23,7 @@ BATCHES = (1, 32)
 
 @dataclass(frozen=True)
 class AugmentSpeed:
-    """One way to degrade a batch."""
+    """Speed of one way to degrade a batch."""
 
     name: str
     batch: int
@@ -31,32 +31,32 @@ class AugmentSpeed:
     megapixels_per_second: float
     """Of the fastest round."""
     ratio: float
-    """To the classic degradation's: above 1 is faster."""
+    """Speed relative to the classic degradation; above 1 is faster."""
 
 
 def compare_augments(model: str, side: int, rounds: int, threads: int) -> Iterator[AugmentSpeed]:
-    """Degrade the same random images in each way in turn, so that what else the machine does hits all alike.
+    """Time each way on the same random images in turn, so that other load on the machine affects all equally.
 
     Args:
-        model: where the translator is.
-        side: of the square images, in pixels.
-        rounds: timed batches of each way; one more warms up.
-        threads: that torch and OpenCV may use. The translator takes a GPU where there is one.
+        model: a run folder, its `translator/`, or a hub id.
+        side: side of the square images in pixels.
+        rounds: timed batches of each way, after one warm-up batch.
+        threads: threads of torch and OpenCV. The translator uses a GPU if there is one.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with _threads(threads):
+    with _thread_count(threads):
         for batch in BATCHES:
             images = list(np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), np.uint8))
-            ways = _ways(model, images, device)
+            ways = _make_augmentations(model, images, device)
             times: dict[str, list[float]] = {name: [] for name in ways}
             for _ in range(rounds + 1):
                 for name, way in ways.items():
-                    times[name].append(seconds(way, device))
-            yield from _speeds({name: taken[1:] for name, taken in times.items()}, batch, side)
+                    times[name].append(time_step(way, device))
+            yield from _compute_speeds({name: taken[1:] for name, taken in times.items()}, batch, side)
 
 
-def _ways(model: str, images: Images, device: torch.device) -> dict[str, Callable[[], object]]:
-    classic, learned = second_order(len(images[0])), LearnedDegradation(model, p=1)
+def _make_augmentations(model: str, images: Images, device: torch.device) -> dict[str, Callable[[], object]]:
+    classic, learned = second_order_degradation(len(images[0])), LearnedDegradation(model, p=1)
     augment = TranslatorAugment(model)
     tensors = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous().to(device).float() / 255
     return {
@@ -66,16 +66,16 @@ def _ways(model: str, images: Images, device: torch.device) -> dict[str, Callabl
     }
 
 
-def _speeds(times: dict[str, list[float]], batch: int, side: int) -> Iterator[AugmentSpeed]:
-    # As `timeit` counts: whatever else a machine does only ever adds to a time, so the shortest is the truest.
+def _compute_speeds(times: dict[str, list[float]], batch: int, side: int) -> Iterator[AugmentSpeed]:
+    # The minimum, as in `timeit`: other load can only add time.
     shortest = {name: min(taken) for name, taken in times.items()}
     classic = next(iter(shortest.values()))
     for name, taken in shortest.items():
         yield AugmentSpeed(name, batch, batch * side**2 / 1e6 / taken, classic / taken)
 
 
-def second_order(side: int) -> Any:
-    """Blur, resize, noise and JPEG, twice, and back to the size, on (H, W, 3) in 8 bits (after Wang et al., 2021)."""
+def second_order_degradation(side: int) -> Any:
+    """Blur, resize, noise and JPEG, twice, then resize back: (H, W, 3) uint8 (after Wang et al., 2021)."""
     once = [
         A.GaussianBlur(blur_limit=(7, 21), sigma_limit=(0.2, 3.0), p=1),
         A.RandomScale(scale_limit=(-0.5, 0.2), interpolation=cv2.INTER_LINEAR, p=1),
@@ -86,7 +86,7 @@ def second_order(side: int) -> Any:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def _thread_count(count: int) -> Iterator[None]:
     before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(count)
     cv2.setNumThreads(count)

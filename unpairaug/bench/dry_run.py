@@ -1,4 +1,4 @@
-"""Two steps that leave nothing behind: does it run, how fast, how much memory."""
+"""Two training steps without side effects: does the recipe run, how fast, with how much memory."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from unpairaug.training.trainer import JointTrainer
 
 @dataclass(frozen=True)
 class DryRun:
-    """What two dry steps showed."""
+    """Result of two dry steps."""
 
     seconds_per_step: float
-    """Of the second joint step, data loading included."""
+    """Time of the second joint step, including data loading."""
     peak_memory: int
-    """Bytes: of the device, or of the process on a CPU."""
+    """Bytes on the device, or of the process on a CPU."""
     memory: int
-    """Bytes there are."""
+    """Total bytes of the device or machine."""
 
 
 def dry_run(trainer: JointTrainer, crops: Dataset[UnpairedBatch], batch_size: int, accumulation: int) -> DryRun:
-    """Take two joint steps on the first batches of the data, in this process.
+    """Run two joint steps on the first batches of the data, in this process.
 
     Raises:
         UserError: a loss term is not finite, or the device's memory does not suffice.
@@ -48,8 +48,10 @@ def _timed_step(trainer: JointTrainer, batches: Iterable[UnpairedBatch], step: i
         losses = trainer.train_step([to_device(batch, trainer.accelerator) for batch in batches], step)
     except torch.OutOfMemoryError as error:
         device = trainer.accelerator.device
-        raise UserError(f"{device} has too little memory; lower data.batch_size or data.crop") from error
-    broken = [name for name, loss in losses.items() if not torch.isfinite(loss)]  # waits for the device, too
+        raise UserError(f"{device} is out of memory; lower data.batch_size or data.crop") from error
+    broken = [name for name, loss in losses.items() if not torch.isfinite(loss)]  # also synchronises the device
     if broken:
-        raise UserError(f"not finite at the first steps: {', '.join(broken)}; lower the learning rates or weights")
+        raise UserError(
+            f"losses are not finite in the first steps: {', '.join(broken)}; lower the learning rates or weights"
+        )
     return time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes: the device's where there is one, else the process's."""
+"""Peak memory of a block of code: on the CUDA device, or of the process."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import torch
 
 
 class PeakMemory:
-    """Watches memory while its `with` block runs: the CUDA allocator's own peak, or the process every millisecond."""
+    """Context manager that records peak memory: from the CUDA allocator, or of the process every millisecond."""
 
     def __init__(self, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
         self.before = self.peak = 0
-        """Bytes at the beginning, and at the highest point."""
+        """Bytes at the start, and at the peak."""
         self._done = Event()
-        self._watch = Thread(target=self._look_again_and_again, daemon=True)
+        self._thread = Thread(target=self._poll, daemon=True)
 
     def __enter__(self) -> PeakMemory:
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
-        self.before = self.peak = self._now()
+        self.before = self.peak = self._current()
         if not self.cuda:
-            self._watch.start()
+            self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -31,18 +31,18 @@ class PeakMemory:
             self.peak = torch.cuda.max_memory_allocated()
         else:
             self._done.set()
-            self._watch.join()
+            self._thread.join()
 
-    def _look_again_and_again(self) -> None:
+    def _poll(self) -> None:
         while not self._done.wait(0.001):
-            self.peak = max(self.peak, self._now())
+            self.peak = max(self.peak, self._current())
 
-    def _now(self) -> int:
+    def _current(self) -> int:
         return torch.cuda.memory_allocated() if self.cuda else psutil.Process().memory_info().rss
 
 
 def total_memory(device: torch.device) -> int:
-    """Bytes of memory on the device, or on the machine."""
+    """Total memory of the device or machine in bytes."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return psutil.virtual_memory().total

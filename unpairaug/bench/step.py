@@ -1,4 +1,4 @@
-"""Speed and memory of the joint step, against a plain step in the order of the seed system, on the same networks."""
+"""Speed and memory of the joint step, compared with a plain CycleSR step on the same networks."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ Step = Callable[[], object]
 
 @dataclass(frozen=True)
 class StepComparison:
-    """Medians over interleaved steps, and peaks of separate processes."""
+    """Median times over interleaved steps, and peak memory in separate processes."""
 
     ours: float
-    """Seconds a step."""
+    """Seconds per step."""
     reference: float
-    """Seconds a step of the reference."""
+    """Seconds per step of the reference."""
     ratio: float
-    """Median over pairs of neighbouring steps of reference time / our time: above 1 is faster."""
+    """Median over pairs of consecutive steps of reference time / joint step time; above 1 is faster."""
     our_memory: int
-    """Bytes at the peak above what was held before the first step."""
+    """Peak bytes above those allocated before the first step."""
     reference_memory: int
     """The same of the reference."""
     operators: list[tuple[str, float]]
-    """What our step spends its time on: the operators of most own time, each with its share."""
+    """The operators with the most self time in the joint step, each with its share."""
 
 
 class ReferenceStep:
-    """CycleSR's step as its authors order it: six generator passes, two head passes, discriminators one by one.
+    """CycleSR's step in the order of its authors: six generator passes, two head passes, separate discriminators.
 
-    Everything is computed forward once; each discriminator is updated, then both generators, with the head's loss; then
-    the head runs again, on the same fake, for its own update. Four optimisers, full precision, plain memory format.
+    One forward pass of everything; each discriminator is updated, then both generators with the head's loss; then the
+    head runs again on the same fake for its own update. Four optimisers, full precision, contiguous memory format.
     """
 
     def __init__(self, trainer: JointTrainer, optimizer: OptimizerSection) -> None:
         translator: Any = trainer.translator
         if not hasattr(translator, "lambda_identity"):
-            raise UserError(f"translator {translator.config['type']!r} is not CycleGAN, which the reference step is of")
+            raise UserError(f"translator {translator.config['type']!r} is not CycleGAN, which the reference step needs")
         if {spec.type for _, spec in optimizer} != {"adam"}:
-            raise UserError("the reference step is Adam's: measure with `type: adam` for every network in `optimizer`")
+            raise UserError("the reference step needs `type: adam` for every network in `optimizer`")
         self.translator, self.task, self.train = translator, trainer.task, trainer.train
         for network in trainer.networks.values():
             network.to(memory_format=torch.contiguous_format)
@@ -104,13 +104,13 @@ class ReferenceStep:
 
 
 def compare_steps(recipe: Recipe, steps: int) -> StepComparison:
-    """Measure the memory of each step in a process of its own, then time both in turn, A B A B, in this one."""
-    memory = [_in_a_process(kind, recipe) for kind in STEPS]
+    """Measure the memory of each step in a separate process, then time both in turn in this process."""
+    memory = [_measure_in_process(kind, recipe) for kind in STEPS]
     ours, reference = (make(_trainer(recipe), recipe) for make in STEPS.values())
     device = Accelerator().device
     for step in (ours, reference):
-        step()  # the first step allocates what later ones reuse
-    pairs = [(seconds(ours, device), seconds(reference, device)) for _ in range(steps)]
+        step()  # warm-up: the first step allocates memory that later steps reuse
+    pairs = [(time_step(ours, device), time_step(reference, device)) for _ in range(steps)]
     return StepComparison(
         ours=statistics.median(a for a, _ in pairs),
         reference=statistics.median(b for _, b in pairs),
@@ -121,14 +121,14 @@ def compare_steps(recipe: Recipe, steps: int) -> StepComparison:
     )
 
 
-def our_step(trainer: JointTrainer, recipe: Recipe) -> Step:
-    """The joint step of this project on random images."""
+def make_joint_step(trainer: JointTrainer, recipe: Recipe) -> Step:
+    """The joint step of `JointTrainer` on random images."""
     batch = random_batch(trainer, recipe)
     joint = trainer.schedule.translator_end - 1
     return lambda: trainer.train_step([batch], joint)
 
 
-def reference_step(trainer: JointTrainer, recipe: Recipe) -> Step:
+def make_reference_step(trainer: JointTrainer, recipe: Recipe) -> Step:
     """The reference step on the same networks and images."""
     batch = random_batch(trainer, recipe)
     plain = UnpairedBatch(batch.clean.contiguous(), batch.degraded.contiguous(), batch.index)
@@ -136,11 +136,11 @@ def reference_step(trainer: JointTrainer, recipe: Recipe) -> Step:
     return lambda: step(plain)
 
 
-STEPS = {"ours": our_step, "reference": reference_step}
+STEPS = {"ours": make_joint_step, "reference": make_reference_step}
 
 
 def random_batch(trainer: JointTrainer, recipe: Recipe) -> UnpairedBatch:
-    """A batch of random images, of the recipe's size."""
+    """A batch of random images with the sizes of the recipe."""
     size, small, count = recipe.data.crop, recipe.data.crop // trainer.task.scale, recipe.data.batch_size
     rng = torch.Generator().manual_seed(recipe.train.seed)
     shapes = ((count, 3, side, side) for side in (size, small))
@@ -148,21 +148,21 @@ def random_batch(trainer: JointTrainer, recipe: Recipe) -> UnpairedBatch:
     return to_device(UnpairedBatch(clean, degraded, torch.arange(count)), trainer.accelerator)
 
 
-def seconds(step: Step, device: torch.device) -> float:
-    """How long one step takes, the device's work included."""
-    _wait(device)
+def time_step(step: Step, device: torch.device) -> float:
+    """Seconds of one step, including the device's work."""
+    _synchronize(device)
     began = time.perf_counter()
     step()
-    _wait(device)
+    _synchronize(device)
     return time.perf_counter() - began
 
 
 def operator_shares(step: Step, device: torch.device, count: int = 6) -> list[tuple[str, float]]:
-    """The operators (on CUDA the kernels) with the most time of their own in one step, each with its share."""
+    """The operators (CUDA: kernels) with the most self time in one step, each with its share."""
     activity = torch.profiler.ProfilerActivity.CUDA if device.type == "cuda" else torch.profiler.ProfilerActivity.CPU
     with torch.profiler.profile(activities=[activity]) as profile:
         step()
-        _wait(device)
+        _synchronize(device)
     own = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     times = {event.key: getattr(event, own) for event in profile.key_averages()}
     total = sum(times.values())
@@ -170,7 +170,7 @@ def operator_shares(step: Step, device: torch.device, count: int = 6) -> list[tu
 
 
 def peak_memory(kind: str, recipe: Recipe, steps: int = 3) -> int:
-    """Bytes at the peak of a few steps, above what was held before the first; best asked in a fresh process."""
+    """Peak bytes over a few steps above those allocated before; call it in a fresh process."""
     trainer = _trainer(recipe)
     step = STEPS[kind](trainer, recipe)
     with PeakMemory(trainer.accelerator.device) as memory:
@@ -179,7 +179,7 @@ def peak_memory(kind: str, recipe: Recipe, steps: int = 3) -> int:
     return memory.peak - memory.before
 
 
-def _in_a_process(kind: str, recipe: Recipe) -> int:
+def _measure_in_process(kind: str, recipe: Recipe) -> int:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(peak_memory, (kind, recipe))
 
@@ -192,6 +192,6 @@ def _trainer(recipe: Recipe) -> JointTrainer:
     return build_trainer(recipe, Accelerator(mixed_precision="no"))
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""`unpairaug bench`."""
+"""`unpairaug bench`: speed and memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from unpairaug.commands.train import Overrides, RecipeName
 def step(
     recipe: RecipeName,
     overrides: Overrides = None,
-    steps: Annotated[int, typer.Option(min=1, help="Counted steps of each kind, in turn.")] = 10,
+    steps: Annotated[int, typer.Option(min=1, help="Timed steps of each kind, in turn.")] = 10,
 ) -> None:
-    """Time the joint step against a plain step in the seed system's order: same networks and batch, full precision.
+    """Time the joint step against a plain CycleSR step: same networks and batch, full precision.
 
-    For recipes whose translator is `cyclegan`, such as cyclesr_sr_paper data.batch_size=1 data.crop=128.
+    For recipes with translator `cyclegan`, such as cyclesr_sr_paper data.batch_size=1 data.crop=128.
     """
     from unpairaug.bench.step import compare_steps
     from unpairaug.recipe import load_recipe
@@ -24,8 +24,8 @@ def step(
     result = compare_steps(load_recipe(recipe, overrides or []).resolve(steps_per_epoch=1), steps)
     print(f"joint step      {result.ours:.4f} s  peak memory {result.our_memory / 2**20:.0f} MiB")
     print(f"reference step  {result.reference:.4f} s  peak memory {result.reference_memory / 2**20:.0f} MiB")
-    print(f"ratio           {result.ratio:.2f} × as fast (median of {steps} neighbouring pairs)")
-    print("the joint step's time by operator:")
+    print(f"ratio           {result.ratio:.2f} × as fast (median of {steps} pairs of steps)")
+    print("share of the joint step's time by operator:")
     for name, share in result.operators:
         print(f"  {share:5.1%}  {name}")
 
@@ -34,13 +34,13 @@ def data(
     recipe: RecipeName,
     overrides: Overrides = None,
     batches: Annotated[int, typer.Option(min=1, help="Timed batches of each reader, in turn.")] = 50,
-    files: Annotated[int, typer.Option(min=1, help="Images of each side, at most.")] = 200,
-    samples: Annotated[int, typer.Option(min=0, help="Then read so many samples and show the memory.")] = 0,
+    files: Annotated[int, typer.Option(min=1, help="Largest number of images of each side.")] = 200,
+    samples: Annotated[int, typer.Option(min=0, help="Also read this many samples and print the memory.")] = 0,
 ) -> None:
-    """Time the data streams, from a folder and from shards, against the bare decoder and a plain PyTorch loader.
+    """Time the data streams from a folder and from shards against the bare decoder and a plain PyTorch loader.
 
-    All read the same files of the recipe in one process, laid out in a temporary folder; nothing decoded is kept.
-    Seconds are those of one core.
+    All read copies of the recipe's files in a temporary folder, in one process, without a cache of decoded images.
+    Times are CPU seconds.
     """
     from unpairaug.bench.data import compare_readers, memory_over
     from unpairaug.recipe import load_recipe
@@ -58,12 +58,12 @@ def augment(
     rounds: Annotated[int, typer.Option(min=1, help="Timed batches of each way, in turn.")] = 10,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch and OpenCV.")] = 1,
 ) -> None:
-    """Time a translator as an augmentation against blur, resize, noise and JPEG, twice, in albumentations.
+    """Time a translator as an augmentation against a second-order degradation in albumentations.
 
-    On the same random images, in batches of 1 and 32; albumentations takes the images of a batch one by one.
+    On the same random images, in batches of 1 and 32. albumentations processes the images of a batch one by one.
     """
     from unpairaug.bench.augment import compare_augments
 
     for speed in compare_augments(model, size, rounds, threads):
-        rate = f"{speed.megapixels_per_second:8.2f} megapixels/s  {speed.ratio:6.2f} × the classic one's"
+        rate = f"{speed.megapixels_per_second:8.2f} megapixels/s  {speed.ratio:6.2f} × the classic speed"
         print(f"batch {speed.batch:>2}  {speed.name:<26} {rate}", flush=True)

@@ -1,4 +1,4 @@
-"""`unpairaug degrade`: a trained translator on a folder of images, or on shards."""
+"""`unpairaug degrade`: apply a trained translator to a folder of images or to shards."""
 
 from __future__ import annotations
 
@@ -9,30 +9,26 @@ import typer
 
 Strength = Annotated[
     str,
-    typer.Option(
-        help="Share of the translation: a number, or LOW,HIGH to draw one for each image; 0 leaves the source."
-    ),
+    typer.Option(help="Blend of source (0) and translation (1): a number, or LOW,HIGH to draw one for each image."),
 ]
 Scale = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Where MODEL is no run folder: side of the clean image over that of the degraded one, by default 1. "
-        "A run knows its own.",
+        help="Size ratio of clean to degraded images, if MODEL is not a run folder; by default 1.",
     ),
 ]
 Tile = Annotated[
     int | None,
     typer.Option(
-        min=16, help="Side in pixels of the tiles of a large image; by default 512 for sources above a megapixel."
+        min=16, help="Side in pixels of the tiles of a large image; by default 512 for sources above one megapixel."
     ),
 ]
 Shards = Annotated[
-    bool | None, typer.Option("--shards/--files", help="Write WebDataset shards, or files; by default what IN is.")
+    bool | None,
+    typer.Option("--shards/--files", help="Write WebDataset shards, or PNG files; by default the kind of IN."),
 ]
-Ray = Annotated[
-    int | None, typer.Option(min=1, help="Let so many actors of Ray do the work.", metavar="ACTORS", show_default=False)
-]
+Ray = Annotated[int | None, typer.Option(min=1, help="Number of Ray actors.", metavar="ACTORS", show_default=False)]
 
 
 def degrade(
@@ -40,23 +36,23 @@ def degrade(
     source: Annotated[
         str, typer.Argument(help="Folder of clean images, WebDataset shards (braces, folder, URL).", metavar="IN")
     ],
-    target: Annotated[Path, typer.Argument(help="New folder for what comes out.", metavar="OUT")],
+    target: Annotated[Path, typer.Argument(help="New folder for the results.", metavar="OUT")],
     pairs: Annotated[
-        bool, typer.Option("--pairs", help="Write the clean images, too: folders gt/ and lq/ with the same names.")
+        bool, typer.Option("--pairs", help="Also write the clean images: folders gt/ and lq/ with the same names.")
     ] = False,
-    draws: Annotated[int, typer.Option(min=1, help="Degraded images for each clean one.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Another one makes other noise.")] = 0,
+    draws: Annotated[int, typer.Option(min=1, help="Degraded images for each clean image.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
     strength: Strength = "1",
     scale: Scale = None,
     tile: Tile = None,
     shards: Shards = None,
     ray: Ray = None,
 ) -> None:
-    """Degrade clean images as a trained translator does, for any training program.
+    """Degrade clean images with a trained translator, as training data for any program.
 
-    What is killed goes on where it was when the same command is given again, and ends with the same bytes, however many
-    processes `accelerate launch` gives it. A manifest says how each image was made. What cannot be read is named at the
-    end; the rest is done.
+    An interrupted command continues when it is run again. The output is byte-identical for any number of processes of
+    `accelerate launch`. A manifest records the settings of each image. Unreadable images are skipped and named at the
+    end.
     """
     from unpairaug.degrading.degrade import Degradation
     from unpairaug.degrading.job import Job
@@ -67,13 +63,13 @@ def degrade(
         from unpairaug.degrading.ray_actors import ray_team
 
         team = ray_team(ray)
-    how = Degradation(model, seed, _range(strength), scale, tile)
+    how = Degradation(model, seed, _parse_strength(strength), scale, tile)
     if summary := do(Job(source, target.expanduser(), how, pairs, draws, shards), team):
         print(summary)
 
 
-def _range(strength: str) -> tuple[float, float]:
-    """The two ends of what `--strength` says."""
+def _parse_strength(strength: str) -> tuple[float, float]:
+    """Parse `--strength` to (low, high)."""
     from unpairaug.errors import UserError
 
     try:

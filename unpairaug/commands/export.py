@@ -1,4 +1,4 @@
-"""`unpairaug export`: a trained head as one file for other programs."""
+"""`unpairaug export`: write a trained head as one file for other programs."""
 
 from enum import Enum
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 
 class Format(str, Enum):
-    """What the file is for."""
+    """Format of the exported file."""
 
     onnx = "onnx"
     spandrel = "spandrel"
@@ -18,30 +18,30 @@ class Format(str, Enum):
 
 def export(
     model: Annotated[str, typer.Argument(help="Run folder, its head/ folder, or hub id.", metavar="MODEL")],
-    out: Annotated[Path, typer.Argument(help="The new file: .onnx, .pth, .safetensors, or .param.", metavar="OUT")],
+    out: Annotated[Path, typer.Argument(help="New file: .onnx, .pth, .safetensors, or .param.", metavar="OUT")],
     format: Annotated[
         Format,
         typer.Option(
             help="onnx: for onnxruntime, TensorRT and others; spandrel: for chaiNNer, ComfyUI and others; ncnn: for "
-            "Upscayl and others; safetensors: the head's own weights and spec."
+            "Upscayl and others; safetensors: the head's state_dict and spec."
         ),
     ],
     license: Annotated[
         str | None, typer.Option(help="Licence of the weights, for the card: an SPDX expression.")
     ] = None,
 ) -> None:
-    """Write a trained head as one file; it is loaded back and compared before it counts.
+    """Write a trained head as one file, after loading it back and comparing its outputs.
 
-    Prints the largest difference between the head and the file on random images of several sizes. A card for
-    OpenModelDB comes beside it: OUT.json.
+    Prints the largest difference between head and file on random images of several sizes. Also writes a card for
+    OpenModelDB, OUT.json.
     """
     from unpairaug.export import export
 
     exported = export(model, out, format.value, license)
-    print(f"{exported.path}: loaded back, differs from the head by {exported.difference:.1e} at most (of 1)")
-    print(f"{exported.card}: what is known of it, to publish it with")
+    print(f"{exported.path}: loaded back; largest difference from the head {exported.difference:.1e} (of 1)")
+    print(f"{exported.card}: card for OpenModelDB")
     if exported.enlarge_first > 1:
         print(
-            f"its network keeps the size: enlarge images ×{exported.enlarge_first} by bicubic interpolation first, "
-            f"as the head does"
+            f"the network does not change the image size: enlarge images ×{exported.enlarge_first} by bicubic "
+            f"interpolation first, as the head does"
         )

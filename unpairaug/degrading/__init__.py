@@ -1,1 +1,1 @@
-"""A trained translator on files: whole images, tiles, folders, processes, Ray."""
+"""Applies a trained translator to files: whole images, tiles, folders, shards, several processes, Ray."""

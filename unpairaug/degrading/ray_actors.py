@@ -1,8 +1,8 @@
-"""The parts of `degrade` as a Ray Data pipeline: a pool of actors, on this machine or on a cluster.
+"""Runs the parts of `degrade` on a pool of Ray actors, local or on a cluster.
 
-What flows through the pipeline are the numbers of the parts, not pixels. `ray.data.read_webdataset` would load whole
-shards into memory and cut them by size, and what `write_webdataset` writes has names of its own; an actor that reads
-and writes its shard by itself makes the same bytes as any other process, whole or not at all.
+The Ray Data pipeline passes part numbers, not pixels. `ray.data.read_webdataset` would load whole shards into memory
+and split them by size, and `write_webdataset` chooses its own names. Actors that read and write their own shards
+produce the same bytes as any other process, and write each file atomically.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 
 from unpairaug.degrading.degrade import Degrader
 from unpairaug.degrading.job import Job, Part
-from unpairaug.degrading.work import Done, Team, Worker
+from unpairaug.degrading.work import PartResult, Team, Worker
 from unpairaug.errors import RunStopped, UserError
 
 
 def ray_team(actors: int) -> Team:
-    """So many actors, each with a GPU where the cluster has any, and else with a CPU.
+    """A team of Ray actors, each with a GPU if the cluster has any, otherwise with a CPU.
 
-    Ray is the one that `RAY_ADDRESS` names, or one that is started here and ends with the work.
+    Connects to the cluster in `RAY_ADDRESS`, or starts a local Ray that ends with the work.
 
     Raises:
         UserError: Ray is not installed.
@@ -34,11 +34,11 @@ def ray_team(actors: int) -> Team:
         import ray.data  # noqa: F401
     except ImportError as error:
         raise UserError("--ray needs Ray; install it with: pip install 'unpairaug[ray]'") from error
-    return partial(_work, actors)
+    return partial(_run_actors, actors)
 
 
-def _work(actors: int, job: Job, parts: Sequence[Part]) -> Iterator[Done]:
-    """Do the parts, and yield what became of each as it is done."""
+def _run_actors(actors: int, job: Job, parts: Sequence[Part]) -> Iterator[PartResult]:
+    """Process the parts, and yield each result as it is complete."""
     if not parts:
         return
     import ray
@@ -52,33 +52,33 @@ def _work(actors: int, job: Job, parts: Sequence[Part]) -> Iterator[Done]:
         gpus = int(ray.cluster_resources().get("GPU", 0) > 0)
         done = ray.data.from_items([{"part": part.number} for part in parts], override_num_blocks=len(parts)).map(
             _Actor,  # type: ignore[arg-type]  # its instances are what is called
-            fn_constructor_args=(replace(job), Path.cwd(), gpus > 0),  # afresh: without the images it has listed
+            fn_constructor_args=(replace(job), Path.cwd(), gpus > 0),  # a copy without the cached list of images
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
             num_gpus=gpus,
             num_cpus=1 - gpus,
         )
-        yield from map(_received, done.iter_rows())
+        yield from map(_unpack_result, done.iter_rows())
     finally:
         if own:
             ray.shutdown()
 
 
 class _Actor:
-    """Holds a translator and does the parts whose numbers it is given."""
+    """Loads a translator and processes parts by their numbers."""
 
     def __init__(self, job: Job, folder: Path, gpu: bool) -> None:
-        os.chdir(folder)  # relative paths mean to every actor what they mean to whoever gave them
+        os.chdir(folder)  # relative paths must mean the same in every actor
         self.job = job
-        self.worker = Worker(job, Degrader(job.how, "cuda" if gpu else "cpu"))
+        self.worker = Worker(job, Degrader(job.degradation, "cuda" if gpu else "cpu"))
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         try:
             return {"done": json.dumps(asdict(self.worker(self.job.parts[row["part"]]))), "error": "", "stopped": False}
-        except (UserError, RunStopped) as error:  # Ray would wrap it in its own, with a traceback
+        except (UserError, RunStopped) as error:  # Ray would wrap the exception and print a traceback
             return {"done": "", "error": str(error), "stopped": isinstance(error, RunStopped)}
 
 
-def _received(row: dict[str, Any]) -> Done:
+def _unpack_result(row: dict[str, Any]) -> PartResult:
     if row["error"]:
         raise (RunStopped if row["stopped"] else UserError)(row["error"])
-    return Done(**json.loads(row["done"]))
+    return PartResult(**json.loads(row["done"]))

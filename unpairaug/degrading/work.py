@@ -1,4 +1,4 @@
-"""What a process of `degrade` does: its share of the parts, one image in memory at a time."""
+"""Runs `degrade`: each process does its share of the parts, with one image in memory at a time."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from uuid import uuid4
 from accelerate.utils import gather_object
 
 from unpairaug.data.decode import Array, decode_image
-from unpairaug.degrading.degrade import Degrader, digest
-from unpairaug.degrading.job import PARTS, Job, Part, Row, bytes_of
+from unpairaug.degrading.degrade import Degrader, sha256_of
+from unpairaug.degrading.job import PARTS, Job, Part, Row, file_size
 from unpairaug.errors import RunStopped, UserError
 from unpairaug.prepare.keys import make_keys
 from unpairaug.prepare.run import stop_on_write_error
@@ -25,27 +25,27 @@ from unpairaug.restoring.processes import process_state
 from unpairaug.terminal.progress import with_progress
 
 PATIENCE = timedelta(days=30)
-"""How long processes wait for each other: for the one whose images are the largest."""
+"""Timeout of the process group: the others wait for the process with the largest images."""
 UNBOUNDED = 2**63
-"""A shard of OUT is as large as what becomes of its part."""
+"""Size limit of an output shard; its part alone determines the size."""
 
 
 @dataclass
-class Done:
-    """What became of a part."""
+class PartResult:
+    """Result of a part."""
 
-    what: str
-    """Its first image, for whoever follows the progress."""
+    first_image: str
+    """For the progress display."""
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    """What is wrong with images that could not be read."""
+    """Messages about images that could not be read."""
 
     def __str__(self) -> str:
-        return self.what
+        return self.first_image
 
 
-class Made(NamedTuple):
-    """A degraded image, and the clean one where pairs are wanted, as PNG files."""
+class DegradedImage(NamedTuple):
+    """A degraded image and, with pairs, its clean image as PNG files."""
 
     key: str
     degraded: bytes
@@ -53,134 +53,140 @@ class Made(NamedTuple):
     size: tuple[int, int]
     """Width and height of the degraded image in pixels."""
     facts: Row
-    """What the manifest says of it, but for the files."""
+    """Its line in the manifest, without file names."""
 
 
 class Worker:
-    """Does parts of a job."""
+    """Processes the parts of a job."""
 
     def __init__(self, job: Job, degrader: Degrader) -> None:
         self.job, self.degrader = job, degrader
 
-    def __call__(self, part: Part) -> Done:
-        """Make a part of OUT.
+    def __call__(self, part: Part) -> PartResult:
+        """Degrade and write a part.
 
         Raises:
-            UserError: the model or the device is not fit for it.
+            UserError: the model cannot degrade an image, or memory does not suffice.
             RunStopped: OUT cannot be written.
         """
-        done = Done(self.job.images.location(part.images[0]))
+        result = PartResult(self.job.images.location(part.images[0]))
         with stop_on_write_error(self.job.target):
-            (self._pack if self.job.shards else self._write)(part, done)
-        return done
+            (self._write_shard if self.job.shards else self._write_files)(part, result)
+        return result
 
-    def _write(self, part: Part, done: Done) -> None:
-        for made in self._made(part, done):
-            row: Row = {"file": f"lq/{made.key}.png" if self.job.pairs else f"{made.key}.png"}
-            self._replace(row["file"], made.degraded)
-            if made.clean is not None:
-                row["clean"] = f"gt/{made.key}.png"
-                self._replace(row["clean"], made.clean)
-            done.rows.append({**row, **made.facts})
+    def _write_files(self, part: Part, result: PartResult) -> None:
+        for image in self._degrade_part(part, result):
+            row: Row = {"file": f"lq/{image.key}.png" if self.job.pairs else f"{image.key}.png"}
+            self._write_atomically(row["file"], image.degraded)
+            if image.clean is not None:
+                row["clean"] = f"gt/{image.key}.png"
+                self._write_atomically(row["clean"], image.clean)
+            result.rows.append({**row, **image.facts})
 
-    def _pack(self, part: Part, done: Done) -> None:
+    def _write_shard(self, part: Part, result: PartResult) -> None:
         shard = ShardWriter(self.job.target, part.number, UNBOUNDED)
         try:
-            for made in self._made(part, done):
+            for image in self._degrade_part(part, result):
                 row: Row = {"shard": shard.path.name}
                 extension = "lq.png" if self.job.pairs else "png"
-                shard.add(made.key, extension, len(made.degraded), *made.size, BytesIO(made.degraded))
-                row["file"] = f"{made.key}.{extension}"
-                if made.clean is not None:
-                    width, height = (self.degrader.scale * side for side in made.size)
-                    shard.add(made.key, "gt.png", len(made.clean), width, height, BytesIO(made.clean))
-                    row["clean"] = f"{made.key}.gt.png"
-                done.rows.append({**row, **made.facts})
+                shard.add(image.key, extension, len(image.degraded), *image.size, BytesIO(image.degraded))
+                row["file"] = f"{image.key}.{extension}"
+                if image.clean is not None:
+                    width, height = (self.degrader.scale * side for side in image.size)
+                    shard.add(image.key, "gt.png", len(image.clean), width, height, BytesIO(image.clean))
+                    row["clean"] = f"{image.key}.gt.png"
+                result.rows.append({**row, **image.facts})
         except BaseException:
             shard.discard()
             raise
-        shard.close() if done.rows else shard.discard()
+        shard.close() if result.rows else shard.discard()
 
-    def _replace(self, name: str, data: bytes) -> None:
+    def _write_atomically(self, name: str, data: bytes) -> None:
         path, partial = self.job.target / name, self.job.target / PARTS / uuid4().hex
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(data)
         partial.replace(path)
 
-    def _made(self, part: Part, done: Done) -> Iterator[Made]:
-        """The part's images in order, each with its draws; what cannot be read is noted and left out."""
+    def _degrade_part(self, part: Part, result: PartResult) -> Iterator[DegradedImage]:
+        """Degrade the part's images in order, each with its draws; unreadable images are recorded and skipped."""
         images = self.job.images
         for i, key in zip(part.images, self._keys(part), strict=True):
             try:
                 data = images.read_bytes(i)
-                clean = self.degrader.cropped(decode_image(data, images.location(i)))
+                clean = self.degrader.crop(decode_image(data, images.location(i)))
             except UserError as error:
-                done.problems.append(str(error))
+                result.problems.append(str(error))
                 continue
-            facts = {"source": images.names[i], "source_bytes": bytes_of(images, i), "source_sha256": digest(data)}
+            facts = {"source": images.names[i], "source_bytes": file_size(images, i), "source_sha256": sha256_of(data)}
             del data
             yield from self._draws(key, clean, facts)
 
-    def _draws(self, key: str, clean: Array, facts: Row) -> Iterator[Made]:
-        twin = encode_png(clean) if self.job.pairs else None
-        of_twin = {} if twin is None else {"clean_bytes": len(twin), "clean_sha256": digest(twin)}
+    def _draws(self, key: str, clean: Array, facts: Row) -> Iterator[DegradedImage]:
+        clean_png = encode_png(clean) if self.job.pairs else None
+        clean_facts = {} if clean_png is None else {"clean_bytes": len(clean_png), "clean_sha256": sha256_of(clean_png)}
         for draw in range(self.job.draws):
             degraded = self.degrader(clean, facts["source"], draw)
             height, width = degraded.shape[:2]
-            file = encode_png(degraded)
-            of_file = {"draw": draw, "width": width, "height": height, "bytes": len(file), "sha256": digest(file)}
+            png = encode_png(degraded)
+            png_facts = {"draw": draw, "width": width, "height": height, "bytes": len(png), "sha256": sha256_of(png)}
             suffix = "" if self.job.draws == 1 else f"_d{draw:0{len(str(self.job.draws - 1))}}"
-            row = {**of_file, **of_twin, **facts, **self.degrader.facts}
-            yield Made(key + suffix, file, twin, (width, height), row)
+            row = {**png_facts, **clean_facts, **facts, **self.degrader.facts}
+            yield DegradedImage(key + suffix, png, clean_png, (width, height), row)
 
     def _keys(self, part: Part) -> list[str]:
-        """Safe names, one for each image: unlike any other in the shard, or where OUT is of files, in OUT."""
+        """One portable name for each image, unique in the shard or, for files, in OUT."""
         images = self.job.images
         if self.job.shards and images.shard_sizes is not None:
             return make_keys([images.stem(i) for i in part.images])
-        return [self._all_keys[i] for i in part.images]
+        return [self._keys_of_folder[i] for i in part.images]
 
     @cached_property
-    def _all_keys(self) -> list[str]:
-        # BasicSR and its family read folders of pairs without what lies below them.
+    def _keys_of_folder(self) -> list[str]:
+        # BasicSR does not read sub-folders of paired folders.
         return make_keys([*self.job.images.names], flat=self.job.pairs and not self.job.shards)
 
 
-Team = Callable[[Job, Sequence[Part]], Iterator[Done]]
-"""Others that do parts in place of this process."""
+Team = Callable[[Job, Sequence[Part]], Iterator[PartResult]]
+"""Workers that process the parts instead of this process."""
 
 
 def degrade(job: Job, team: Team | None = None) -> str:
-    """Do what is left of a job; returns what is in OUT. Under `accelerate launch` the processes share the parts.
+    """Process the parts of a job that are not complete; return a summary of OUT.
 
-    Collective: every process must call it. With a `team`, there is one, and it only keeps the books.
+    Collective: under `accelerate launch` every process must call it, and the parts are divided over them. With a
+    `team`, one process only keeps the journal.
 
     Raises:
-        UserError: model, IN or OUT are not fit, or some images could not be read; the others are done.
+        UserError: model, IN or OUT are invalid, or some images could not be read; all others are done.
         RunStopped: OUT cannot be written.
     """
     state = process_state(timeout=PATIENCE)
-    worker = Worker(job, Degrader(job.how, "cpu" if team else state.device or "cpu"))
-    with _told_alone(), job.claimed(worker.degrader.facts) if state.is_main_process else nullcontext():
+    worker = Worker(job, Degrader(job.degradation, "cpu" if team else state.device or "cpu"))
+    with (
+        _report_from_this_process(),
+        job.lock_output(worker.degrader.facts) if state.is_main_process else nullcontext(),
+    ):
         state.wait_for_everyone()
-        left = job.left()
-        state.wait_for_everyone()  # nobody notes anything before all know what is left
+        unfinished = job.unfinished_parts()
+        state.wait_for_everyone()  # no process may write before all have listed the unfinished parts
         if state.is_main_process:
             print(worker.degrader, flush=True)
-            print(f"{len(left)} of {len(job.parts)} {'shards' if job.shards else 'images'} to do", flush=True)
-        mine = left[state.process_index :: state.num_processes]
+            print(
+                f"{len(unfinished)} of {len(job.parts)} {'shards' if job.shards else 'images'} to process", flush=True
+            )
+        mine = unfinished[state.process_index :: state.num_processes]
         journal, problems = job.journal(state.process_index), []
-        for done in with_progress(team(job, mine) if team else map(worker, mine), len(mine)):
+        for result in with_progress(team(job, mine) if team else map(worker, mine), len(mine)):
             with stop_on_write_error(job.target):
-                journal.append({"rows": done.rows})
-            problems += done.problems
+                journal.append({"rows": result.rows})
+            problems += result.problems
         problems = gather_object(problems)
         return job.finish(problems) if state.is_main_process else ""
 
 
 @contextmanager
-def _told_alone() -> Iterator[None]:
-    """Let this process tell what goes wrong, whatever its rank: no other sees it."""
+def _report_from_this_process() -> Iterator[None]:
+    """Print errors of this process whatever its rank, since no other process has them."""
     try:
         yield
     except (UserError, RunStopped) as error:

@@ -1,4 +1,4 @@
-"""A trained head as a file for other programs, loaded back and compared: `export` in `run`, one format a module."""
+"""Exports trained heads for other programs: ONNX, spandrel, NCNN, safetensors; one module for each format."""
 
 from unpairaug.export.run import Exported, export
 

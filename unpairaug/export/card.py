@@ -1,4 +1,4 @@
-"""A card beside an exported file, in the fields of OpenModelDB, to complete and publish by hand."""
+"""The model card of an exported file, in the fields of OpenModelDB."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from unpairaug.task import Task
 
 
-def card(
+def make_card(
     task: Task, name: str, files: list[Path], platform: str, architecture: str, scale: int, license: str | None
 ) -> dict[str, Any]:
-    """The card's fields; None where only whoever publishes the file can know."""
+    """The fields of the card; None for those that the publisher must fill in."""
     return {
         "name": name,
         "author": None,
@@ -33,13 +33,13 @@ def card(
 
 def _description(task: Task, scale: int) -> str:
     unpaired = ", trained on unpaired images" if task.trained.get("feed") == "fake" else ""
-    said = [f"A head of unpairaug for the task {task.config['type']}{unpaired}."]
+    sentences = [f"A head of unpairaug for the task {task.config['type']}{unpaired}."]
     if task.scale > scale:
-        said.append(f"Images must be enlarged ×{task.scale // scale} by bicubic interpolation first.")
+        sentences.append(f"Enlarge images ×{task.scale // scale} by bicubic interpolation first.")
     if metrics := task.trained.get("metrics"):
         values = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name != "step")
-        said.append(f"On its validation pairs, at step {metrics['step']}: {values}.")
-    return " ".join(said)
+        sentences.append(f"On its validation pairs, at step {metrics['step']}: {values}.")
+    return " ".join(sentences)
 
 
 def _resource(file: Path, platform: str) -> dict[str, Any]:

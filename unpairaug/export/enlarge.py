@@ -1,4 +1,4 @@
-"""Bicubic enlargement in operations that every inference engine has."""
+"""Bicubic interpolation in operations that every inference engine supports."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from unpairaug.networks.resize import enlarge
 from unpairaug.task import Task
 
 REACH = 2
-"""Pixels to each side that bicubic interpolation looks at."""
+"""Radius in pixels of the bicubic kernel."""
 
 
 class EnlargeByConvolution(nn.Module):
     """What `networks.enlarge` does, as a convolution and a pixel shuffle: (B, C, h, w) -> (B, C, scale * h, scale * w).
 
-    TensorRT and NCNN have no antialiased interpolation, and the others a kernel of their own. At the edges the
-    weights that fall outside are left out and the rest makes up for them, so the sum is divided by that of an image
-    of ones.
+    TensorRT and NCNN have no antialiased interpolation, and other engines have other kernels. At the edges, weights
+    outside the image are dropped and the rest is renormalised: the sum is divided by that of an image of ones.
     """
 
     def __init__(self, scale: int, channels: int = 3) -> None:
         super().__init__()
         side = 2 * REACH + 1
-        # What one pixel becomes: its share in every phase of every neighbour, edges being far enough away.
+        # Impulse response: the share of one pixel in every phase of its neighbours, far from the edges.
         spot = torch.zeros(1, 1, 2 * side - 1, 2 * side - 1, dtype=torch.float64)
         spot[..., side - 1, side - 1] = 1
         phases = nn.functional.pixel_unshuffle(enlarge(spot, scale), scale)[0]  # (scale², 2 * side - 1, …)
@@ -37,8 +36,8 @@ class EnlargeByConvolution(nn.Module):
         return self.shuffle(self.weigh(image) / self.weigh(image * 0 + 1))
 
 
-def portable(task: Task) -> nn.Module:
-    """The task's head, its enlargement at the start, where it has one, in operations that every engine has."""
+def make_portable(task: Task) -> nn.Module:
+    """The task's head; an initial bicubic enlargement is replaced by operations that every engine supports."""
     if task.head is None:
         return task  # its own network is in its `forward`
     behind = getattr(task.head, "behind_enlargement", None)

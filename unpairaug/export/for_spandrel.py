@@ -1,4 +1,4 @@
-"""A checkpoint that spandrel recognises, for chaiNNer, ComfyUI and whatever else loads models through it."""
+"""A checkpoint that spandrel recognises, for chaiNNer, ComfyUI and other programs that use it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from unpairaug.errors import UserError
-from unpairaug.export.format import Format, Loaded, spec_of
-from unpairaug.export.plain import save
+from unpairaug.export.format import Format, LoadedModel, head_spec
+from unpairaug.export.plain import save_weights
 from unpairaug.registry import heads
 from unpairaug.task import Task
 
@@ -17,30 +17,29 @@ def write(task: Task, path: Path) -> None:
     state = getattr(task.head, "spandrel_state", None)
     if state is None:
         raise UserError(
-            f"spandrel knows no network like the head {spec_of(task)['type']!r}, so no program that uses it could load "
-            f"the file; heads that it knows: {', '.join(_known())}. `--format onnx` and `--format safetensors` take "
-            f"any head"
+            f"spandrel does not support the head {head_spec(task)['type']!r}; it supports "
+            f"{', '.join(_list_supported_heads())}. Use `--format onnx` or `--format safetensors`"
         )
-    save(state(), path)
+    save_weights(state(), path)
 
 
-def read(path: Path, task: Task) -> Loaded:
+def read(path: Path, task: Task) -> LoadedModel:
     from spandrel import ModelLoader, UnsupportedModelError
 
     try:
         model: Any = ModelLoader().load_from_file(path)
     except UnsupportedModelError as error:
         raise UserError(
-            "spandrel does not recognise this network by its weights, which happens to very small ones; "
-            "`--format safetensors` takes any head"
+            "spandrel does not recognise this network by its weights, which may happen for very small networks; "
+            "`--format safetensors` supports every head"
         ) from error
-    return Loaded(model.eval(), model.scale, model.architecture.id, takes_batches=False)
+    return LoadedModel(model.eval(), model.scale, model.architecture.id, takes_batches=False)
 
 
-def _known() -> list[str]:
+def _list_supported_heads() -> list[str]:
     known = []
     for name in heads.names():
-        with suppress(UserError):  # a broken plug-in is not what this is about
+        with suppress(UserError):  # a broken plug-in does not matter here
             known += [name] if hasattr(heads.get(name), "spandrel_state") else []
     return known
 

@@ -1,4 +1,4 @@
-"""What a format has to say and do."""
+"""The interface of an export format."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from unpairaug.registry import Spec
 from unpairaug.task import Task
 
 
-class Loaded(NamedTuple):
-    """A file that was loaded back."""
+class LoadedModel(NamedTuple):
+    """An exported file after loading."""
 
     restore: Callable[[Tensor], Tensor]
     """(B, 3, h, w) in [0, 1] -> (B, 3, scale * h, scale * w)."""
     scale: int
     architecture: str
-    """What the format's programs call the network."""
+    """Name of the network in programs of this format."""
     takes_batches: bool = True
 
 
@@ -30,53 +30,55 @@ class Format(NamedTuple):
     """One kind of file."""
 
     suffixes: tuple[str, ...]
-    """How its name ends."""
+    """File extensions."""
     write: Callable[[Task, Path], None]
-    read: Callable[[Path, Task], Loaded]
-    """The file, and nothing but the network's name and scale from the task."""
+    read: Callable[[Path, Task], LoadedModel]
+    """Loads the file; only the network's name and scale come from the task."""
     platform: str
-    """What its programs compute with: pytorch, onnx or ncnn."""
+    """Platform of the card: pytorch, onnx or ncnn."""
     beside: tuple[str, ...] = ()
-    """How the names of the files end that belong to it."""
+    """Extensions of further files that belong to it."""
 
 
-def spec_of(task: Task) -> Spec:
-    """From what the head can be built, with its scale."""
+def head_spec(task: Task) -> Spec:
+    """The spec from which `heads.build` builds the head, with its scale."""
     spec = getattr(task.head, "saved_as", None) or getattr(task.head, "config", None)
     if spec is None:
-        raise UserError("this task brings its own network, so a file cannot say how to build it; export --format onnx or ncnn")
+        raise UserError(
+            "this task brings its own network, so a file cannot say how to build it; export --format onnx or ncnn"
+        )
     return {**spec, "scale": task.scale}
 
 
 def network_name(task: Task) -> str:
-    """What people call the head's network."""
+    """Name of the head's architecture."""
     name = getattr(task.head, "architecture", None) or getattr(task.head, "config", {}).get("type")
     return name or type(task if task.head is None else task.head).__name__
 
 
-def alone(network: nn.Module) -> nn.Module:
-    """The network as whoever traces it needs it: in evaluation mode, and nothing that wants a gradient."""
+def prepare_for_tracing(network: nn.Module) -> nn.Module:
+    """The network in evaluation mode, without gradients."""
     return network.eval().requires_grad_(False)
 
 
-def require(extra: str, *packages: str) -> None:
-    """Refuse where a package of an extra is missing.
+def require_packages(extra: str, *packages: str) -> None:
+    """Check that the packages of an extra are installed.
 
     Raises:
-        UserError: it says how to install it.
+        UserError: one is missing.
     """
-    missing = [package for package in packages if not _is_there(package)]
+    missing = [package for package in packages if not _is_installed(package)]
     if missing:
         raise UserError(f"--format {extra} needs {', '.join(missing)}: pip install 'unpairaug[{extra}]'")
 
 
-def told(error: Exception) -> str:
-    """What an error of another library says first, on one line."""
+def format_error(error: Exception) -> str:
+    """The first lines of another library's error, on one line."""
     return f"{type(error).__name__}: {shorten(' '.join(str(error).splitlines()[:2]), 300)}"
 
 
-def _is_there(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     try:
         return find_spec(package) is not None
-    except ValueError:  # switched off in this process
+    except ValueError:  # blocked in sys.modules
         return False

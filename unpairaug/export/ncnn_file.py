@@ -1,4 +1,4 @@
-"""NCNN, for Upscayl and other programs on phones and any graphics card: a `.param` file and a `.bin` beside it."""
+"""NCNN, for Upscayl and programs on phones and any graphics card: a `.param` and a `.bin` file."""
 
 from __future__ import annotations
 
@@ -14,65 +14,76 @@ import torch
 from torch import Tensor
 
 from unpairaug.errors import UserError
-from unpairaug.export.enlarge import portable
-from unpairaug.export.format import Format, Loaded, alone, network_name, require, told
+from unpairaug.export.enlarge import make_portable
+from unpairaug.export.format import (
+    Format,
+    LoadedModel,
+    format_error,
+    network_name,
+    prepare_for_tracing,
+    require_packages,
+)
 from unpairaug.task import Task
 
 INPUT, OUTPUT = "data", "output"
-"""What Upscayl and the programs it descends from call the network's ends."""
+"""Names of input and output that Upscayl and Real-ESRGAN-ncnn expect."""
 SHAPES = ("[1,3,48,64]f32", "[1,3,64,80]f32")
-"""Two sizes, from which pnnx tells that sizes are free."""
+"""Two input sizes, from which pnnx infers that sizes are dynamic."""
 
 
 def write(task: Task, path: Path) -> None:
-    require("ncnn", "pnnx", "ncnn")
+    require_packages("ncnn", "pnnx", "ncnn")
     with TemporaryDirectory() as folder:
         traced = Path(folder) / "head.pt"
         _trace(task, traced)
-        said = _convert(traced)
+        message = _convert(traced)
         param = traced.with_suffix(".ncnn.param")
         text = param.read_text(encoding="utf-8") if param.exists() else ""
-        foreign = sorted(
+        unsupported = sorted(
             set(re.findall(r"^((?:pnnx\.|F\.|nn\.|torch\.|Tensor\.|aten::|prim::)\S+)", text, re.MULTILINE))
         )
-        if foreign or not text:
-            why = f"it has no counterpart of {', '.join(foreign)}" if foreign else f"pnnx ended with: {said}"
-            raise UserError(f"{network_name(task)} cannot become an NCNN file: {why}. {_elsewhere()}")
+        if unsupported or not text:
+            why = (
+                f"NCNN has no operation for {', '.join(unsupported)}" if unsupported else f"pnnx ended with: {message}"
+            )
+            raise UserError(f"{network_name(task)} cannot be converted to NCNN: {why}. {_suggest_format()}")
         text = re.sub(r"\bin0\b", INPUT, re.sub(r"\bout0\b", OUTPUT, text))
         path.write_text(text, encoding="utf-8")
         path.with_suffix(".bin").write_bytes(traced.with_suffix(".ncnn.bin").read_bytes())
 
 
-def read(path: Path, task: Task) -> Loaded:
+def read(path: Path, task: Task) -> LoadedModel:
     import numpy as np
 
-    ncnn: Any = import_module("ncnn")  # its names come from a library that no type checker sees
+    ncnn: Any = import_module("ncnn")  # a binary module without type stubs
     network = ncnn.Net()
     network.opt.num_threads = torch.get_num_threads()
     for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
         setattr(network.opt, f"use_{option}", False)
     if network.load_param(str(path)) or network.load_model(str(path.with_suffix(".bin"))):
-        raise UserError(f"NCNN cannot load what became of {network_name(task)}. {_elsewhere()}")
+        raise UserError(f"NCNN cannot load the converted {network_name(task)}. {_suggest_format()}")
 
     def restore(image: Tensor) -> Tensor:
         extractor = network.create_extractor()
-        extractor.input(INPUT, ncnn.Mat(np.ascontiguousarray(image[0].numpy())).clone())  # it only borrows the array
+        extractor.input(INPUT, ncnn.Mat(np.ascontiguousarray(image[0].numpy())).clone())  # Mat does not copy the array
         return torch.from_numpy(np.array(extractor.extract(OUTPUT)[1]))[None]
 
-    return Loaded(restore, task.scale, network_name(task), takes_batches=False)
+    return LoadedModel(restore, task.scale, network_name(task), takes_batches=False)
 
 
 def _trace(task: Task, path: Path) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            torch.jit.trace(alone(portable(task)), torch.rand(1, 3, 48, 64)).save(str(path))  # type: ignore[union-attr]
-        except Exception as error:  # a network of anybody's
-            raise UserError(f"{network_name(task)} cannot be traced for NCNN: {told(error)}. {_elsewhere()}") from error
+            torch.jit.trace(prepare_for_tracing(make_portable(task)), torch.rand(1, 3, 48, 64)).save(str(path))  # type: ignore[union-attr]
+        except Exception as error:  # any network, any exception
+            raise UserError(
+                f"{network_name(task)} cannot be traced for NCNN: {format_error(error)}. {_suggest_format()}"
+            ) from error
 
 
 def _convert(traced: Path) -> str:
-    """Run pnnx; what it wrote is beside the traced file. The last line that it said."""
+    """Run pnnx, which writes beside the traced file; return the last line of its output."""
     import pnnx
 
     command = [pnnx.EXEC_PATH, traced.name, f"inputshape={SHAPES[0]}", f"inputshape2={SHAPES[1]}", "fp16=0"]
@@ -80,8 +91,8 @@ def _convert(traced: Path) -> str:
     return ((ended.stderr + ended.stdout).strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
 
 
-def _elsewhere() -> str:
-    return "`--format onnx` takes more networks, and `--format safetensors` any"
+def _suggest_format() -> str:
+    return "`--format onnx` supports more networks, and `--format safetensors` all"
 
 
 FORMAT = Format((".param",), write, read, "ncnn", beside=(".bin",))

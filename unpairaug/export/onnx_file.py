@@ -1,4 +1,4 @@
-"""ONNX: any batch, any size, in single precision."""
+"""ONNX with dynamic batch and image size, in single precision."""
 
 from __future__ import annotations
 
@@ -10,25 +10,32 @@ import torch
 from torch import Tensor
 
 from unpairaug.errors import UserError
-from unpairaug.export.enlarge import portable
-from unpairaug.export.format import Format, Loaded, alone, network_name, require, told
+from unpairaug.export.enlarge import make_portable
+from unpairaug.export.format import (
+    Format,
+    LoadedModel,
+    format_error,
+    network_name,
+    prepare_for_tracing,
+    require_packages,
+)
 from unpairaug.task import Task
 
 INPUT, OUTPUT = "degraded", "restored"
 AXES = ("batch", "height", "width")
 TRACED = (2, 3, 45, 61)
-"""Shape of the image that the network is traced with: sides that no network's size requirements divide."""
+"""Shape of the traced image: sides without common divisors."""
 
 
 def write(task: Task, path: Path) -> None:
-    require("onnx", "onnx", "onnxscript", "onnxruntime")
+    require_packages("onnx", "onnx", "onnxscript", "onnxruntime")
     free = torch.export.Dim.DYNAMIC
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            # Traced here: left to itself, torch.onnx goes on to a tracer that writes sizes into the file as numbers.
+            # Exported here, because torch.onnx would fall back to a tracer that writes constant sizes into the file.
             traced = torch.export.export(
-                alone(portable(task)),
+                prepare_for_tracing(make_portable(task)),
                 (torch.rand(TRACED),),
                 dynamic_shapes=({0: free, 2: free, 3: free},),
                 strict=False,
@@ -36,17 +43,17 @@ def write(task: Task, path: Path) -> None:
             program: Any = torch.onnx.export(
                 traced, input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False
             )
-        except Exception as error:  # tracers and decompositions raise whatever they like
+        except Exception as error:  # tracers and decompositions raise arbitrary exceptions
             raise UserError(
-                f"{network_name(task)} cannot become an ONNX file that takes any batch and size: its code decides by "
-                f"numbers that the file would have to leave open, or uses an operation that ONNX lacks "
-                f"({told(error)}). Where spandrel knows the network, `--format spandrel` does"
+                f"{network_name(task)} cannot be converted to ONNX with dynamic batch and size: its code branches on "
+                f"sizes, or uses an operation that ONNX lacks ({format_error(error)}). Use `--format spandrel` if "
+                f"spandrel supports the network, or `--format safetensors`"
             ) from error
     _name_axes(program)
     program.save(path, external_data=False)
 
 
-def read(path: Path, task: Task) -> Loaded:
+def read(path: Path, task: Task) -> LoadedModel:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -54,11 +61,11 @@ def read(path: Path, task: Task) -> Loaded:
     def restore(image: Tensor) -> Tensor:
         return torch.from_numpy(session.run([OUTPUT], {INPUT: image.numpy()})[0])
 
-    return Loaded(restore, task.scale, network_name(task))
+    return LoadedModel(restore, task.scale, network_name(task))
 
 
 def _name_axes(program: Any) -> None:
-    """Call the free axes by what they are, where the tracer numbers them."""
+    """Name the dynamic axes, which the exporter only numbers."""
     shape = program.model.graph.inputs[0].shape
     program.rename_axes({str(shape[axis]): name for axis, name in zip((0, 2, 3), AXES, strict=True)})
 

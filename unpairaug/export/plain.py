@@ -1,4 +1,4 @@
-"""The head's own weights as safetensors, and in the file's metadata what `heads.build` makes it from."""
+"""The state_dict of the head as safetensors, with its spec (input of `heads.build`) in the metadata."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from unpairaug import __version__
 from unpairaug.errors import UserError
-from unpairaug.export.format import Format, Loaded, network_name, spec_of
+from unpairaug.export.format import Format, LoadedModel, head_spec, network_name
 from unpairaug.registry import heads
 from unpairaug.task import Task
 
 
 def write(task: Task, path: Path) -> None:
-    spec = json.dumps(spec_of(task))
+    spec = json.dumps(head_spec(task))
     assert task.head is not None, "spec_of refuses a task without a head"
-    save(task.head.state_dict(), path, {"unpairaug": __version__, "head": spec})
+    save_weights(task.head.state_dict(), path, {"unpairaug": __version__, "head": spec})
 
 
-def read(path: Path, task: Task) -> Loaded:
+def read(path: Path, task: Task) -> LoadedModel:
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
@@ -29,18 +29,18 @@ def read(path: Path, task: Task) -> Loaded:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     head: nn.Module = heads.build(spec)
     head.load_state_dict(weights)
-    return Loaded(head.eval(), spec["scale"], network_name(task))
+    return LoadedModel(head.eval(), spec["scale"], network_name(task))
 
 
-def save(state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write tensors as .pth or .safetensors."""
+def save_weights(state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Save a state_dict as .pth or .safetensors."""
     from safetensors.torch import save_file
 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     try:
         torch.save(plain, path) if path.suffix.lower() == ".pth" else save_file(plain, path, metadata)
     except OSError as error:
-        raise UserError(f"{path.parent} cannot be written: {error}; give another place") from error
+        raise UserError(f"{path.parent} cannot be written: {error}; give another path") from error
 
 
 FORMAT = Format((".safetensors",), write, read, "pytorch")

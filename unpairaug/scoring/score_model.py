@@ -62,7 +62,7 @@ def score_model(
         translate = Degrader(Degradation(model, seed, scale=scale), best_device())
     real = _sample_images(open_images(degraded, "degraded", translate.scale), images, seed)
     sources = {
-        name: translate.cropped(image)
+        name: translate.crop(image)
         for name, image in _sample_images(
             open_images(clean, "clean", translate.scale), images, seed, translate.scale
         ).items()
@@ -128,7 +128,7 @@ class _Bicubic:
     def __init__(self, scale: int) -> None:
         self.scale = scale
 
-    def cropped(self, clean: Pixels) -> Pixels:
+    def crop(self, clean: Pixels) -> Pixels:
         height, width = (side // self.scale * self.scale for side in clean.shape[:2])
         return clean[:height, :width]
 

@@ -63,7 +63,7 @@ def kernel_distance(real: Floats, fake: Floats) -> float:
 def classifier_accuracy(real: Sequence[Floats], fake: Sequence[Floats], folds: int = 5) -> float:
     """Balanced accuracy of a classifier on held-out images: 0.5 is guessing, 1 is without error.
 
-    Classifier two-sample test (Lopez-Paz & Oquab, 2017): logistic regression, cross-validated over whole images, since the
+    Classifier two-sample test (Lopez-Paz & Oquab, 2017): logistic regression, cross-validated over whole images, since
     windows of one image are correlated. A logit of 0 counts as half.
 
     Args:
