@@ -232,7 +232,7 @@ def test_options_that_an_optimiser_refuses_itself_are_told_with_the_section():
         ({"type": "sgd", "maximize": True}, "maximize: unknown key of optimiser 'sgd'; "),
         ({"lr_schedule": "cosin"}, "lr_schedule.type: given 'cosin', should be a learning-rate schedule; did you mean"),
         ({"lr_schedule": {"warmup": 3}}, "lr_schedule.type: given nothing, should be"),
-        ({"lr_schedule": "plateau"}, "lr_schedule.type: 'plateau' follows the metrics instead of the step"),
+        ({"lr_schedule": "plateau"}, "lr_schedule.type: 'plateau' depends on the metrics"),
         ({"lr_schedule": {"type": "step"}}, "lr_schedule.decay: required"),
         ({"lr_schedule": {"type": "step", "decay": 0}}, "lr_schedule.decay: given 0, should be 1 step or more"),
         ({"lr_schedule": {"type": "cosine", "warmpu": 1}}, "lr_schedule.warmpu: unknown key; did you mean 'warmup'?"),

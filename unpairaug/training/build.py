@@ -79,32 +79,20 @@ def open_data(recipe: Recipe, processes: int = 1) -> TrainingData:
         UserError: an image or a folder is missing, broken, too small, or contradicts the scale.
     """
     data, scale = recipe.data, recipe.task.get("scale", 1)
-    paired = recipe.bridge.feed == "real"
     parts: list[Part] = ["clean", "degraded", "val_clean", "val_degraded"]
-    if paired:
+    if is_paired := recipe.bridge.feed == "real":
         parts.append("ceiling_clean")
     sets = {part: open_images(source, part, scale) for part in parts if (source := getattr(data, part)) is not None}
-    skip = data.on_bad == "skip" and not paired
-    share = data.max_bad if skip else None
-    report = preflight(**sets, scale=scale, crop=data.crop, max_bad=share)  # type: ignore[arg-type]  # its own names
+    skip_bad = data.on_bad == "skip" and not is_paired
+    max_bad = data.max_bad if skip_bad else None
+    report = preflight(**sets, scale=scale, crop=data.crop, max_bad=max_bad)  # type: ignore[arg-type]  # its own names
     if is_sample(data.val_clean) and not any(map(is_sample, (*_source_list(data.clean), *_source_list(data.degraded)))):
         report.warnings.append(
             "validation measures on the sample photographs, not on yours: give data.val_clean and data.val_degraded, "
             "or null for both"
         )
-    crops = UnpairedCrops(
-        sets["ceiling_clean"] if paired else sets["clean"],
-        sets["degraded"],
-        crop=data.crop,
-        scale=scale,
-        seed=recipe.train.seed,
-        flip=data.flip,
-        rotate=data.rotate,
-        paired=paired,
-        lanes=samples_per_step(recipe, processes),
-        own_lanes=samples_per_step(recipe, processes=1),
-        skip_bad=skip,
-    )
+    clean = sets["ceiling_clean"] if is_paired else sets["clean"]
+    crops = _make_crops(recipe, clean, sets["degraded"], processes, skip_bad)
     bad = None
     if crops.bad is not None:
         crops.bad.add_all(report.bad)
@@ -112,6 +100,23 @@ def open_data(recipe: Recipe, processes: int = 1) -> TrainingData:
         bad = BadCount(crops.bad, data.max_bad, report.checked, count, samples_per_step(recipe, processes))
     validation = ValidationPairs(sets["val_clean"], sets["val_degraded"], scale) if "val_clean" in sets else None
     return TrainingData(crops, validation, report, bad)
+
+
+def _make_crops(recipe: Recipe, clean: ImageSet, degraded: ImageSet, processes: int, skip_bad: bool) -> UnpairedCrops:
+    """The training samples of the recipe."""
+    return UnpairedCrops(
+        clean,
+        degraded,
+        crop=recipe.data.crop,
+        scale=recipe.task.get("scale", 1),
+        seed=recipe.train.seed,
+        flip=recipe.data.flip,
+        rotate=recipe.data.rotate,
+        paired=recipe.bridge.feed == "real",
+        lanes=samples_per_step(recipe, processes),
+        own_lanes=samples_per_step(recipe, processes=1),
+        skip_bad=skip_bad,
+    )
 
 
 def resolve_lengths(recipe: Recipe, data: TrainingData, processes: int) -> Recipe:
