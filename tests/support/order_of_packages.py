@@ -4,6 +4,6 @@ ORDER = [
     *("__main__", "commands", "comparison", "run", "report", "bench", "training", "scoring", "degrading"),
     *("evaluation", "restoring", "albumentations", "augment", "export", "testing", "tasks", "translators"),
     *("task", "translator", "bridge", "heads", "discriminators", "losses", "networks", "camera"),
-    *("recipe", "sharing", "prepare", "benchmarks", "data", "registry", "terminal", "rng", "errors"),
+    *("recipe", "sharing", "prepare", "benchmarks", "data", "registry", "files", "terminal", "rng", "errors"),
 ]
 """Packages and modules at the root of `unpairaug`, from the program down to what everything stands on."""
