@@ -24,6 +24,7 @@ from unpairaug.data import (
     write_image,
 )
 from unpairaug.data.cache import cache_folder, write_cached
+from unpairaug.data.files import WriteError
 from unpairaug.data.image_cache import IMAGE_CACHE
 from unpairaug.data.order import WINDOW
 from unpairaug.data.pairs import match_pairs
@@ -192,7 +193,7 @@ def test_without_a_usable_cache_everything_is_found_out_again(name, twenty: Path
 
 def test_an_index_that_is_asked_for_and_cannot_be_written_is_an_error(twenty: Path):
     twenty.with_suffix(".index.json").mkdir()
-    with pytest.raises(UserError, match=r"twenty\.index\.json: the index cannot be written"):
+    with pytest.raises(WriteError, match=r"twenty\.index\.json: this file cannot be written"):
         index_of.write_index(str(twenty))
 
 

@@ -334,7 +334,7 @@ def test_a_full_disk_is_one_message_and_the_same_command_goes_on(photographs, tm
     full = subprocess.run(words, env=environment, capture_output=True, text=True)
     errors = [line for line in full.stderr.splitlines() if not re.match(r"\d+/\d+ images", line)]
     assert full.returncode == 1 and len(errors) == 1, full.stderr
-    assert re.fullmatch(r"error: .*out cannot be written \(.+\); .* the same command goes on .*", errors[0])
+    assert re.fullmatch(r"error: .*out.* cannot be written \(.+\); .*; run the same command again to resume", errors[0])
     again = unpairaug_prepare(photographs, tmp_path / "out", *options)
     assert again.returncode == 0, again.stderr
     prepare(photographs, tmp_path / "whole", Cut(32, 16), shard_bytes=2**28 if "--shards" in options else None)

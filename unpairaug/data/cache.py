@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from unpairaug.data.files import WriteError, write_file
 from unpairaug.errors import escape
 
 log = logging.getLogger("unpairaug")
@@ -45,18 +45,13 @@ def write_cached(path: Path | None, text: str) -> None:
     """Write a cache file atomically; where that is impossible, log one warning for the folder and continue."""
     if path is None:
         return
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        _warn_once(escape(path.parent), error.strerror or type(error).__name__)
-        with suppress(OSError):
-            partial.unlink()
+        write_file(path, text.encode())
+    except WriteError as error:
+        _warn_once(escape(path.parent), str(error))
 
 
 @cache
 def _warn_once(folder: str, reason: str) -> None:
     """Warn once for each folder: there may be thousands of files in it."""
-    log.warning(f"{folder} cannot be written ({reason}): results are not cached for the next run")
+    log.warning(f"{folder} cannot be written, so results are not cached for the next run: {reason}")

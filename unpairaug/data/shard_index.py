@@ -127,15 +127,12 @@ def write_index(shard: str) -> None:
     """Scan a local shard and write its index beside it, without sizes in pixels.
 
     Raises:
-        UserError: as `scan_shard` does; or the index cannot be written.
+        UserError: as `scan_shard` does.
+        WriteError: the index cannot be written.
     """
     size, _ = stat_file(shard)
     text = format_index(shard, size, scan_shard(shard, size))
-    path = Path(index_name(shard))
-    try:
-        write_file(path, text.encode())
-    except OSError as error:
-        raise UserError(f"{escape(path)}: the index cannot be written ({error.strerror})") from error
+    write_file(Path(index_name(shard)), text.encode())
 
 
 def scan_shard(shard: str, size: int) -> ShardIndex:

@@ -86,7 +86,7 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
             UserError: the crop does not fit the scale, or with `paired` an image has no partner.
         """
         _check_crop(crop, scale)
-        self.clean, self.degraded, self.scale = clean, degraded, scale
+        self.clean, self.degraded, self.crop, self.scale = clean, degraded, crop, scale
         for images in (clean, degraded):  # a shuffling window may reach into one more shard
             images.reserve_indexes((own_lanes or lanes) * (WINDOW + 1))
         self.matches = matches = match_pairs(clean, degraded, scale) if paired else None

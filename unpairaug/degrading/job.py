@@ -152,8 +152,7 @@ class Job:
                 sizes = {name: self._shard_size(name) for name in found}
                 write_file(self.target / FOLDER_INDEX, format_folder_index(sizes).encode())
             text = "".join(json.dumps(lines[key]) + "\n" for key in sorted(lines))
-            (self.target / ".manifest.partial").write_text(text, encoding="utf-8", newline="\n")
-            (self.target / ".manifest.partial").replace(self.target / MANIFEST)
+            write_file(self.target / MANIFEST, text.encode())
             self._remove_temporary_files()
         what = f"{len(lines)} {'pairs' if self.pairs else 'images'} of {len({i for i, _ in lines})} images"
         if problems:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
-from unpairaug.data.files import write_file
+from unpairaug.data.files import open_atomic, write_file
 from unpairaug.data.shard_index import FOLDER_INDEX, format_folder_index, read_folder_index
 from unpairaug.errors import UserError, escape
 from unpairaug.prepare.cut import Cut
@@ -144,11 +144,9 @@ def write_records(target: Path, settings: dict[str, Any], journal: Journal, resu
         write_file(target / FOLDER_INDEX, format_folder_index(result.shards).encode())
     if result.bad:
         write_file(target / "bad.txt", "".join(f"{problem}\n" for _, problem in result.bad).encode())
-    partial = target / ".manifest.partial"
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
+    with open_atomic(target / "manifest.jsonl") as file:
         for entry in journal:
-            file.writelines(json.dumps(row) + "\n" for row in entry["rows"])
-    partial.replace(target / "manifest.jsonl")
+            file.writelines(json.dumps(row).encode() + b"\n" for row in entry["rows"])
 
 
 def check_complete(target: Path, sources: Sequence[Source], licences: Licences | None) -> Summary:

@@ -15,10 +15,8 @@ from unpairaug.errors import UserError, escape
 from unpairaug.prepare.journal import Journal
 from unpairaug.prepare.shards import shard_name
 
-PARTIAL = re.compile(
-    r"\.((prepare|degrade|index)\.json|bad\.txt|images-\d+\.index\.json)\.\d+\.partial|\.(manifest|images-\d+\.tar)\.partial"
-)
-"""Temporary files of a killed preparation at the top of OUT, besides the folder `.parts`."""
+PARTIAL = re.compile(r"\.[0-9a-f]{12}\.partial")
+"""Temporary files of a killed process (see `partial_path`) at the top of OUT, besides the folder `.parts`."""
 
 
 def remove_rows(folder: Path, rows: Iterable[dict[str, Any]]) -> None:

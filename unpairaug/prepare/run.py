@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from unpairaug.data.files import WriteError
 from unpairaug.data.images import list_images
 from unpairaug.errors import RunStopped, UserError, escape
 from unpairaug.prepare.cut import Cut
@@ -244,11 +245,11 @@ def stop_on_write_error(target: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        raise RunStopped(
-            f"{escape(target)} cannot be written ({error.strerror or error}); what is complete stays, and the same "
-            "command goes on once that is mended"
-        ) from error
+    except (OSError, WriteError) as error:
+        reason = str(error)
+        if isinstance(error, OSError):
+            reason = f"{escape(target)} cannot be written ({escape(error.strerror or error)})"
+        raise RunStopped(f"{reason}; completed output stays; run the same command again to resume") from error
 
 
 def list_differences(begun: dict[str, Any], asked: dict[str, Any]) -> list[str]:

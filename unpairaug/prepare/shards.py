@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from unpairaug.data.files import write_file
+from unpairaug.data.files import partial_path, write_file
 from unpairaug.data.shard_index import ShardIndex, format_index, index_name
 
 RECORD = tarfile.RECORDSIZE
@@ -37,7 +37,7 @@ class ShardWriter:
         self.keys: list[str] = []
         self.extensions: list[str] = []
         self.places: list[tuple[int, int, int, int]] = []
-        self._partial = folder / f".{self.path.name}.partial"
+        self._partial = partial_path(self.path)
         self._file = self._partial.open("wb")
         # USTAR: one header block for each member, and every tar reader supports it.
         self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT, encoding="utf-8")
