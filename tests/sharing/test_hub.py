@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from unpairaug.errors import UserError
 from unpairaug.recipe import load_recipe
 from unpairaug.registry import tasks, translators
+from unpairaug.sharing.manifest import write_manifest
 from unpairaug.sharing.pretrained import FOLDER
 from unpairaug.task import Task
 from unpairaug.training.run_folder import RunFolder
@@ -141,6 +142,7 @@ def test_weights_of_another_version_are_one_clear_message(make: Any, tmp_path: P
     weights = load_file(tmp_path / "model.safetensors")
     gone = next(iter(weights))
     save_file({key: tensor for key, tensor in weights.items() if key != gone}, tmp_path / "model.safetensors")
+    write_manifest(tmp_path, ("config.json", "model.safetensors"))
     with pytest.raises(UserError, match=rf"(?s)its weights do not fit the .* that unpairaug .*{re.escape(gone)}"):
         type(part).from_pretrained(tmp_path)
 
@@ -237,7 +239,7 @@ def test_what_is_pushed_comes_back_by_its_id(hub: tuple[str, dict[str, dict[str,
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == f"{address}/ann/model/commit/{COMMIT}"
-    assert set(repositories["ann/model"]) == {"README.md", "config.json", "model.safetensors"}
+    assert set(repositories["ann/model"]) == {"README.md", "config.json", "manifest.json", "model.safetensors"}
     card = repositories["ann/model"]["README.md"].decode()
     assert 'Translator.from_pretrained("ann/model")' in card and "license: cc0-1.0" in card
 

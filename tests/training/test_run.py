@@ -17,6 +17,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from unpairaug.sharing.manifest import write_manifest
+
 PATCH = "{type: patch, ndf: 4, n_layers: 1, norm: none}"
 CYCLEGAN = f"translator={{type: cyclegan, ngf: 4, n_blocks: 1, norm: none, pool_size: 8, discriminator: {PATCH}}}"
 
@@ -92,6 +94,8 @@ def test_a_checkpoint_of_another_version_is_one_clear_message(tmp_path):
     file = tmp_path / "runs" / "smoke" / "checkpoints" / "step_4" / "translator.safetensors"
     held = load_file(file)
     save_file({f"{name}_once": tensor for name, tensor in held.items()}, file)
+    (file.parent / "manifest.json").unlink()
+    write_manifest(file.parent)
     again = run(*options, cwd=tmp_path)
     assert again.returncode == 2 and "Traceback" not in again.stderr
     assert "step_4 was saved by unpairaug" in again.stderr

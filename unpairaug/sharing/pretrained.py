@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
+from functools import cache
 from os import PathLike
 from pathlib import Path
+from time import sleep
 from typing import Any, Literal, NamedTuple
 
+from safetensors import SafetensorError
 from torch import Tensor
 
 from unpairaug import __version__
 from unpairaug.errors import UserError
 from unpairaug.registry import Spec
+from unpairaug.sharing.manifest import MANIFEST, find_damage, flush_to_disk, write_manifest
+from unpairaug.sharing.tensor_file import find_nonfinite, save_tensors
 
 Part = Literal["task", "translator"]
 FOLDER: dict[Part, str] = {"task": "head", "translator": "translator"}
 """Where a run folder keeps each part."""
+
+log = logging.getLogger("unpairaug")
 
 
 class Pretrained(NamedTuple):
@@ -29,19 +37,25 @@ class Pretrained(NamedTuple):
 
 
 def save_part(folder: Path, part: Part, contents: Pretrained, card: str) -> None:
-    """Write the part so that `load_part` finds it; the folder is made if it is missing."""
-    from safetensors.torch import save_file
+    """Write the part so that `load_part` finds it; the folder is made if it is missing.
 
+    Raises:
+        NonFiniteError: a weight is NaN or infinite; the folder is left as it was.
+        OSError, SafetensorError: it cannot be written, as on a full disk.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     config = {"part": part, "unpairaug": __version__, part: contents.config, "trained": contents.trained}
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in contents.weights.items()}
     # Whoever reads while a run writes finds whole files, the old ones or the new ones.
-    save_file(plain, folder / "model.partial")
+    save_tensors(folder / "model.partial", contents.weights)
     (folder / "config.partial").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / "README.partial").write_text(card, encoding="utf-8")
+    for name in ("model.partial", "config.partial", "README.partial"):
+        flush_to_disk(folder / name)
+    (folder / MANIFEST).unlink(missing_ok=True)  # a folder without one is read, so a kill here spoils nothing
     (folder / "model.partial").replace(folder / "model.safetensors")
     (folder / "config.partial").replace(folder / "config.json")
     (folder / "README.partial").replace(folder / "README.md")
+    write_manifest(folder, ("config.json", "model.safetensors"))
 
 
 def load_part(model: str | PathLike[str], part: Part, **download: Any) -> Pretrained:
@@ -53,17 +67,42 @@ def load_part(model: str | PathLike[str], part: Part, **download: Any) -> Pretra
     Raises:
         UserError: nothing is there, it is the other part, or a file is damaged.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     folder = part_folder(model, part, **download)
     config = _config(folder, part)
+    _check_manifest(folder)
     try:
         weights = load_file(folder / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(_not_whole(folder, part, error)) from error
+    if names := find_nonfinite(weights):
+        raise UserError(f"{folder} holds weights that are not finite, such as {names[0]!r}: training went wrong")
     trained = config.get("trained")
     return Pretrained(_spec(config, part, folder), weights, trained if isinstance(trained, dict) else {})
+
+
+def _check_manifest(folder: Path, attempts: int = 3) -> None:
+    """Check the files against the folder's manifest; a run that writes the folder meanwhile causes another attempt.
+
+    Raises:
+        UserError: the weights, or the manifest, are not as they were saved.
+    """
+    damage = find_damage(folder, may_add_files=True)
+    if damage and attempts > 1:
+        sleep(0.1)
+        return _check_manifest(folder, attempts - 1)
+    if damage == {MANIFEST: "is missing"}:
+        return _warn_once(f"{folder} has no {MANIFEST}, as earlier versions wrote none: its files are not checked")
+    if fault := damage.pop("config.json", None):
+        _warn_once(f"config.json of {folder} {fault}; it is used as it is")
+    for name, fault in damage.items():
+        raise UserError(f"{folder} is damaged: {name!r} {fault}; copy or train it again")
+
+
+@cache
+def _warn_once(text: str) -> None:
+    log.warning(f"warning: {text}")
 
 
 def part_spec(model: str | PathLike[str], part: Part) -> Spec:

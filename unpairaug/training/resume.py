@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from unpairaug import __version__
 from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe, differences_of_values
-from unpairaug.training.checkpoint import Tensors, load_checkpoint
+from unpairaug.training.checkpoint import Tensors, list_checkpoints, load_checkpoint
 from unpairaug.training.checkpoint_selection import CheckpointSelection
 from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.trainer import JointTrainer
@@ -50,17 +50,18 @@ def resume(
         The number of steps taken: the step to continue with, counted from 0.
 
     Raises:
-        UserError: the folder holds a run although `train.resume` is `never`, or its checkpoint is of another run.
+        UserError: the folder holds a run although `train.resume` is `never`, its checkpoints are all damaged, or the
+            newest whole one is of another run.
     """
     wanted = recipe.train.resume
-    path = run.latest_checkpoint() if wanted in ("auto", "never") else Path(wanted)
-    if path is None:
-        return 0
-    if wanted == "never":
+    if wanted == "never" and (found := list_checkpoints(run.checkpoints)):
         raise UserError(
-            f"{run.path} holds a run already ({path.name}), and train.resume is never; give train.resume=auto to "
+            f"{run.path} holds a run already ({found[-1].name}), and train.resume is never; give train.resume=auto to "
             f"resume it, or another output_dir"
         )
+    path = run.take_newest_checkpoint() if wanted in ("auto", "never") else Path(wanted)
+    if path is None:
+        return 0
     files, state = load_checkpoint(path)
     changes = _validate_same_run(path, state, recipe, run, trainer.accelerator.num_processes, may_change)
     _load_checkpoint_state(path, files, state, trainer, selection)

@@ -23,8 +23,15 @@ from unpairaug.recipe import Recipe, to_yaml
 from unpairaug.recipe.translator_section import START
 from unpairaug.registry import Spec, heads
 from unpairaug.sharing.pretrained import part_folder
+from unpairaug.sharing.tensor_file import check_finite
 from unpairaug.task import Task, head_options
-from unpairaug.training.checkpoint import Tensors, list_checkpoints, save_checkpoint
+from unpairaug.training.checkpoint import (
+    Tensors,
+    flatten_files,
+    list_checkpoints,
+    save_checkpoint,
+    take_newest_whole_checkpoint,
+)
 from unpairaug.training.checkpoint_selection import BestStep
 from unpairaug.translator import Translator
 
@@ -122,18 +129,20 @@ class RunFolder:
 
         Raises:
             RunStopped: the files cannot be written, for example on a full disk; earlier checkpoints are complete.
+            NonFiniteError: a tensor holds NaN or infinity; nothing is written.
         """
         if not self.active:
             return
         translator.trained = task.trained = self.training_notes(step, task.scale)
         identity = {"recipe": self.recipe.model_dump(mode="json"), "data": self.data, "starts": self.starts}
         state = {**state, **identity, "processes": self.processes, "unpairaug": __version__}
+        check_finite(flatten_files(files), f"the checkpoint of step {step}")
         try:
             translator.save_pretrained(self.path / "translator")
             task.save_pretrained(self.path / "head")
             save_checkpoint(self.checkpoints, step, files, state, self.recipe.train.keep_checkpoints)
         except (OSError, SafetensorError) as error:
-            kept = self.latest_checkpoint()
+            kept = next(reversed(list_checkpoints(self.checkpoints)), None)
             raise RunStopped(
                 f"the checkpoint of step {step} cannot be written: {error}. "
                 + (
@@ -190,9 +199,13 @@ class RunFolder:
             "metrics": self.validation,
         }
 
-    def latest_checkpoint(self) -> Path | None:
-        """The folder of the newest checkpoint; None if there is none."""
-        return next(reversed(list_checkpoints(self.checkpoints)), None)
+    def take_newest_checkpoint(self) -> Path | None:
+        """The newest whole checkpoint; None if there is none. Damaged newer ones are renamed, and named in the log.
+
+        Raises:
+            UserError: all of them are damaged.
+        """
+        return take_newest_whole_checkpoint(self.checkpoints, rename=self.active)
 
     def _copy_initial_weights(self) -> None:
         """Copy initial weights into the folder and let the recipe name the copies: the run depends on no other file."""
