@@ -23,6 +23,7 @@ from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe
 from unpairaug.recipe.translator_section import LEARNS, START, without_start
 from unpairaug.registry import Spec, tasks
+from unpairaug.restoring.processes import ignore_incomplete_launcher
 from unpairaug.sharing.pretrained import load_part
 from unpairaug.task import Task
 from unpairaug.training.real_path import RealPath
@@ -133,7 +134,11 @@ def make_accelerator(recipe: Recipe, **options: Any) -> Accelerator:
     """An accelerator with the device, precision and processes of accelerate's launcher, or those of the recipe.
 
     The trainer counts micro-batches, so accelerate's own count is fixed at 1 whatever its flag says.
+
+    Raises:
+        UserError: the launcher's environment is that of several processes, but incomplete.
     """
+    ignore_incomplete_launcher()
     one = GradientAccumulationPlugin(num_steps=1)
     return Accelerator(mixed_precision=recipe.train.mixed_precision, gradient_accumulation_plugin=one, **options)
 
