@@ -87,11 +87,10 @@ class StochasticCycleGAN(CycleTranslator):
         with_given_noise = content + (fake - content).detach()
         restored, reconstructed_source = self.run_as_one_batch(self.restore, real, with_given_noise)
         restored_seen = self._apply_optics(restored)
-        reconstructed_real = self._generator.content(restored_seen)
         return {
             **self.adversarial(source, real, self._apply_jpeg(fake), restored),
             "cycle_clean": self.lambda_cycle * cycle_loss(reconstructed_source, source),
-            "cycle_degraded": self.lambda_cycle * cycle_loss(low(reconstructed_real), low(real)),
+            "cycle_degraded": self.lambda_cycle * cycle_loss(low(self._generator.content(restored_seen)), low(real)),
             "low_degrade": self.lambda_low * F.l1_loss(low(fake), low(seen)),
             "low_restore": self.lambda_low * F.l1_loss(low(restored_seen), low(real)),
         }
