@@ -40,9 +40,7 @@ def check_regular_file(path: str | os.PathLike[str], limit: int) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise UserError(f"{escape(path)}: this is no regular file, but a folder, pipe or device; give a regular file")
     if found.st_size > limit:
-        raise UserError(
-            f"{escape(path)}: {found.st_size} bytes exceed the limit of {limit}; give a smaller file"
-        )
+        raise UserError(f"{escape(path)}: {found.st_size} bytes exceed the limit of {limit}; give a smaller file")
     return found.st_size
 
 
@@ -93,12 +91,29 @@ def open_atomic(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "fix the cause")
-        reason = error.strerror or type(error).__name__
-        raise WriteError(f"{escape(path)}: this file cannot be written ({escape(reason)}); {advice}") from error
+        raise write_error(path, error) from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def create_folder(path: Path) -> None:
+    """Create a folder and its parents, unless it exists.
+
+    Raises:
+        WriteError: it cannot be created.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(path, error, "folder") from error
+
+
+def write_error(path: Path, error: OSError, kind: str = "file") -> WriteError:
+    """The error to raise in place of an `OSError` while `path` was written."""
+    advice = _ADVICE.get(error.errno or 0, "fix the cause")
+    reason = escape(error.strerror or type(error).__name__)
+    return WriteError(f"{escape(path)}: this {kind} cannot be written ({reason}); {advice}")
 
 
 def partial_path(path: Path) -> Path:
