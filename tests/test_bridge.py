@@ -1,11 +1,10 @@
-"""Laws of the door between translator and head."""
-
-from types import SimpleNamespace
+"""The contract of the bridge between translator and head."""
 
 import pytest
 import torch
 
 from unpairaug.bridge import Bridge, round_to_8_bits
+from unpairaug.camera.measured_camera import MeasuredCamera
 from unpairaug.rng import sample_rng
 
 
@@ -14,9 +13,18 @@ def images(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.rand(4, 3, 8, 8, generator=g), torch.rand(4, 3, 8, 8, generator=g)
 
 
-def measured(doubt=0.0, trust=1.0, filed=lambda seen: seen) -> SimpleNamespace:
-    """What the bridge asks of a translator."""
-    return SimpleNamespace(doubt=doubt, trust=trust, filed=filed)
+def measured_camera(max_perturbation: float = 0.0, min_strength: float = 1.0) -> MeasuredCamera:
+    camera = MeasuredCamera()
+    camera.max_perturbation.fill_(max_perturbation)
+    camera.min_strength.fill_(min_strength)
+    return camera
+
+
+class CoarseFiles(MeasuredCamera):
+    """A camera whose files have nine levels."""
+
+    def apply_jpeg(self, image: torch.Tensor) -> torch.Tensor:
+        return (image * 8).round() / 8
 
 
 def test_an_identity_translator_changes_nothing():
@@ -48,29 +56,29 @@ def test_what_is_fed_fits_an_8_bit_file():
     assert fed.max() <= 255
 
 
-def test_measured_perturbation_is_up_to_the_translators_doubt_and_none_where_there_is_none():
+def test_measured_perturbation_lies_between_0_and_the_cameras_maximum_and_is_absent_without_a_camera():
     source, fake, real = 0.5 * torch.ones(3, 64, 3, 16, 16)
     bridge = Bridge(perturbation="measured", round=False)
     assert torch.equal(bridge(source, fake, real), fake)
     added = [
-        (bridge(source, fake, real, camera=measured(doubt=d)) - fake).std((1, 2, 3)) * 255
-        for d in (3.0, torch.tensor(12.0))
+        (bridge(source, fake, real, camera=measured_camera(max_perturbation=most)) - fake).std((1, 2, 3)) * 255
+        for most in (3.0, 12.0)
     ]
     assert added[0].max() < 3.5 and added[0].min() < 1
     assert 10 < added[1].max() < 13.5
 
 
-def test_measured_strength_lies_between_the_translators_trust_and_1():
+def test_measured_strength_lies_between_the_cameras_minimum_and_1():
     source, fake = torch.zeros(64, 3, 2, 2), torch.ones(64, 3, 2, 2)
     bridge = Bridge(strength="measured", round=False)
     assert torch.equal(bridge(source, fake, fake), fake)
-    shares = bridge(source, fake, fake, camera=measured(trust=torch.tensor(0.7)))[:, 0, 0, 0]
+    shares = bridge(source, fake, fake, camera=measured_camera(min_strength=0.7))[:, 0, 0, 0]
     assert shares.min() >= 0.7 and shares.max() <= 1 and shares.max() - shares.min() > 0.2
 
 
-def test_what_is_fed_went_through_the_cameras_file_after_the_noise_of_the_bridge():
+def test_the_cameras_file_comes_after_the_perturbation():
     source, fake, real = 0.5 * torch.ones(3, 2, 3, 16, 16)
-    coarse = measured(filed=lambda seen: (seen * 8).round() / 8)
+    coarse = CoarseFiles()
     fed = Bridge(perturbation=20.0)(source, fake, real, camera=coarse)
     assert len((fed * 255).round().unique()) <= 5 and fed.std() > 0
     assert torch.equal(Bridge(round=False)(source, fake, real, camera=coarse), fake), "no file, no rounding"
@@ -99,3 +107,11 @@ def test_feed_real_passes_the_real_image_on():
     source, fake = images()
     real = torch.rand_like(source)
     assert Bridge(feed="real")(source, fake, real) is real
+
+
+def test_feed_restore_fake_passes_on_what_the_way_back_makes_of_the_fake_without_its_gradient():
+    source, fake = images()
+    fake = fake.requires_grad_()
+    fed = Bridge(feed="restore(fake)")(source, fake, source, restore=lambda image: 1.5 - image)
+    assert torch.equal(fed, (1.5 - round_to_8_bits(fake.detach())).clamp(0, 1))
+    assert not fed.requires_grad
