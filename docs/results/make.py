@@ -1,4 +1,4 @@
-"""Make docs/results.md from what the runs in runs.yaml measured; see the options for training and recording them."""
+"""Render docs/results.md from the records of the runs in runs.yaml; options train and record runs."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from unpairaug.recipe import Recipe, differences_of_values, load_recipe
 from unpairaug.recipe.yaml_file import parse
 from unpairaug.registry.suggestions import suggest
 from unpairaug.report.record import Record, read_record
-from unpairaug.run import MAY_CHANGE, complete
+from unpairaug.training.resume import MAY_CHANGE
+from unpairaug.training.run_recipe import run_recipe
 
 HERE = Path(__file__).resolve().parent
 Plan = dict[str, Any]
-"""What runs.yaml says."""
+"""Content of runs.yaml."""
 Records = dict[str, dict[str, Any]]
-"""By SET/SYSTEM_SEED, what a run was and what it measured."""
+"""Recipe, versions and metrics of each run by SET/SYSTEM_SEED."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training that the page has figures of."""
+    """A training run with figures on the page."""
 
     set: str
     system: str
@@ -50,11 +51,11 @@ def read_plan(folder: Path) -> Plan:
     return yaml.safe_load((folder / "runs.yaml").read_text(encoding="utf-8"))
 
 
-def runs_of(plan: Plan) -> dict[str, Run]:
-    """The runs that the plan lists, by name and in its order of sets and systems.
+def list_runs(plan: Plan) -> dict[str, Run]:
+    """List the runs of the plan by name, in its order of sets and systems.
 
     Raises:
-        UserError: it lists a set or a system that it does not have.
+        UserError: a run names an unknown set or system.
     """
     listed = [triple for entry in plan["runs"] for triple in product(entry["sets"], entry["systems"], entry["seeds"])]
     for kind, at in (("sets", 0), ("systems", 1)):
@@ -66,7 +67,7 @@ def runs_of(plan: Plan) -> dict[str, Run]:
 
 
 def _run(plan: Plan, set_: str, system: str, seed: int) -> Run:
-    """The run with all its overrides, of which a later one takes the place of an earlier one with the same key."""
+    """The run with all its overrides; a later override replaces an earlier one with the same key."""
     options = plan["systems"][system]
     overrides = [*plan["common"], *plan["sets"][set_], *options.get("overrides", ()), f"train.seed={seed}"]
     by_key = {override.partition("=")[0]: override for override in overrides}
@@ -74,35 +75,37 @@ def _run(plan: Plan, set_: str, system: str, seed: int) -> Run:
     return Run(set_, system, seed, recipe, list(by_key.values()))
 
 
-def finished(folder: Path) -> Record | None:
-    """What the run in the folder left; None where there is none, or it has not taken its last step."""
+def read_finished(folder: Path) -> Record | None:
+    """Read the run in the folder; None if there is none or it is not complete."""
     found = read_record(folder) if folder.is_dir() else None
     return found if found and found.is_done else None
 
 
 def train(runs: Iterable[Run], folder: Path, data_root: Path) -> None:
-    """Train to its end every run that has not come there, each in folder/SET/SYSTEM_SEED."""
+    """Train all incomplete runs, each in folder/SET/SYSTEM_SEED."""
     os.chdir(data_root)  # the plan's folders of images are relative to it
     for run in runs:
-        if finished(folder / run.name) is None:
+        if read_finished(folder / run.name) is None:
             place = json.dumps(str(folder / run.name), ensure_ascii=False)  # as YAML would quote it
-            complete(run.recipe, [*run.overrides, f"output_dir={place}"], MAY_CHANGE)
+            run_recipe(load_recipe(run.recipe, [*run.overrides, f"output_dir={place}"]), run.recipe, MAY_CHANGE)
 
 
 def record(run: Run, found: Record, data_root: Path) -> dict[str, Any]:
-    """What the page and its readers need of a finished run; no path of this machine is in it.
+    """Collect the recipe, versions and metrics of a finished run, without any path of the machine.
 
     Raises:
         UserError: the folder holds another run than the one that runs.yaml lists, or it was never validated.
     """
-    resolved = _resolved(found, data_root)
-    if changed := _changed(run.recipe, run.overrides, resolved):
+    resolved = _read_recipe(found, data_root)
+    if changed := _compare_recipe(run.recipe, run.overrides, resolved):
         raise UserError(
             f"{found.folder} is not what runs.yaml lists as {run.name}: {'; '.join(changed)}; give the --data-root it "
             f"was trained with, train it anew in another folder, or mend runs.yaml"
         )
-    steps, val = resolved["train"]["steps"], _by_step(found, "val")
-    if steps not in val or not (bicubic := _by_step(found, "val_bicubic")):
+    steps, val = resolved["train"]["steps"], _values_by_step(found, "val")
+    if steps not in val or not (
+        bicubic := _values_by_step(found, "val_bicubic") or _values_by_step(found, "val_input")
+    ):
         raise UserError(f"{found.folder} lacks the validation of step {steps}; remove it, and train it anew")
     packages = found.environment["packages"]
     return {
@@ -115,36 +118,36 @@ def record(run: Run, found: Record, data_root: Path) -> dict[str, Any]:
         "seconds": found.seconds,
         "bicubic": bicubic[0],
         "metrics": val[steps],
-        "guards": _by_step(found, "guards").get(steps, {}),
+        "guards": _values_by_step(found, "guards").get(steps, {}),
         "psnr_rgb": {step: values["psnr_rgb"] for step, values in val.items()},
-        "choice": {step: values["score"] for step, values in _by_step(found, "choice").items()},
+        "selection": {step: values["score"] for step, values in _values_by_step(found, "selection").items()},
     }
 
 
-def _resolved(found: Record, data_root: Path) -> dict[str, Any]:
-    """The recipe that the run left, as it wrote it, but for its own place and that of the images."""
+def _read_recipe(found: Record, data_root: Path) -> dict[str, Any]:
+    """The resolved recipe of the run, without its output folder and with paths relative to data_root."""
     text = (found.recipe_text or "").replace(f"{data_root}{os.sep}", "")
     values = parse(text, f"{found.folder}/recipe.yaml").values
     return {key: value for key, value in values.items() if key != "output_dir"}
 
 
-def _changed(recipe_name: str, overrides: list[str], resolved: dict[str, Any]) -> list[str]:
-    """Where a run's recipe, with defaults of keys that came later, is not what its command gives today, key by key."""
+def _compare_recipe(recipe_name: str, overrides: list[str], resolved: dict[str, Any]) -> list[str]:
+    """Differences between a run's recipe, with defaults of newer keys, and its command's recipe today, key by key."""
     today = load_recipe(recipe_name, overrides).resolve(steps_per_epoch=1)  # no length here is in epochs
     try:
         was = Recipe.model_validate({**resolved, "output_dir": today.output_dir}).model_dump(mode="json")
-    except ValidationError:  # it has keys or values that there are no more, which are told as they are
+    except ValidationError:  # it has keys or values that no longer exist; compare it as it is
         was = resolved
     pairs = differences_of_values(was, today.model_dump(mode="json")).items()
     return [f"{key}: {before!r} → {now!r}" for key, (before, now) in pairs if key not in MAY_CHANGE]
 
 
-def _by_step(found: Record, split: str) -> dict[int, dict[str, float]]:
+def _values_by_step(found: Record, split: str) -> dict[int, dict[str, float]]:
     return {line.step: {k: round(v, 6) for k, v in line.values.items()} for line in found.of(split)}
 
 
 def read_records(plan: Plan, folder: Path) -> Records:
-    """The records of every set, as far as there are any."""
+    """Read the records of all sets that have any."""
     files = {name: folder / f"{name}.json" for name in plan["sets"]}
     return {
         f"{name}/{run}": values
@@ -155,37 +158,40 @@ def read_records(plan: Plan, folder: Path) -> Records:
 
 
 def write_records(plan: Plan, records: Records, folder: Path) -> None:
-    """One file for each set that has any, with the records of the runs that the plan lists."""
+    """Write one file per set, with the records of the runs that the plan lists."""
     for name in plan["sets"]:
-        kept = {f"{r.system}_{r.seed}": records[n] for n, r in runs_of(plan).items() if r.set == name and n in records}
+        kept = {
+            f"{r.system}_{r.seed}": records[n] for n, r in list_runs(plan).items() if r.set == name and n in records
+        }
         if kept:
-            (folder / f"{name}.json").write_text(_json(kept) + "\n", encoding="utf-8")
+            (folder / f"{name}.json").write_text(_format_json(kept) + "\n", encoding="utf-8")
 
 
-def _json(value: Any, depth: int = 3, indent: str = "") -> str:
-    """JSON with a line for each value of the outer `depth` mappings, so that a difference is one line."""
+def _format_json(value: Any, depth: int = 3, indent: str = "") -> str:
+    """Format as JSON with one line per value of the outer `depth` mappings, for readable diffs."""
     if depth == 0 or not isinstance(value, dict) or not value:
         return json.dumps(value, ensure_ascii=False)
     lines = (
-        f"{indent} {json.dumps(str(key))}: {_json(inner, depth - 1, indent + ' ')}" for key, inner in value.items()
+        f"{indent} {json.dumps(str(key))}: {_format_json(inner, depth - 1, indent + ' ')}"
+        for key, inner in value.items()
     )
     return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
-def since_changed(records: Records) -> dict[str, list[str]]:
-    """By run, where its command would give another recipe today."""
-    found = {name: _changed(one["recipe"], one["overrides"], one["resolved"]) for name, one in records.items()}
+def find_changed_recipes(records: Records) -> dict[str, list[str]]:
+    """Runs whose command gives another recipe today, with the differences."""
+    found = {name: _compare_recipe(one["recipe"], one["overrides"], one["resolved"]) for name, one in records.items()}
     return {name: changed for name, changed in found.items() if changed}
 
 
 def render(folder: Path) -> str:
-    """The page, from the template, the records and the figures of programs in the folder.
+    """Render the page from the template, the records and the figures of programs in the folder.
 
     Raises:
-        UserError: a run that runs.yaml lists has no record, or one of other overrides; or the template names another.
+        UserError: a listed run has no record, or one with other overrides; or the template names an unlisted run.
     """
     plan, records = read_plan(folder), read_records(read_plan(folder), folder)
-    runs = runs_of(plan)
+    runs = list_runs(plan)
     lacking = [name for name, run in runs.items() if records.get(name, {}).get("overrides") != run.overrides]
     if lacking:
         raise UserError(
@@ -194,24 +200,24 @@ def render(folder: Path) -> str:
         )
     records = {name: records[name] for name in runs}
     measured = yaml.safe_load((folder / "measured.yaml").read_text(encoding="utf-8")) or {}
-    figures = Figures(plan["systems"], records, measured, since_changed(records))
+    figures = Figures(plan["systems"], records, measured, find_changed_recipes(records))
     pages = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, keep_trailing_newline=True)
     return pages.get_template("results.md.jinja").render(figures.functions())
 
 
 def make(folder: Path, train_in: Path | None, record_from: Path | None, only: str, data_root: Path) -> None:
-    """Train and record what the options ask for, and write the page beside the folder that it is made from."""
+    """Train and record runs as the options say, and write the page beside the folder."""
     plan, data_root = read_plan(folder), data_root.resolve()
-    wanted = [run for name, run in runs_of(plan).items() if fnmatch(name, only)]
+    wanted = [run for name, run in list_runs(plan).items() if fnmatch(name, only)]
     if not wanted:
         raise UserError(f"--only {only}: no run of runs.yaml has such a name; expected SET/SYSTEM_SEED, with * and ?")
     if train_in and record_from:
-        raise UserError("--train and --record were given: give one, for what is trained is recorded, too")
+        raise UserError("--train and --record were given: give only one; --train also records")
     if place := train_in or record_from:
         place = place.resolve()
         if train_in:
             train(wanted, place, data_root)
-        found = [(run, finished(place / run.name)) for run in wanted]
+        found = [(run, read_finished(place / run.name)) for run in wanted]
         new = {run.name: record(run, left, data_root) for run, left in found if left}
         write_records(plan, {**read_records(plan, folder), **new}, folder)
         print(f"recorded {len(new)} of {len(wanted)} runs")
@@ -220,13 +226,13 @@ def make(folder: Path, train_in: Path | None, record_from: Path | None, only: st
 
 def main(
     train: Annotated[
-        Path | None, typer.Option(help="First train in RUNS/SET/SYSTEM_SEED what has not ended, and record it.")
+        Path | None, typer.Option(help="First train incomplete runs in RUNS/SET/SYSTEM_SEED, and record them.")
     ] = None,
     record: Annotated[Path | None, typer.Option(help="First record the finished runs in RUNS/SET/SYSTEM_SEED.")] = None,
-    only: Annotated[str, typer.Option(help="Train and record these alone; with * and ?.")] = "*",
-    data_root: Annotated[Path, typer.Option(help="The folder that the sets' folders of images are in.")] = Path("."),
+    only: Annotated[str, typer.Option(help="Train and record only these runs; may contain * and ?.")] = "*",
+    data_root: Annotated[Path, typer.Option(help="Folder that contains the image folders of the sets.")] = Path("."),
 ) -> None:
-    """Make docs/results.md from the records beside this program."""
+    """Render docs/results.md from the records beside this program."""
     run_cli(lambda: make(HERE, train, record, only, data_root))
 
 

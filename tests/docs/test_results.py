@@ -1,4 +1,4 @@
-"""docs/results.md says what its runs left, and nothing of this machine; toy runs are trained, recorded and rendered."""
+"""docs/results.md has the figures of its runs and no path of the machine; toy runs are trained, recorded, rendered."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ TOY = {
     },
     "runs": [{"sets": ["toy"], "systems": ["ceiling", "floor", "smoke"], "seeds": [0]}],
 }
-SAID = {"psnr_rgb": 30.0, "ssim_rgb": 0.5, "psnr_rgb_shift10": 30.0}
-MEASURED = {"measurer": {"program": "print(SAID)", "figures": {"toy/program_0": SAID}}}
-TEMPLATE = """{{ systems("toy") }}
+PROGRAM_METRICS = {"psnr_rgb": 30.0, "ssim_rgb": 0.5, "psnr_rgb_shift10": 30.0}
+MEASURED = {"measurer": {"program": "print(PROGRAM_METRICS)", "figures": {"toy/program_0": PROGRAM_METRICS}}}
+TEMPLATE = """{{ system_table("toy") }}
 
 smoke: {{ psnr("toy/smoke_0") }}, {{ psnr("toy/smoke") }}
 """
 
 
 def write_toy(folder: Path, plan: dict) -> Path:
-    """A folder as docs/results is."""
+    """Write a folder like docs/results."""
     folder.mkdir(parents=True)
     (folder / "runs.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
     (folder / "measured.yaml").write_text(yaml.safe_dump(MEASURED))
@@ -58,7 +58,7 @@ def write_toy(folder: Path, plan: dict) -> Path:
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `docs/toy`, whose runs of two steps are trained into `runs`, on images in `images`."""
+    """A folder with `docs/toy`, its trained runs of two steps in `runs`, and images in `images`."""
     root, rng = tmp_path_factory.mktemp("results"), np.random.default_rng(0)
     for side, pixels in SIDES.items():
         for name in ("one.png", "two.png"):
@@ -71,16 +71,16 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(toy: Path, tmp_path: Path) -> Path:
-    """The same, to be spoilt."""
+    """A copy of it, for tests that change it."""
     return copytree(toy, tmp_path / "copy")
 
 
-def last(run: Path, split: str = "val") -> dict[str, float]:
+def read_last(run: Path, split: str = "val") -> dict[str, float]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [line for line in lines if line["split"] == split][-1]
 
 
-def committed() -> dict[str, dict]:
+def read_committed() -> dict[str, dict]:
     return make.read_records(make.read_plan(RESULTS), RESULTS)
 
 
@@ -90,7 +90,7 @@ def test_the_page_is_what_the_records_give():
 
 
 def test_every_record_is_of_a_listed_run_with_its_seed_and_all_its_steps():
-    records, runs = committed(), make.runs_of(make.read_plan(RESULTS))
+    records, runs = read_committed(), make.list_runs(make.read_plan(RESULTS))
     assert records.keys() == runs.keys()
     for name, one in records.items():
         seed, steps = (one["resolved"]["train"][key] for key in ("seed", "steps"))
@@ -107,9 +107,9 @@ def test_no_file_of_the_page_names_a_place_of_the_machine_it_was_made_on():
 def test_a_trained_run_is_recorded_with_what_its_folder_holds_and_without_its_place(toy: Path):
     run, text = toy / "runs" / "toy" / "smoke_0", (toy / "docs" / "toy" / "toy.json").read_text()
     (one,) = [values for name, values in json.loads(text).items() if name == "smoke_0"]
-    wanted = {key: value for key, value in last(run).items() if key not in ("step", "split")}
+    wanted = {key: value for key, value in read_last(run).items() if key not in ("step", "split")}
     assert one["metrics"] == pytest.approx(wanted, abs=1e-6) and one["bicubic"]["psnr_rgb"] == pytest.approx(
-        last(run, "val_bicubic")["psnr_rgb"], abs=1e-6
+        read_last(run, "val_bicubic")["psnr_rgb"], abs=1e-6
     )
     assert (one["seed"], one["steps"], one["recipe"]) == (0, 2, "smoke") and list(one["psnr_rgb"]) == ["0", "1", "2"]
     assert one["resolved"]["data"]["ceiling_clean"] == "toy/ceiling_clean" and "output_dir" not in one["resolved"]
@@ -118,11 +118,11 @@ def test_a_trained_run_is_recorded_with_what_its_folder_holds_and_without_its_pl
 
 def test_the_rows_of_a_table_are_in_the_order_of_the_plan_and_their_figures_those_of_the_runs(toy: Path):
     rows = [line.split(" | ") for line in (toy / "docs" / "toy.md").read_text().splitlines() if line[:1] == "|"][2:]
-    assert [row[0] for row in rows] == ["| bicubic enlargement", "| floor", "| **smoke**", "| a program", "| ceiling"]
+    assert [row[0] for row in rows] == ["| bicubic interpolation", "| floor", "| **smoke**", "| a program", "| ceiling"]
     for row, system in ((rows[1], "floor"), (rows[2], "smoke"), (rows[4], "ceiling")):
-        assert row[1] == f"{last(toy / 'runs' / 'toy' / f'{system}_0')['psnr_rgb']:.2f}"
-    said = f"{last(toy / 'runs' / 'toy' / 'smoke_0')['psnr_rgb']:.2f}"
-    assert (toy / "docs" / "toy.md").read_text().endswith(f"smoke: {said}, {said}\n")
+        assert row[1] == f"{read_last(toy / 'runs' / 'toy' / f'{system}_0')['psnr_rgb']:.2f}"
+    expected = f"{read_last(toy / 'runs' / 'toy' / 'smoke_0')['psnr_rgb']:.2f}"
+    assert (toy / "docs" / "toy.md").read_text().endswith(f"smoke: {expected}, {expected}\n")
 
 
 def test_recording_the_same_runs_again_changes_nothing_and_a_record_outlives_its_run(copy: Path):
@@ -161,15 +161,15 @@ def test_a_changed_plan_asks_for_new_records(copy: Path):
         make.render(docs)
 
 
-def test_a_recipe_that_has_changed_since_a_run_is_told(copy: Path):
+def test_a_recipe_that_has_changed_since_a_run_is_reported_key_by_key(copy: Path):
     records = make.read_records(TOY, copy / "docs" / "toy")
-    assert make.since_changed(records) == {}
+    assert make.find_changed_recipes(records) == {}
     records["toy/smoke_0"]["resolved"]["data"]["crop"] = 32
-    changed = make.since_changed(records)
+    changed = make.find_changed_recipes(records)
     assert changed == {"toy/smoke_0": ["data.crop: 32 → 16"]}
     records["toy/smoke_0"]["resolved"]["data"]["cropped"] = records["toy/smoke_0"]["resolved"]["data"].pop("crop")
-    assert make.since_changed(records)["toy/smoke_0"] == ["data.cropped: 32 → None", "data.crop: None → 16"]
-    assert "- toy/smoke_0: data.crop: 32 → 16" in Figures({}, records, {}, changed).changed()
+    assert make.find_changed_recipes(records)["toy/smoke_0"] == ["data.cropped: 32 → None", "data.crop: None → 16"]
+    assert "- toy/smoke_0: data.crop: 32 → 16" in Figures({}, records, {}, changed).recipe_changes()
 
 
 def test_names_that_are_not_there_are_answered_with_the_nearest(copy: Path):
@@ -178,7 +178,7 @@ def test_names_that_are_not_there_are_answered_with_the_nearest(copy: Path):
     with pytest.raises(UserError, match=r"names 'toy/smok_0', of which there is no record; did you mean 'toy/smoke_0'"):
         make.render(docs)
     with pytest.raises(UserError, match=r"'smok' is none of its systems; did you mean 'smoke'"):
-        make.runs_of({**TOY, "runs": [{"sets": ["toy"], "systems": ["smok"], "seeds": [0]}]})
+        make.list_runs({**TOY, "runs": [{"sets": ["toy"], "systems": ["smok"], "seeds": [0]}]})
     with pytest.raises(UserError, match=r"--only \*/none: no run"):
         make.make(docs, None, None, "*/none", copy)
 
@@ -186,7 +186,7 @@ def test_names_that_are_not_there_are_answered_with_the_nearest(copy: Path):
 def test_an_override_of_a_system_takes_the_place_of_the_common_one_of_its_key():
     systems = {"other": {"label": "", "recipe": "smoke", "overrides": ["task.head=fsrcnn"]}}
     plan = {**TOY, "systems": systems, "runs": [{"sets": ["toy"], "systems": ["other"], "seeds": [3]}]}
-    (run,) = make.runs_of(plan).values()
+    (run,) = make.list_runs(plan).values()
     assert [one for one in run.overrides if one.startswith(("task.head", "train.seed"))] == [
         "task.head=fsrcnn",
         "train.seed=3",
@@ -195,26 +195,26 @@ def test_an_override_of_a_system_takes_the_place_of_the_common_one_of_its_key():
 
 def test_a_set_may_have_a_recipe_of_its_own():
     plan = {**TOY, "recipes": {"toy": "denoise"}, "runs": [{"sets": ["toy"], "systems": ["floor"], "seeds": [0]}]}
-    (run,) = make.runs_of(plan).values()
+    (run,) = make.list_runs(plan).values()
     assert run.recipe == "denoise" and run.overrides[0] == TOY["common"][0]
 
 
-def one_run(psnr: float, head: str = "vdsr", choice: dict | None = None) -> dict:
+def one_run(psnr: float, head: str = "vdsr", selection: dict | None = None) -> dict:
     metrics = {"psnr_rgb": psnr, "ssim_rgb": 0.5, "psnr_rgb_shift10": psnr}
     by_step = {"1": psnr - 1, "2": psnr + 1, "3": psnr}
-    return {"metrics": metrics, "bicubic": metrics, "psnr_rgb": by_step, "choice": choice or {}} | {
+    return {"metrics": metrics, "bicubic": metrics, "psnr_rgb": by_step, "selection": selection or {}} | {
         "resolved": {"task": {"head": {"type": head}}}
     }
 
 
 @pytest.fixture
 def figures() -> Figures:
-    """Two sets with a gap of 2 dB, of which a system closes a half or more, and one set without a gap."""
+    """Two sets with a gap of 2 dB, of which a system closes half or more, and one set without a gap."""
     records = {
         "one/floor_0": one_run(20),
         "one/floor_1": one_run(20),
-        "one/new_0": one_run(21, choice={"1": 9.0, "2": 8.0, "3": 7.0}),
-        "one/new_1": one_run(19, choice={"1": 5.0, "2": 8.0, "3": 7.0}),
+        "one/new_0": one_run(21, selection={"1": 9.0, "2": 8.0, "3": 7.0}),
+        "one/new_1": one_run(19, selection={"1": 5.0, "2": 8.0, "3": 7.0}),
         "one/other_0": one_run(23, head="edsr"),
         "one/late_2": one_run(21),
         "one/ceiling_0": one_run(22),
@@ -231,46 +231,50 @@ def figures() -> Figures:
 
 
 def test_shares_are_those_of_the_gap_on_the_same_seed_and_of_the_same_head(figures: Figures):
-    assert [figures.closed(name) for name in ("one/new_0", "one/new", "two/new")] == ["50 %", "−50 to 50 %", "150 %"]
-    assert figures.median_closed("new", "one", "two") == "75 % (from 0 % to 150 %)"
-    rows = {line.split(" | ")[0]: line.split(" | ")[4] for line in figures.systems("one").splitlines()[2:]}
+    assert [figures.share_range(name) for name in ("one/new_0", "one/new", "two/new")] == [
+        "50 %",
+        "−50 to 50 %",
+        "150 %",
+    ]
+    assert figures.median_share("new", "one", "two") == "75 % (from 0 % to 150 %)"
+    rows = {line.split(" | ")[0]: line.split(" | ")[4] for line in figures.system_table("one").splitlines()[2:]}
     assert (rows["| new"], rows["| other"], rows["| floor"]) == ("50 %, −50 %", "", "")
-    assert figures.gaps("new", "t*").splitlines()[2:] == ["| `two` | 30.00 | 30.00 | 33.00 | 32.00 | 150 % |"]
+    assert figures.gap_table("new", "t*").splitlines()[2:] == ["| `two` | 30.00 | 30.00 | 33.00 | 32.00 | 150 % |"]
 
 
 def test_a_floor_may_be_measured_by_a_program_alone():
     records = {"drawn-1/new_0": one_run(21), "drawn-1/ceiling_0": one_run(22)}
     floor = {"elsewhere": {"program": "", "figures": {"drawn-1/floor_0": one_run(20)["metrics"]}}}
     labels = {name: {"label": name} for name in ("floor", "new", "ceiling")}
-    label, _, *cells = Figures(labels, records, floor, {}).gaps("new", "*").splitlines()[2].split(" | ")
+    label, _, *cells = Figures(labels, records, floor, {}).gap_table("new", "*").splitlines()[2].split(" | ")
     assert label == "| `drawn-1`: blur 0.8 × 0.4 px at 130°; noise 1 to 2 steps, with grain; JPEG 74"
     assert cells == ["20.00", "21.00", "22.00", "50 % |"]
 
 
-@pytest.mark.parametrize(("task", "called"), [({}, "no processing"), ({"scale": 2}, "bicubic enlargement")])
-def test_the_row_of_nothing_learnt_is_called_what_it_is(task: dict, called: str):
+@pytest.mark.parametrize(("task", "called"), [({}, "input, not processed"), ({"scale": 2}, "bicubic interpolation")])
+def test_the_row_without_a_network_is_bicubic_interpolation_or_the_input(task: dict, called: str):
     record = one_run(20)
     record["resolved"]["task"] |= task
-    rows = Figures({"floor": {"label": "floor"}}, {"one/floor_0": record}, {}, {}).systems("one").splitlines()
+    rows = Figures({"floor": {"label": "floor"}}, {"one/floor_0": record}, {}, {}).system_table("one").splitlines()
     assert rows[2].startswith(f"| {called} |")
 
 
 def test_a_set_without_a_gap_says_so_in_a_table_and_is_refused_in_words(figures: Figures):
-    assert figures.gaps("new", "flat").endswith("| no gap |")
+    assert figures.gap_table("new", "flat").endswith("| no gap |")
     with pytest.raises(UserError, match="there is no gap to close"):
-        figures.median_closed("new", "*")
+        figures.median_share("new", "*")
     with pytest.raises(UserError, match="no set has floor, ceiling and 'missing'"):
-        figures.gaps("missing", "*")
+        figures.gap_table("missing", "*")
 
 
-def test_regret_is_what_the_chosen_step_lacks_of_the_best(figures: Figures):
-    # Seed 0 chose step 3, one below the best; seed 1 chose step 1, two below it.
-    assert figures.regret().splitlines()[-1] == "| all | 2 | 1, 3 | 1.50 | 2.00 | 1.00 | 1.00 |"
+def test_the_selection_table_compares_the_selected_and_the_last_step_with_the_best(figures: Figures):
+    # Seed 0 selects step 3, 1 dB below the best; seed 1 selects step 1, 2 dB below it.
+    assert figures.selection_table().splitlines()[-1] == "| all | 2 | 1, 3 | 1.50 | 2.00 | 1.00 | 1.00 |"
 
 
 def test_a_change_is_measured_against_the_first_on_the_seeds_of_both(figures: Figures):
-    first, second = figures.changes("one", "new", "other").splitlines()[2:]
+    first, second = figures.change_table("one", "new", "other").splitlines()[2:]
     assert first == "| new | 2 | 20.00 | 0.5000 |  | 50 %, −50 % |"
     assert second == "| other | 1 | 23.00 | 0.5000 | +2.00 | 150 % |"
     with pytest.raises(UserError, match="compares late with new on one, but they share no seed"):
-        figures.changes("one", "new", "late")
+        figures.change_table("one", "new", "late")

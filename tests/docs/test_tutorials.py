@@ -1,4 +1,4 @@
-"""The tutorials, block by block as a reader follows them: files are written, commands typed, nothing left out."""
+"""The tutorials work block by block: every file is written and every command is run, in order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-# The programs a page names, as an installation has them. `pip` puts packages where only this test sees them.
+# The programs that a page uses, as an installation provides them. `pip` installs into a folder of this test.
 PROGRAMS = {
     "accelerate": '"{python}" -m accelerate.commands.accelerate_cli "$@"',
     "pip": '"{python}" -m pip "$@" --quiet --no-deps --no-index --no-build-isolation --target "{site}"',
@@ -23,8 +23,8 @@ PROGRAMS = {
 }
 
 
-def follow(page: Path, reader: Path) -> tuple[str, Path]:
-    """Do what a page says, in an empty folder; return what was printed, and the folder where it ended."""
+def run_tutorial(page: Path, reader: Path) -> tuple[str, Path]:
+    """Run all blocks of a page in an empty folder; return the output and the last current folder."""
     (reader / "bin").mkdir()
     for name, command in PROGRAMS.items():
         program = reader / "bin" / name
@@ -52,8 +52,8 @@ def follow(page: Path, reader: Path) -> tuple[str, Path]:
     return printed, here
 
 
-def state_of(checkout: Path) -> str:
-    """One number for every file of the package, its tasks and its recipes."""
+def hash_package(checkout: Path) -> str:
+    """Hash of all files of the package, its tasks and its recipes."""
     files = [path for name in ("unpairaug", "tasks", "recipes") for path in sorted((checkout / name).rglob("*"))]
     kept = [path for path in files if path.suffix in (".py", ".yaml", ".toml", ".md")]
     return hashlib.sha256(b"".join(str(path).encode() + path.read_bytes() for path in kept)).hexdigest()
@@ -61,10 +61,10 @@ def state_of(checkout: Path) -> str:
 
 @pytest.fixture(scope="module")
 def task(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """What add_a_task.md printed, and the folder where it ended."""
-    before = state_of(checkout)
-    result = follow(checkout / "docs" / "add_a_task.md", tmp_path_factory.mktemp("reader"))
-    assert state_of(checkout) == before, "nothing in this repository changes"
+    """Output of add_a_task.md, and its last current folder."""
+    before = hash_package(checkout)
+    result = run_tutorial(checkout / "docs" / "add_a_task.md", tmp_path_factory.mktemp("reader"))
+    assert hash_package(checkout) == before, "the tutorial changed this repository"
     return result
 
 
@@ -92,7 +92,7 @@ def test_the_translators_and_the_task_of_the_page_are_short_keep_their_contracts
     checkout: Path, tmp_path: Path
 ):
     page = checkout / "docs" / "add_a_translator.md"
-    _, folder = follow(page, tmp_path)
+    _, folder = run_tutorial(page, tmp_path)
     for name, most in (("old_phone", 15), ("blur_and_noise", 40), ("sharpen", 10)):
         lines = [line for line in (folder / f"{name}.py").read_text().splitlines() if line.strip()]
         assert len(lines) <= most, f"{name}: {len(lines)} lines"
