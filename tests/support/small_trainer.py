@@ -10,10 +10,11 @@ from unpairaug.bridge import Bridge
 from unpairaug.data import UnpairedBatch
 from unpairaug.recipe import TrainSection
 from unpairaug.recipe.optimizer_sections import OptimizerSection
-from unpairaug.registry import tasks, translators
+from unpairaug.registry import Spec, tasks, translators
 from unpairaug.training.real_path import RealPath
 from unpairaug.training.schedule import Schedule
 from unpairaug.training.trainer import JointTrainer
+from unpairaug.translator import MEASURE, Translator, build_translator
 
 PATCH = {"type": "patch", "ndf": 4, "n_layers": 1}
 SRGAN = {"type": "srgan", "ndf": 4, "norm": "none"}
@@ -60,8 +61,14 @@ def make_trainer(
             torch.nn.init.normal_(layer.weight, std=0.1)
     options, how = TrainSection(steps=100, **train), OptimizerSection.model_validate({**ADAM, **optimizer})
     path = RealPath(task.scale, **(real_path or {}))
-    parts = translators.build(translator, scale=task.scale), task, Bridge(**(bridge or {})), path
+    parts = translator_at_scale(translator, task.scale), task, Bridge(**(bridge or {})), path
     return JointTrainer(Accelerator(cpu=True), *parts, schedule, options, how)
+
+
+def translator_at_scale(spec: Spec, scale: int) -> Translator:
+    """The translator, which is given the task's scale as a recipe gives it."""
+    of_class = {key: value for key, value in spec.items() if key != MEASURE}
+    return build_translator({**spec, **translators.complete(of_class, {"scale": scale})})
 
 
 def make_batch(first: int = 0, size: int = 4) -> UnpairedBatch:

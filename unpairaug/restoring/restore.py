@@ -149,8 +149,8 @@ def _tile_geometry(task: Restorer) -> _TileGeometry:
 
 def _exact_margin(task: Restorer) -> int | None:
     """Margin of the task or its head, plus that of the translator in front of it; None if one of them is unknown."""
-    own, behind = _first_margin(task, getattr(task, "head", None)), getattr(task, "behind", None)
-    before = 0 if behind is None else _first_margin(behind, *behind.generators.values())
+    own, restorer = _first_margin(task, getattr(task, "head", None)), getattr(task, "restorer", None)
+    before = 0 if restorer is None else _first_margin(restorer, *restorer.generators.values())
     return None if own is None or before is None else own + before
 
 

@@ -1,4 +1,4 @@
-"""A head that was trained on restored images has the way back before it, wherever it is used, saved or loaded."""
+"""A head that was trained on restored images has a restorer before it, wherever it is used, saved or loaded."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from unpairaug.evaluation.evaluate import evaluate
 from unpairaug.export import export
 from unpairaug.recipe import TrainSection, load_recipe
 from unpairaug.recipe.optimizer_sections import OptimizerSection
-from unpairaug.registry import register_task, tasks, translators
+from unpairaug.registry import register_task, tasks
 from unpairaug.restoring.restore import receptive_margin, restore_image
 from unpairaug.run import train
 from unpairaug.task import Task
@@ -26,7 +26,7 @@ from unpairaug.training.checkpoint import load_checkpoint, save_checkpoint
 from unpairaug.training.real_path import RealFeed, RealPath
 from unpairaug.training.schedule import Schedule
 from unpairaug.training.trainer import JointTrainer
-from unpairaug.translator import Translator
+from unpairaug.translator import Translator, build_translator
 
 PATCH = {"type": "patch", "ndf": 4, "n_layers": 1, "norm": "none"}
 CINCGAN = {"type": "cincgan", "width": 4, "n_blocks": 1, "discriminator": PATCH}
@@ -46,7 +46,7 @@ class Sharpen(Task):
 
 def make(task: str | dict = SR, translator: dict = CINCGAN) -> tuple[Task, Translator]:
     torch.manual_seed(0)
-    return tasks.build(task).eval(), translators.build(translator).eval()
+    return tasks.build(task).eval(), build_translator(translator).eval()
 
 
 def image(side: int = 16) -> Tensor:
@@ -55,25 +55,25 @@ def image(side: int = 16) -> Tensor:
 
 @pytest.mark.parametrize("kind", [SR, "toy_with_a_forward_of_its_own"], ids=["sr", "own forward"])
 @torch.no_grad()
-def test_a_task_behind_a_translator_restores_what_that_restores(kind: str | dict):
+def test_a_task_with_a_restorer_restores_what_that_restores(kind: str | dict):
     task, translator = make(kind)
     expected = task(translator.restore(image()))
-    assert torch.equal(task.standing_behind(translator)(image()), expected)
+    assert torch.equal(task.with_restorer(translator)(image()), expected)
     assert not torch.allclose(task(image()), expected, atol=1e-3)
 
 
 def test_the_task_itself_and_the_translator_stay_as_they_are():
     task, translator = make()
     weights, networks = list(task.state_dict()), list(translator.state_dict())
-    task.standing_behind(translator)
-    assert task.behind is None and list(task.state_dict()) == weights
+    task.with_restorer(translator)
+    assert task.restorer is None and list(task.state_dict()) == weights
     assert list(translator.state_dict()) == networks
 
 
 @pytest.mark.parametrize("translator", [CINCGAN, {"type": "stochastic_cyclegan", "width": 4, "depth": 3}], ids=str)
 @torch.no_grad()
 def test_saved_equals_loaded_and_saved_again(tmp_path: Path, translator: dict):
-    task = Task.standing_behind(*make(translator=translator))
+    task = Task.with_restorer(*make(translator=translator))
     task.save_pretrained(tmp_path / "head")
     loaded = Task.from_pretrained(tmp_path / "head")
     assert torch.equal(loaded(image()), task(image()))
@@ -82,47 +82,47 @@ def test_saved_equals_loaded_and_saved_again(tmp_path: Path, translator: dict):
 
 
 def test_a_saved_head_holds_the_way_back_and_no_other_network_of_the_translator(tmp_path: Path):
-    task = Task.standing_behind(*make())
+    task = Task.with_restorer(*make())
     task.save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "config.json").read_text())["task"]
-    assert (saved["type"], saved["behind"]["type"]) == ("sr", "cincgan")
-    before = {".".join(name.split(".")[:3]) for name in load_file(tmp_path / "model.safetensors") if "behind" in name}
-    assert before == {"behind.generators.restore"}
+    assert (saved["type"], saved["restorer"]["type"]) == ("sr", "cincgan")
+    networks = {".".join(name.split(".")[:3]) for name in load_file(tmp_path / "model.safetensors")}
+    assert {name for name in networks if not name.startswith("head.")} == {"restorer.generators.restore"}
 
 
 def test_a_loaded_task_moves_as_a_whole(tmp_path: Path):
-    Task.standing_behind(*make()).save_pretrained(tmp_path)
+    Task.with_restorer(*make()).save_pretrained(tmp_path)
     task = Task.from_pretrained(tmp_path).double()
     assert task(image().double()).dtype == torch.float64
     assert not any(module.training for module in task.modules())
 
 
-def test_tiles_see_as_far_as_both_networks_together():
+def test_tiles_overlap_by_the_receptive_fields_of_both_networks():
     task, translator = make()
     for p in (*task.parameters(), *translator.parameters()):
         nn.init.normal_(p, std=0.15)  # lively enough for a missing margin to show
-    task = task.standing_behind(translator)
+    task = task.with_restorer(translator)
     assert receptive_margin(task) == (2 * 1 + 5) + (2 * 1 + 10)
     photograph = np.random.default_rng(0).integers(256, size=(60, 70, 3), dtype=np.uint8)
     apart = restore_image(task, photograph, tile=24).astype(int) - restore_image(task, photograph)
     assert np.abs(apart).max() <= 1
 
 
-def test_a_way_back_that_does_not_say_how_far_it_sees_has_tiles_that_fade():
+def test_tiles_overlap_widely_where_the_way_back_does_not_state_its_receptive_field():
     residual = {"type": "cyclegan", "ngf": 4, "n_blocks": 1, "norm": "none", "discriminator": PATCH}
-    assert receptive_margin(Task.standing_behind(*make(translator=residual))) == 32
+    assert receptive_margin(Task.with_restorer(*make(translator=residual))) == 32
 
 
 @pytest.mark.parametrize("format", ["onnx", "safetensors"])
 def test_an_export_says_that_a_head_alone_is_not_enough(tmp_path: Path, format: str):
-    Task.standing_behind(*make()).save_pretrained(tmp_path / "head")
+    Task.with_restorer(*make()).save_pretrained(tmp_path / "head")
     with pytest.raises(UserError, match=r"needs translator 'cincgan' in front"):
         export(str(tmp_path / "head"), tmp_path / f"head.{format}", format)
 
 
 def make_trainer(feed: RealFeed) -> JointTrainer:
     torch.manual_seed(0)
-    task, translator = tasks.build(SR), translators.build(CINCGAN)
+    task, translator = tasks.build(SR), build_translator(CINCGAN)
     optimizer = OptimizerSection.model_validate({kind: {"lr": 1e-2} for kind in OptimizerSection.model_fields})
     parts = translator, task, Bridge(feed="source"), RealPath(task.scale, feed)
     return JointTrainer(Accelerator(cpu=True), *parts, Schedule(100), TrainSection(steps=100, ema=0.5), optimizer)
@@ -132,30 +132,30 @@ def make_batch() -> UnpairedBatch:
     return UnpairedBatch(image(32), image(16), torch.arange(2))
 
 
-def test_the_averaged_task_stands_behind_the_averaged_translator_where_the_real_path_does():
-    plain, behind = make_trainer("real"), make_trainer("restore(real)")
-    assert plain.ema_task.behind is None and behind.task.behind is None
-    before = behind.ema_task(image())
+def test_the_averaged_task_has_the_averaged_translator_as_its_restorer_where_the_real_path_has():
+    plain, restored = make_trainer("real"), make_trainer("restore(real)")
+    assert plain.ema_task.restorer is None and restored.task.restorer is None
+    before = restored.ema_task(image())
     for step in (50, 51):
-        behind.train_step([make_batch()], step)
+        restored.train_step([make_batch()], step)
     with torch.no_grad():
-        _, averaged = behind.average.module.children()
-        assert torch.equal(behind.ema_task(image()), averaged(behind.ema_translator.restore(image())))
-        assert not torch.equal(behind.ema_task(image()), before), "averages that stood still"
+        _, averaged = restored.average.module.children()
+        assert torch.equal(restored.ema_task(image()), averaged(restored.ema_translator.restore(image())))
+        assert not torch.equal(restored.ema_task(image()), before), "averages that stood still"
 
 
-def test_a_checkpoint_holds_no_network_twice_and_goes_on(tmp_path: Path):
-    plain, behind = make_trainer("real"), make_trainer("restore(real)")
-    assert plain.state()[0]["average"].keys() == behind.state()[0]["average"].keys()
-    behind.train_step([make_batch()], 50)
-    save_checkpoint(tmp_path, 51, *behind.state(), keep=1)
+def test_a_checkpoint_holds_no_network_twice_and_resumes(tmp_path: Path):
+    plain, restored = make_trainer("real"), make_trainer("restore(real)")
+    assert plain.state()[0]["average"].keys() == restored.state()[0]["average"].keys()
+    restored.train_step([make_batch()], 50)
+    save_checkpoint(tmp_path, 51, *restored.state(), keep=1)
     resumed = make_trainer("restore(real)")
     resumed.load_state(*load_checkpoint(tmp_path / "step_51"))
     with torch.no_grad():
-        assert torch.equal(resumed.ema_task(image()), behind.ema_task(image()))
+        assert torch.equal(resumed.ema_task(image()), restored.ema_task(image()))
 
 
-def test_what_a_run_measures_is_what_its_head_folder_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_runs_head_folder_restores_as_the_run_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     small = "translator={type: cincgan, width: 4, n_blocks: 1, discriminator: {type: patch, ndf: 4, n_layers: 1}}"
     train("smoke", [small, "bridge.feed=source", "real_path.feed=restore(real)", "train.steps=4", "output_dir=run"])
@@ -165,7 +165,7 @@ def test_what_a_run_measures_is_what_its_head_folder_does(tmp_path: Path, monkey
     assert {name: found[name] for name in ("psnr_rgb", "ssim_rgb")} == pytest.approx(
         {name: measured[name] for name in ("psnr_rgb", "ssim_rgb")}, abs=1e-4
     )
-    assert Task.from_pretrained("run").behind is not None
+    assert Task.from_pretrained("run").restorer is not None
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_what_a_run_measures_is_what_its_head_folder_does(tmp_path: Path, monkey
         ("bridge.domain_weights=true", "realness"),
     ],
 )
-def test_a_recipe_that_asks_for_what_its_translator_cannot_is_refused(override: str, method: str):
+def test_a_recipe_that_needs_an_ability_its_translator_lacks_is_refused(override: str, method: str):
     recipe = load_recipe("smoke", ["translator=bicubic", override, "schedule={}"])
     with pytest.raises(UserError, match=rf"{override.partition('=')[0]}.* needs a translator with `{method}`"):
         build_trainer(recipe, Accelerator(cpu=True))
