@@ -3,6 +3,7 @@ from .bench.check import check as check
 from .comparison.compare import compare as compare
 from .errors import RunStopped as RunStopped, UserError as UserError
 from .evaluation.evaluate import evaluate as evaluate
+from .measuring.measurement import measure as measure
 from .recipe import load_recipe as load_recipe
 from .registry import (
     register_discriminator as register_discriminator,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unpairaug.camera.measured_camera import CameraReport, Measure, MeasuredCamera
+from unpairaug.camera.optics import Progress
 from unpairaug.errors import UserError
 from unpairaug.losses import Losses
 from unpairaug.networks.noise import SignalDependentNoise
@@ -77,7 +78,7 @@ class Translator(HubPart, nn.Module):
         Args:
             source: an image of the clean side, at the size of the real images.
             rng: where random numbers are drawn (see `unpairaug.rng`: `normal`, `uniform`, `numpy_generators`); the
-                same generator state gives the same image. None draws from `self.rng`.
+                same state of the random generators gives the same image.
         """
         raise NotImplementedError(f"{type(self).__name__} must define degrade(source, rng)")
 
@@ -268,10 +269,12 @@ def hold_camera(translator: Translator, measure: Measure) -> Translator:
 
 
 @torch.no_grad()
-def measure_camera(translator: Translator, source: Tensor, real: Tensor, scenes: int) -> CameraReport:
+def measure_camera(
+    translator: Translator, source: Tensor, real: Tensor, scenes: int, progress: Progress = iter
+) -> CameraReport:
     """Measure the camera that the translator holds, see `MeasuredCamera.measure`; noise that it learns starts there."""
     assert translator.camera is not None, "hold_camera comes first"
-    report = translator.camera.measure(source, real, scenes)
+    report = translator.camera.measure(source, real, scenes, progress)
     if isinstance(translator, LearnsNoise):
         black, white, share = report.starting_noise()
         translator.learnt_noise.start_at(black, white)

@@ -1,7 +1,7 @@
 """The order in which packages may import each other."""
 
 ORDER = [
-    *("__main__", "commands", "comparison", "run", "report", "bench", "training", "scoring", "degrading"),
+    *("__main__", "commands", "comparison", "run", "report", "bench", "training", "scoring", "measuring", "degrading"),
     *("evaluation", "restoring", "albumentations", "augment", "export", "testing", "tasks", "translators"),
     *("task", "translator", "bridge", "heads", "discriminators", "losses", "networks", "camera"),
     *("recipe", "sharing", "prepare", "benchmarks", "data", "registry", "files", "terminal", "rng", "errors"),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unpairaug.camera.jpeg import SMALLEST, JpegFile, quality_of
 from unpairaug.camera.noise import CameraNoise, MeasuredNoise, noise_before
-from unpairaug.camera.optics import LIFT_OF_SCENES, Optics
+from unpairaug.camera.optics import LIFT_OF_SCENES, Optics, Progress
 from unpairaug.camera.spectra import MIDDLES
 from unpairaug.rng import Rng
 
@@ -95,7 +95,7 @@ class MeasuredCamera(nn.Module):
         return self.jpeg(image)
 
     @torch.no_grad()
-    def measure(self, source: Tensor, real: Tensor, scenes: int) -> CameraReport:
+    def measure(self, source: Tensor, real: Tensor, scenes: int, progress: Progress = iter) -> CameraReport:
         """Measure the camera on unpaired crops (N, 3, h, w) in [0, 1], and become it.
 
         Optics lift no frequency: a camera that does has sharpened, which is not linear. What is above 1 therefore
@@ -105,8 +105,9 @@ class MeasuredCamera(nn.Module):
             source: crops of what is degraded.
             real: crops of real degraded images, of other scenes.
             scenes: number of images that they are from, of the side that has fewer.
+            progress: passes the steps of the fit on, and may show how many are done.
         """
-        gain, noise = self.optics.measure(source, real, scenes, is_same=not self.optics_differ)
+        gain, noise = self.optics.measure(source, real, scenes, is_same=not self.optics_differ, progress=progress)
         lift = max(float(gain.max()) - 1 - LIFT_OF_SCENES, 0.0)
         quality = quality_of(real)
         self.jpeg.set(quality or 0)

@@ -111,7 +111,10 @@ def shared_by_channels(images: Tensor, grey: Windows) -> float:
     `grey` is `windows_of(images)`; the variance of the channels' mean says how much of theirs they share.
     """
     calm, count = is_calm(grey), images.shape[1]
-    channels = torch.stack([windows_of(channel).energy[calm] for channel in images.split(1, dim=1)]).mean(0)
+    of_image = calm.view(len(images), -1)  # windows lie side by side in their image
+    chosen = of_image.any(1)  # most images have no calm window
+    within = of_image[chosen].flatten()
+    channels = torch.stack([windows_of(one).energy[within] for one in images[chosen].split(1, dim=1)]).mean(0)
     ratio = float((grey.energy[calm][:, COARSE:] / channels[:, COARSE:].clamp(min=FAINTEST)).median())
     return min(max((count * ratio - 1) / max(count - 1, 1), 0.0), 1.0)
 

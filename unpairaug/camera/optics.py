@@ -8,6 +8,8 @@ a camera is the one that gives the clean crops, filtered by it, the same quantil
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -45,6 +47,9 @@ LIFT_OF_SCENES = 0.1
 """What a gain may seem above 1 because the two sides have other scenes, and no more than some thirty of them."""
 STEPS, RATE = 200, 0.05
 TRIALS = 3
+FIT_STEPS = TRIALS * STEPS
+Progress = Callable[[Iterable[int]], Iterator[int]]
+"""Passes the steps of the fit on, and may show how many are done."""
 ANY, NO_LIFT, SAME = (0.0, math.inf), (0.0, 1.0), (1.0, 1.0)
 """Least and greatest gain: of anything, of optics, and where both sides have the same."""
 
@@ -64,7 +69,14 @@ class Optics(nn.Module):
         kernel = self.kernel.to(image.dtype).expand(channels, 1, side, side)
         return F.conv2d(F.pad(image, (side // 2,) * 4, mode="replicate"), kernel, groups=channels)
 
-    def measure(self, source: Tensor, real: Tensor, scenes: int, is_same: bool = False) -> tuple[Tensor, MeasuredNoise]:
+    def measure(
+        self,
+        source: Tensor,
+        real: Tensor,
+        scenes: int,
+        is_same: bool = False,
+        progress: Progress = iter,
+    ) -> tuple[Tensor, MeasuredNoise]:
         """Become what makes sources as sharp as real images; both (N, C, H, W).
 
         A window's spectrum is blurred, and steep within a ring, so what a gain does to it is first guessed, then tried.
@@ -77,10 +89,11 @@ class Optics(nn.Module):
         """
         shown = windows_of(real)
         fit = Fit(torch.ones(BANDS + 1), calm_energy(shown), 0.5, float(shown.light.mean()))
+        ticks = progress(range(FIT_STEPS))
         for trial in range(TRIALS if shown.energy.max() > ROUNDING else 0):
             is_lifted = trial < TRIALS - 1 or fit.gain.max() > 1 + LIFT_OF_SCENES
             bounds = SAME if is_same else ANY if is_lifted else NO_LIFT
-            fit = fitted(windows_of(self(source)), shown, fit, scenes, bounds)
+            fit = fit_gain_and_noise(windows_of(self(source)), shown, fit, scenes, bounds, islice(ticks, STEPS))
             if not is_same:
                 self.kernel.copy_(kernel_of(fit.gain, len(self.kernel)))
         shared = shared_by_channels(real, shown)
@@ -104,7 +117,14 @@ class Fit(NamedTuple):
     """That mean."""
 
 
-def fitted(seen: Windows, real: Windows, known: Fit, scenes: int, bounds: tuple[float, float] = ANY) -> Fit:
+def fit_gain_and_noise(
+    seen: Windows,
+    real: Windows,
+    known: Fit,
+    scenes: int,
+    bounds: tuple[float, float] = ANY,
+    steps: Iterable[int] = range(STEPS),
+) -> Fit:
     """The gain and the noise that give sources the sharpness of real images.
 
     The sharpest windows tell of the optics and the dullest of the noise, among those with contrast: noise may grow with
@@ -128,7 +148,7 @@ def fitted(seen: Windows, real: Windows, known: Fit, scenes: int, bounds: tuple[
     optimizer = torch.optim.Adam([gain, noise, growth], lr=RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, STEPS)
     with torch.enable_grad():
-        for _ in range(STEPS):
+        for _ in steps:
             optimizer.zero_grad()
             grown = (1 + growth * (seen.light / light - 1)).clamp(min=0)
             made = seen._replace(energy=seen.energy * torch.exp(2 * (gain - before)) + grown[:, None] * noise.exp())

@@ -19,7 +19,7 @@ app.add_typer(bench_app, name="bench")
 
 
 def _add_commands() -> None:
-    names = ("train", "check", "compare", "evaluate", "score", "report", "restore", "degrade", "export")
+    names = ("train", "check", "compare", "evaluate", "score", "measure", "report", "restore", "degrade", "export")
     for name in (*names, "prepare", "arrange"):
         app.command(name)(getattr(import_module(f"unpairaug.commands.{name}"), name))
     app.command("list")(import_module("unpairaug.commands.list").list_known)

@@ -66,6 +66,19 @@ def with_progress(items: Iterable[T], total: int) -> Iterator[T]:
         yield from _print_progress(items, total)
 
 
+def with_bar(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """The items of one computation; meanwhile a bar on a terminal, elsewhere a line every 10 s."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, total=total, desc=what, leave=False, dynamic_ncols=True)
+        return
+    last = time.monotonic()
+    for done, item in enumerate(items, 1):
+        if (now := time.monotonic()) - last >= 10:
+            last = now
+            print(f"{what}: {done / total:.0%}", file=sys.stderr, flush=True)
+        yield item
+
+
 def _print_progress(items: Iterable[T], total: int, every: float = 10.0) -> Iterator[T]:
     """The items; a line on stderr about every `every` seconds, and for the last item."""
     start = last = time.monotonic()

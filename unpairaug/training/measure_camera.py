@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
+from unpairaug.camera.optics import FIT_STEPS
+from unpairaug.measuring.crops import count_crops, count_scenes
 from unpairaug.recipe import Recipe
 from unpairaug.recipe.translator_section import START
+from unpairaug.terminal.progress import with_bar
 from unpairaug.training.build import TrainingData
 from unpairaug.training.loop import to_device
 from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.trainer import JointTrainer
-
-PIXELS = 2**23
-"""Pixels of all degraded crops together: from here on, more of them change little."""
-CROPS_PER_IMAGE = 400
-"""Crops of each image of the side that has fewer: more show the same again."""
-MAX_CROPS, MIN_CROPS = 8192, 256
 
 log = logging.getLogger("unpairaug")
 
@@ -28,9 +26,12 @@ def measure_camera(recipe: Recipe, data: TrainingData, trainer: JointTrainer, ru
     """
     if trainer.translator.camera is None or START in recipe.translator:
         return
-    side, scenes = recipe.data.crop // trainer.task.scale, min(len(data.crops.clean), len(data.crops.degraded))
-    crops = data.first_samples(max(MIN_CROPS, min(PIXELS // side**2, CROPS_PER_IMAGE * scenes, MAX_CROPS)))
-    clean, real, _ = to_device(crops, trainer.accelerator)
-    found = trainer.measure_camera(clean, real, scenes).values()
+    count = count_crops(data.crops)
+    side = recipe.data.crop // trainer.task.scale
+    log.info(f"measuring the camera on {count} crops of {side} px, before the first step")
+    clean, real, _ = to_device(data.first_samples(count), trainer.accelerator)
+    is_main = trainer.accelerator.is_main_process
+    progress = partial(with_bar, total=FIT_STEPS, what="measuring the camera") if is_main else iter
+    found = trainer.measure_camera(clean, real, count_scenes(data.crops), progress).values()
     run.log_metrics(0, "camera", found)
     log.info("camera  " + "  ".join(f"{name} {value:.2f}" for name, value in found.items()))

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from unpairaug.bridge import Bridge
 from unpairaug.camera import CameraReport
+from unpairaug.camera.optics import Progress
 from unpairaug.data import UnpairedBatch
 from unpairaug.losses import Losses
 from unpairaug.recipe import TrainSection
@@ -89,15 +90,16 @@ class JointTrainer:
         if real_path.feed == "restore(real)":
             self.ema_task = self.ema_task.with_restorer(self.ema_translator)
 
-    def measure_camera(self, clean: Tensor, real: Tensor, scenes: int) -> CameraReport:
+    def measure_camera(self, clean: Tensor, real: Tensor, scenes: int, progress: Progress = iter) -> CameraReport:
         """Measure the camera that the translator holds on unpaired crops, before the first step.
 
         Args:
             clean: (N, 3, H, W) in [0, 1].
             real: (N, 3, h, w) in [0, 1].
             scenes: number of images that they are from, of the side that has fewer.
+            progress: see `MeasuredCamera.measure`.
         """
-        report = measure_camera(self.translator, self.task.source(clean), real, scenes)
+        report = measure_camera(self.translator, self.task.source(clean), real, scenes, progress)
         self.average.module.load_state_dict(self.learned.state_dict())
         return report
 

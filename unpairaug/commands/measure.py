@@ -1,0 +1,44 @@
+"""`unpairaug measure`: what the camera does, without training."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def measure(
+    clean: Annotated[str, typer.Argument(help="Folder or shards of clean images, or 'sample'.", metavar="CLEAN")],
+    degraded: Annotated[
+        str,
+        typer.Argument(
+            help="Folder or shards of real degraded images of other scenes, or 'sample'.", metavar="DEGRADED"
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(help="Folder for the measured camera; older files in it are replaced.", metavar="DIR")
+    ] = Path("measured_camera"),
+    scale: Annotated[int, typer.Option(min=1, help="Size ratio of clean to degraded images.")] = 1,
+    same_optics: Annotated[
+        bool, typer.Option("--same-optics", help="Clean images have the same optics: measure noise and JPEG alone.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.", metavar="FILE")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the crops that are looked at.")] = 0,
+) -> None:
+    """Measure a camera from two unpaired image sets: gain of the optics by frequency, noise by light, JPEG quality.
+
+    Writes a translator folder with `camera.json` and `camera.png`. `unpairaug degrade DIR …`, `TranslatorAugment` and
+    the recipe key `translator.from` take it.
+    """
+    from unpairaug.evaluation.evaluate import write_json
+    from unpairaug.measuring.measurement import describe, measure, write_picture
+    from unpairaug.terminal.console import log_to_console
+
+    log_to_console(is_main=True)
+    found = measure(clean, degraded, scale, "noise" if same_optics else "all", seed)
+    print(describe(found))
+    found.save(output)
+    write_json(found.values(), output / "camera.json")
+    write_picture(found, output / "camera.png")
+    if json is not None:
+        write_json(found.values(), json)
+    print(f"{output}: the camera as a translator, camera.json, camera.png")
