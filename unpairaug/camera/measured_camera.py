@@ -88,7 +88,7 @@ class MeasuredCamera(nn.Module):
 
     def apply_optics(self, image: Tensor) -> Tensor:
         """The image as the optics show it."""
-        return self.optics(image) if self.optics_differ else image
+        return self.optics(image)
 
     def apply_jpeg(self, image: Tensor) -> Tensor:
         """What the camera's files keep of an image; the gradient of what they keep passes straight through."""
