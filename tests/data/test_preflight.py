@@ -101,7 +101,7 @@ def test_a_paired_set_used_as_unpaired_is_noticed_by_name_and_by_content(data):
     assert any("1 names are in both" in w and "d0" in w for w in look(data).warnings)
     write_image(data / "degraded" / "other.png", noise(40, 40, 50))
     write_image(data / "ceiling_clean" / "other.png", noise(80, 80, 51))
-    assert any("d0.png of the clean images is also a degraded one" in w for w in look(data).warnings)
+    assert any("d0.png is a clean image and also a degraded image: " in w for w in look(data).warnings)
 
 
 def test_a_validation_image_that_is_also_trained_on_is_noticed(data):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import struct
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -15,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from PIL.ExifTags import Base
 
+from unpairaug.data.damage import check_png, check_webp, decode_jpeg
 from unpairaug.errors import UserError, escape
 
 Array = NDArray[np.uint8]
@@ -30,12 +28,6 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM")
 
 MAX_PIXELS = 178_956_970
 """Larger images are refused before decoding: a file of some kilobytes can claim gigabytes. (Pillow's own limit.)"""
-
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""A marker that ends a scan of a JPEG: no escaped 0xff, padding or restart."""
-
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""First column, first row, column step and row step of each pass of an interlaced PNG."""
 
 _TURNS: dict[int, Callable[[NDArray], NDArray]] = {
     2: np.fliplr,
@@ -87,7 +79,9 @@ class EncodedImage:
         Raises:
             UserError: the file is truncated, or its pixels cannot be read exactly.
         """
-        return self.read(lambda image: _to_8_bit_rgb(decode_exact_pixels(image, self.data, place)))
+        pixels = self.read(lambda image: _to_8_bit_rgb(decode_exact_pixels(image, self.data, place)))
+        pixels.setflags(write=False)
+        return pixels
 
     def read(self, read: Callable[[Image.Image], T]) -> T:
         """The result of `read` on the opened image. Call it once.
@@ -143,15 +137,18 @@ def decode_exact_pixels(
     Raises:
         Exception: of nearly any type: pixels are missing, or cannot be read exactly.
     """
-    if image.format in ("JPEG", "MPO"):
-        _check_jpeg_end(data)
     deep = image.format == "TIFF" and 16 in image.tag_v2.get(Base.BitsPerSample, ())  # type: ignore[attr-defined]
     deep |= image.format == "PNG" and data[24] == 16
     negative = image.mode.startswith("I;16") and _is_negative(image)
+    orientation = image.getexif().get(Base.Orientation, 1)
+    if image.format in ("JPEG", "MPO") and (pixels := decode_jpeg(image, data)) is not None:
+        upright = _TURNS.get(orientation, np.asarray)(pixels)
+        return upright if place is None else crop_image(upright, place(upright.shape[1], upright.shape[0]))
+    if image.format == "WEBP":
+        check_webp(data)
     image.load()
     if image.format == "PNG":
-        _check_png_rows(image, data)
-    orientation = image.getexif().get(Base.Orientation, 1)
+        check_png(image, data)
     if orientation == 1 and image.mode == "RGB" and not deep:
         return np.asarray(image if place is None else image.crop(place(*image.size)))
     ImageOps.exif_transpose(image, in_place=True)
@@ -161,42 +158,6 @@ def decode_exact_pixels(
         rgb = np.asarray(image.convert("RGB"))
         whole = _colour_16_bit(rgb, data, orientation) if deep else rgb
     return whole if place is None else crop_image(whole, place(whole.shape[1], whole.shape[0]))
-
-
-def _check_jpeg_end(data: bytes) -> None:
-    """Raise for a JPEG without an end marker: Pillow fills the zeros of a half-copied file with grey."""
-    if data.endswith(b"\xff\xd9"):  # nearly all files; a file cut at the end of its preview has no complete header
-        return
-    at = 2
-    while data[at : at + 1] == b"\xff" and data[at + 1] != 0xDA:  # skip the header: its preview has an end marker
-        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    while marker := _MARKER.search(data, at):  # tables may lie between scans
-        if marker[0] == b"\xff\xd9":
-            return
-        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
-    raise ValueError("truncated: a JPEG without its end")
-
-
-def _check_png_rows(image: Image.Image, data: bytes) -> None:
-    """Raise for missing rows: Pillow accepts compressed data that end early, and leaves the other rows at zero."""
-    last = np.asarray(image.crop((0, max(0, image.height - 2), *image.size)))
-    if all(row.any() for row in last):  # one of the two rows belongs to the last pass of an interlaced image
-        return  # counting bytes takes as long as decoding, so it is done only where the last rows are zero
-    width, height, depth, colours, interlaced = struct.unpack(">IIBB2xB", data[16:29])
-    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours]
-    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
-    sizes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in passes]
-    expected = sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if columns > 0 < rows)
-    inflate, at, held = zlib.decompressobj(), 8, 0
-    while at + 8 <= len(data) and held < expected:
-        length, kind = struct.unpack(">I4s", data[at : at + 8])
-        rest = data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
-        while rest:
-            held += len(inflate.decompress(rest, 2**20))
-            rest = inflate.unconsumed_tail
-        at += 12 + length
-    if held < expected:
-        raise ValueError(f"truncated: {held} of {expected} bytes of pixels")
 
 
 def _is_negative(image: Image.Image) -> bool:
