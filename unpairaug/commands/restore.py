@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from unpairaug.commands.trust import TrustCode
+
 
 def restore(
     model: Annotated[
@@ -27,16 +29,23 @@ def restore(
             "--self-ensemble", help="Average over the 8 rotations and flips of the image; takes 8 times as long."
         ),
     ] = False,
+    trust_code: TrustCode = False,
 ) -> None:
     """Restore photographs of any size with a trained head.
 
     OUT keeps the folder structure of IN. Results are PNG files with the bit depth (8 or 16), alpha, colour profile and
-    EXIF of the input. Unreadable images are skipped and named at the end.
+    EXIF of the input. Files that cannot be read or written are skipped and named at the end.
     """
+    from unpairaug.data.files import create_folder
+    from unpairaug.errors import escape
     from unpairaug.restoring.files import plan_outputs, restore_files
     from unpairaug.restoring.restore import load_model
     from unpairaug.terminal.progress import with_progress
 
     outputs = plan_outputs(source, target)
-    for _ in with_progress(restore_files(load_model(model, scale), outputs, tile, self_ensemble), len(outputs)):
+    place = target if source.is_dir() else next(iter(outputs.values()))
+    create_folder(place if source.is_dir() else place.parent)  # before any work
+    restored = restore_files(load_model(model, scale, trust_code=trust_code), outputs, tile, self_ensemble)
+    for _ in with_progress(map(escape, restored), len(outputs)):
         pass
+    print(f"{len(outputs)} image{'s' if len(outputs) > 1 else ''} restored to {escape(place)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def _check_comparable(recipe: Recipe, floor: Recipe) -> None:
 
 def _check_same_recipe(recipe: Recipe, record: Path) -> None:
     """Raise UserError if the folder holds runs of another recipe."""
-    if not record.exists():
+    if not os.path.exists(record):
         return
     from unpairaug.training.resume import MAY_CHANGE
 

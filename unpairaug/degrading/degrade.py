@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -53,11 +54,13 @@ class Degradation:
     """Size ratio of clean to degraded images; None uses that of the run, or 1 without a run."""
     tile: int | None = None
     """Side in pixels of the source's tiles; None uses `TILE_SIDE` for sources above `MAX_WHOLE_PIXELS`."""
+    trust_code: bool = False
+    """See `Translator.from_pretrained`. It is not recorded: whoever reads a manifest decides for himself."""
 
     @staticmethod
     def from_row(row: Mapping[str, Any]) -> Degradation:
         """The settings in a line of a manifest."""
-        known = {field.name: row[field.name] for field in fields(Degradation)}
+        known = {field.name: row[field.name] for field in fields(Degradation) if field.name != "trust_code"}
         return Degradation(**{**known, "strength": tuple(known["strength"])})
 
 
@@ -71,9 +74,10 @@ class Degrader:
             UserError: the model does not exist, or its task or translator has another scale.
         """
         self.degradation, self.device = degradation, torch.device(device)
-        self.translator = Translator.from_pretrained(degradation.model).to(self.device)
-        in_run = (Path(degradation.model) / FOLDER["task"] / "config.json").is_file()
-        self.task = Task.from_pretrained(degradation.model) if in_run else None
+        trust = degradation.trust_code
+        self.translator = Translator.from_pretrained(degradation.model, trust_code=trust).to(self.device)
+        in_run = os.path.isfile(Path(degradation.model) / FOLDER["task"] / "config.json")
+        self.task = Task.from_pretrained(degradation.model, trust_code=trust) if in_run else None
         if self.task is not None and degradation.scale not in (None, self.task.scale):
             raise UserError(
                 f"{degradation.model} is a run at scale {self.task.scale}, but --scale is {degradation.scale}; omit it "
@@ -91,6 +95,7 @@ class Degrader:
 
         weights = {name: tensor.cpu().contiguous() for name, tensor in self.translator.generators.state_dict().items()}
         facts = asdict(self.degradation)
+        del facts["trust_code"]
         return {
             **facts,
             "strength": [*self.degradation.strength],

@@ -8,6 +8,7 @@ interrupted command continues with the parts that are not complete.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -103,7 +104,7 @@ class Job:
 
     def rows(self) -> Iterator[Row]:
         """Manifest lines of complete images, from the manifest of an earlier call and from the journals."""
-        if (manifest := self.target / MANIFEST).exists():
+        if os.path.exists(manifest := self.target / MANIFEST):
             with manifest.open(encoding="utf-8") as file:
                 yield from map(json.loads, file)
         for path in sorted(self.target.glob(JOURNALS)):
@@ -192,9 +193,9 @@ class Job:
         if index is None or file_size(self.images, index) != row["source_bytes"]:
             return False
         if "shard" in row:  # shards are renamed when they are complete
-            return (self.target / row["shard"]).is_file()
+            return os.path.isfile(self.target / row["shard"])
         files = [(row["file"], row["bytes"])] + ([(row["clean"], row["clean_bytes"])] if "clean" in row else [])
-        return all((path := self.target / name).is_file() and path.stat().st_size == size for name, size in files)
+        return all(os.path.isfile(path := self.target / name) and path.stat().st_size == size for name, size in files)
 
     @cached_property
     def _index_by_name(self) -> dict[str, int]:
@@ -224,15 +225,19 @@ def check_output_folder(source: str, target: Path) -> None:
     """
     if ADDRESS.match(target.as_posix()):
         raise UserError(f"{escape(target)} is a URL; give a local folder, and copy it afterwards")
-    if target.exists() and not target.is_dir():
+    if os.path.exists(target) and not os.path.isdir(target):
         raise UserError(f"{escape(target)} is a file; give a folder for the results")
     folder = Path(source).expanduser()
-    if not is_url(source) and folder.is_dir() and folder.resolve() in (target.resolve(), *target.resolve().parents):
+    if (
+        not is_url(source)
+        and os.path.isdir(folder)
+        and folder.resolve() in (target.resolve(), *target.resolve().parents)
+    ):
         raise UserError(
             f"{escape(target)} lies in {escape(source)}, where the next call would read the results as images; "
             "give a folder outside"
         )
-    if target.exists() and _read_settings(target) is None:
+    if os.path.exists(target) and _read_settings(target) is None:
         known = (path for path in target.iterdir() if path.name != ".lock" and not PARTIAL.fullmatch(path.name))
         if other_files := [path.name for path in known]:
             raise UserError(

@@ -12,7 +12,8 @@ from typing import Any
 from accelerate.utils import gather_object
 
 from unpairaug.data.decode import Array
-from unpairaug.data.images import write_file, write_image
+from unpairaug.data.files import write_file
+from unpairaug.data.images import write_image
 from unpairaug.data.pairs import ImagePair, ValidationPairs
 from unpairaug.data.sources import SAMPLE, is_sample, open_images
 from unpairaug.errors import UserError
@@ -45,6 +46,7 @@ def evaluate(
     scale: int | None = None,
     perceptual: Sequence[str] = (),
     sheets: Path | None = None,
+    trust_code: bool = False,
 ) -> Results:
     """Restore every degraded image and compare it with its ground truth, matched by file stem.
 
@@ -60,6 +62,7 @@ def evaluate(
         scale: of `bicubic`, by default inferred from the sizes of the images; a trained head has its own.
         perceptual: names of `PERCEPTUAL` to measure as well.
         sheets: a folder for a comparison sheet (PNG) of each image.
+        trust_code: see `Task.from_pretrained`.
 
     Raises:
         UserError: the folders hold no pairs, a size contradicts the scale, an image cannot be read or measured, or a
@@ -68,7 +71,7 @@ def evaluate(
     is_folder = is_restored_folder(model)
     if (model == BICUBIC or is_folder) and scale is None:
         scale = infer_scale(degraded, clean)
-    restorer = None if is_folder else load_model(model, scale, process_state().device)
+    restorer = None if is_folder else load_model(model, scale, process_state().device, trust_code)
     scale = restorer.scale if restorer else scale or 1
     border = default_border(scale) if border is None else border
     pairs = ValidationPairs(open_images(clean, "val_clean", scale), open_images(degraded, "val_degraded", scale), scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,9 @@ MODEL_FILES = ("config.json", "head", "recipe.yaml", "metrics.jsonl")
 def is_restored_folder(model: str) -> bool:
     """Whether `model` is a folder of images and not a model or run folder."""
     folder = Path(model)
-    return folder.is_dir() and not any((folder / name).exists() for name in MODEL_FILES) and has_images(folder)
+    return (
+        os.path.isdir(folder) and not any(os.path.exists(folder / name) for name in MODEL_FILES) and has_images(folder)
+    )
 
 
 class RestoredFolder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -41,13 +42,14 @@ class Exported(NamedTuple):
     """Factor of the bicubic enlargement that the file needs before its network; 1 for none."""
 
 
-def export(model: str, out: Path, format: str, license: str | None = None) -> Exported:
+def export(model: str, out: Path, format: str, license: str | None = None, trust_code: bool = False) -> Exported:
     """Write the trained head of `model` to `out`, and a card for OpenModelDB to `<name of the file>.json`.
 
     The file is first written to a temporary folder, loaded back, and compared with the head.
 
     Args:
         license: licence of the weights for the card, an SPDX expression.
+        trust_code: see `Task.from_pretrained`.
 
     Raises:
         UserError: the model or format does not exist, the head does not support the format, or `out` exists.
@@ -58,7 +60,7 @@ def export(model: str, out: Path, format: str, license: str | None = None) -> Ex
     kind = FORMATS[format]
     outputs = [out, *(out.with_suffix(suffix) for suffix in kind.beside), out.with_name(f"{out.name}.json")]
     _check_outputs(outputs, format)
-    task = Task.from_pretrained(model)
+    task = Task.from_pretrained(model, trust_code=trust_code)
     if task.restorer is not None:
         raise UserError(
             f"the head of {model} needs translator {task.restorer.config['type']!r} in front of it (real_path.feed: "
@@ -125,9 +127,9 @@ def _check_outputs(outputs: list[Path], format: str) -> None:
     if out.suffix.lower() not in suffixes:
         raise UserError(f"{out}: --format {format} needs a file name with the extension {' or '.join(suffixes)}")
     for each in outputs:
-        if each.exists():
+        if os.path.exists(each):
             raise UserError(f"{each} already exists; give another name, or remove it")
-    if not out.parent.is_dir():
+    if not os.path.isdir(out.parent):
         raise UserError(f"{out}: the folder {out.parent} does not exist; create it, or give another path")
 
 

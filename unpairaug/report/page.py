@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import timedelta
@@ -12,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from unpairaug.data.images import write_file
+from unpairaug.data.files import write_file
 from unpairaug.errors import UserError, escape
 from unpairaug.evaluation.metrics import METRICS
 from unpairaug.report.charts import Curve, Group, group_charts, input_level, summarize_guards
@@ -35,16 +36,19 @@ class Row(NamedTuple):
     """The last minus the level."""
 
 
-def write_report(run: Path, out: Path | None = None) -> Path:
+def write_report(run: Path, out: Path | None = None, trust_code: bool = False) -> Path:
     """Write the page, by default into the run folder, and return its path.
+
+    Args:
+        trust_code: see `Task.from_pretrained`; without it, a head that is code of others restores no images.
 
     Raises:
         UserError: `run` is not a run folder, or `out` cannot be written.
     """
     out = run / "report.html" if out is None else out
-    if out.is_dir():
+    if os.path.isdir(out):
         raise UserError(f"--out {escape(out)} is a folder; give a file name, such as {escape(out / 'report.html')}")
-    text = render_page(read_record(run))
+    text = render_page(read_record(run), trust_code)
     try:
         write_file(out, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
@@ -52,7 +56,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     return out
 
 
-def render_page(record: Record) -> str:
+def render_page(record: Record, trust_code: bool = False) -> str:
     """Render the page as self-contained HTML; its content security policy forbids all network requests."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -77,7 +81,7 @@ def render_page(record: Record) -> str:
         figures=key_figures(record),
         verdicts=verdicts,
         warnings=[warning for warning in record.warnings if warning not in shown],
-        comparisons=restore_examples(record),
+        comparisons=restore_examples(record, trust_code),
         sheets=load_sheets(record),
         groups=groups,
         charts=[asdict(chart) for group in groups for chart in group.charts],

@@ -89,7 +89,7 @@ def load_sheets(record: Record) -> Pictures:
     return pictures
 
 
-def restore_examples(record: Record) -> Pictures:
+def restore_examples(record: Record, trust_code: bool = False) -> Pictures:
     """Restore a few real images with the head of the run, beside bicubic interpolation (or the input at scale 1).
 
     Uses the degraded validation images if the recipe has any, otherwise those of training.
@@ -99,7 +99,7 @@ def restore_examples(record: Record) -> Pictures:
     if not data.get(side):
         return Pictures(notes=["The recipe has no degraded images to restore."])
     try:
-        task = load_model(str(record.folder))
+        task = load_model(str(record.folder), trust_code=trust_code)
         images = open_images(data[side], side, task.scale)
         found = [_restore_example(task, images, at) for at in evenly_spaced(len(images), MAX_EXAMPLES)]
     except UserError as error:

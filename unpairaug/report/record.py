@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -79,10 +80,10 @@ def read_record(folder: Path) -> Record:
     Raises:
         UserError: the folder does not exist or is not a run folder.
     """
-    if not folder.is_dir():
-        what = "this is a file" if folder.exists() else "there is no such folder"
+    if not os.path.isdir(folder):
+        what = "this is a file" if os.path.exists(folder) else "there is no such folder"
         raise UserError(f"{escape(folder)}: {what}; expected the output_dir of a run")
-    if not any((folder / name).is_file() for name in FILES):
+    if not any(os.path.isfile(folder / name) for name in FILES):
         raise UserError(
             f"{escape(folder)} is not a run folder: it has none of {', '.join(FILES)}; give the output_dir of a run"
         )
@@ -100,7 +101,7 @@ def read_record(folder: Path) -> Record:
 
 def _list_by_step(folder: Path) -> list[Path]:
     """The entries of a folder in the order of their steps; empty if it does not exist."""
-    found = list(folder.iterdir()) if folder.is_dir() else []
+    found = list(folder.iterdir()) if os.path.isdir(folder) else []
     return sorted(found, key=lambda path: (len(path.name), path.name))
 
 

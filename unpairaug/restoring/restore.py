@@ -66,8 +66,13 @@ class Bicubic(nn.Module):
         return enlarge(degraded, self.scale)
 
 
-def load_model(model: str, scale: int | None = None, device: torch.device | str | None = None) -> Restorer:
+def load_model(
+    model: str, scale: int | None = None, device: torch.device | str | None = None, trust_code: bool = False
+) -> Restorer:
     """Load a run folder, its `head/`, a hub id, or `bicubic`; by default onto the accelerator if there is one.
+
+    Args:
+        trust_code: see `Task.from_pretrained`.
 
     Raises:
         UserError: the model does not exist, `bicubic` has no scale, or `scale` differs from the model's.
@@ -78,7 +83,7 @@ def load_model(model: str, scale: int | None = None, device: torch.device | str 
         if scale is None:
             raise UserError("bicubic needs a scale: --scale 2")
         return Bicubic(scale)
-    task = Task.from_pretrained(model)
+    task = Task.from_pretrained(model, trust_code=trust_code)
     if scale not in (None, task.scale):
         raise UserError(f"{model} was trained for scale {task.scale} and cannot restore at scale {scale}")
     return task.to(device or best_device())
