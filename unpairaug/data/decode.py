@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from PIL.ExifTags import Base
 
+from unpairaug.data.bit_depth import UPRIGHT, bit_depth, is_negative, read_colour, read_grey, read_pixmap
 from unpairaug.data.damage import check_png, check_webp, decode_jpeg
 from unpairaug.errors import UserError, escape
 
@@ -26,19 +28,17 @@ Place = Callable[[int, int], tuple[int, int, int, int]]
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM")
 """The formats that are decoded, whatever the extension. Pillow's other decoders are not used: some start programs."""
 
+_STARTS = {
+    "PNG": rb"\x89PNG",
+    "JPEG": rb"\xff\xd8\xff",
+    "WEBP": b"RIFF....WEBP",
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
+    "BMP": b"BM",
+}
+"""How files of these formats begin, as regular expressions."""
+
 MAX_PIXELS = 178_956_970
 """Larger images are refused before decoding: a file of some kilobytes can claim gigabytes. (Pillow's own limit.)"""
-
-_TURNS: dict[int, Callable[[NDArray], NDArray]] = {
-    2: np.fliplr,
-    3: lambda image: np.rot90(image, 2),
-    4: np.flipud,
-    5: lambda image: image.swapaxes(0, 1),
-    6: lambda image: np.rot90(image, -1),
-    7: lambda image: np.rot90(image, 2).swapaxes(0, 1),
-    8: np.rot90,
-}
-"""The operation that makes an image upright, by EXIF orientation."""
 
 
 class EncodedImage:
@@ -104,7 +104,7 @@ class EncodedImage:
                 f"{escape(self.where())}: more than {MAX_PIXELS} pixels ({bomb}); cut it into smaller images"
             ) from bomb
         except Exception as broken:  # Pillow's decoders raise nearly any type for broken bytes
-            reason = _format_reason(broken)
+            reason = _format_reason(broken, self.data)
             raise UserError(
                 f"{escape(self.where())}: this image cannot be read ({reason}); remove it or copy it again"
             ) from broken
@@ -137,32 +137,30 @@ def decode_exact_pixels(
     Raises:
         Exception: of nearly any type: pixels are missing, or cannot be read exactly.
     """
-    deep = image.format == "TIFF" and 16 in image.tag_v2.get(Base.BitsPerSample, ())  # type: ignore[attr-defined]
-    deep |= image.format == "PNG" and data[24] == 16
-    negative = image.mode.startswith("I;16") and _is_negative(image)
+    depth, negative = bit_depth(image, data), is_negative(image)
+    tile = getattr(image, "tile", [])[:1]
     orientation = image.getexif().get(Base.Orientation, 1)
     if image.format in ("JPEG", "MPO") and (pixels := decode_jpeg(image, data)) is not None:
-        upright = _TURNS.get(orientation, np.asarray)(pixels)
-        return upright if place is None else crop_image(upright, place(upright.shape[1], upright.shape[0]))
+        return _crop(UPRIGHT.get(orientation, np.asarray)(pixels), place)
     if image.format == "WEBP":
         check_webp(data)
     image.load()
     if image.format == "PNG":
         check_png(image, data)
-    if orientation == 1 and image.mode == "RGB" and not deep:
+    if orientation == 1 and image.mode == "RGB" and depth == 8:
         return np.asarray(image if place is None else image.crop(place(*image.size)))
     ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith(("I", "F")):
-        whole = _grey_16_bit(image, negative)
-    else:
-        rgb = np.asarray(image.convert("RGB"))
-        whole = _colour_16_bit(rgb, data, orientation) if deep else rgb
-    return whole if place is None else crop_image(whole, place(whole.shape[1], whole.shape[0]))
+    if depth == 8:
+        return _crop(np.asarray(image.convert("RGB")), place)
+    if image.mode.startswith("I"):
+        return _crop(read_grey(image, depth, negative), place)
+    if tile and tile[0][0] == "ppm":
+        return _crop(read_pixmap(data, image.size, tile[0][2], tile[0][3][1]), place)
+    return _crop(read_colour(image, data, orientation), place)
 
 
-def _is_negative(image: Image.Image) -> bool:
-    """Whether zero is white in a 16-bit grey TIFF: Pillow inverts such files at 8 bits only."""
-    return image.format == "TIFF" and image.tag_v2.get(Base.PhotometricInterpretation) == 0  # type: ignore[attr-defined]
+def _crop(image: NDArray[Depth], place: Place | None) -> NDArray[Depth]:
+    return image if place is None else crop_image(image, place(image.shape[1], image.shape[0]))
 
 
 def _to_8_bit_rgb(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Array:
@@ -174,28 +172,11 @@ def _to_8_bit_rgb(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Array:
     return rounded if rounded.ndim == 3 else np.repeat(rounded[..., None], 3, axis=2)
 
 
-def _grey_16_bit(image: Image.Image, negative: bool) -> NDArray[np.uint16]:
-    """The pixels of a 16-bit grey image, which Pillow would clip to 8 bits."""
-    if image.mode == "F" or (values := np.asarray(image, dtype=np.int64)).max(initial=0) > 65535 or values.min() < 0:
-        raise ValueError(f"pixels of mode {image.mode!r}; expected 8 or 16 bits a channel")
-    return (65535 - values if negative else values).astype(np.uint16)
-
-
-def _colour_16_bit(rgb: Array, data: bytes, orientation: int) -> NDArray[np.uint16]:
-    """The pixels of a colour image of 16 bits a channel, with alpha; Pillow keeps only the upper 8 bits, `rgb`."""
-    import cv2
-
-    exact = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if exact is not None and exact.dtype == np.uint16 and exact.ndim == 3 and exact.shape[2] >= 3:
-        exact = exact[..., [2, 1, 0, 3][: exact.shape[2]]].astype(np.uint16)
-        for upright in (exact, _TURNS.get(orientation, np.asarray)(exact)):  # OpenCV has already rotated a TIFF
-            if np.array_equal(upright[..., :3] >> 8, rgb):
-                return upright
-    raise ValueError("16 bits a channel in an arrangement other than interleaved RGB; save it as plain RGB")
-
-
-def _format_reason(broken: Exception) -> str:
+def _format_reason(broken: Exception, data: bytes) -> str:
     """The decoder's message on one line, without the path, which the message already names."""
     if isinstance(broken, Image.UnidentifiedImageError):
+        known = next((name for name, start in _STARTS.items() if re.match(start, data, re.DOTALL)), None)
+        if known is not None:
+            return f"a damaged {known} file, or pixels of a kind that cannot be read"
         return f"no known image format; known are {', '.join(FORMATS)}"
     return escape(str(broken).split("\n")[0]) or type(broken).__name__
