@@ -11,15 +11,16 @@ from unpairaug.errors import RunStopped, UserError
 
 def test_unwritten_files_are_counted_and_the_first_are_listed():
     files = OutputFiles()
-    for number in range(MAX_LISTED + 4):
+    for number in range(2 * MAX_LISTED + 4):
         with files.attempt():
             if number % 2:
                 raise WriteError(f"{number}.png: this file cannot be written")
     with pytest.raises(RunStopped) as caught:
-        files.check_complete([f"{name}.jpg: not an image" for name in "abcd"], "images", "out")
+        files.check_complete(["a.jpg: not an image"], "1 image not read:")
     lines = str(caught.value).splitlines()
-    assert lines[0] == "11 of 18 images not written; 7 written to out:"
-    assert lines[1].startswith("1.png") and lines[MAX_LISTED] == "c.jpg: not an image" and lines[-1] == "and 1 more"
+    assert lines[0] == f"{MAX_LISTED + 2} of {2 * MAX_LISTED + 4} files not written; {MAX_LISTED + 2} written:"
+    assert lines[1].startswith("1.png") and lines[MAX_LISTED].startswith(f"{2 * MAX_LISTED - 1}.png")
+    assert lines[-3:] == ["and 2 more", "1 image not read:", "a.jpg: not an image"]
 
 
 def test_unreadable_files_alone_are_the_users_error_and_nothing_missing_is_none():
@@ -27,8 +28,8 @@ def test_unreadable_files_alone_are_the_users_error_and_nothing_missing_is_none(
     with files.attempt():
         pass
     files.check_complete()
-    with pytest.raises(UserError, match="1 of 2 files not written; 1 written:\nbad.png"):
-        files.check_complete(["bad.png: not an image"])
+    with pytest.raises(UserError, match=r"1 of 2 images not read:\nbad\.png"):
+        files.check_complete(["bad.png: not an image"], "1 of 2 images not read:")
 
 
 def test_other_errors_are_not_hidden():

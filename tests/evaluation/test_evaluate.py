@@ -20,8 +20,9 @@ from unpairaug.data.images import FolderImages, write_image
 from unpairaug.data.pairs import ValidationPairs
 from unpairaug.errors import UserError
 from unpairaug.evaluation.comparison_sheet import REACH, difference_map
-from unpairaug.evaluation.evaluate import evaluate, format_table, measure_pairs, write_json, write_markdown
+from unpairaug.evaluation.evaluate import evaluate, measure_pairs
 from unpairaug.evaluation.metrics import METRICS, measure
+from unpairaug.evaluation.results import format_table, write_json, write_markdown
 from unpairaug.registry import heads, register_head, register_task, tasks
 from unpairaug.restoring.restore import Bicubic, restore_image
 from unpairaug.task import Task
@@ -223,7 +224,7 @@ def test_restored_images_without_a_partner_are_named_on_both_sides_and_counted(
     ):
         evaluate(str(restored), *folders)
     (restored / "moon.png").unlink()
-    with pytest.raises(UserError, match=r"holds 2 restored images, and there are 3 pairs: .* for eye;"):
+    with pytest.raises(UserError, match=r"holds 2 restored images for 3 pairs: .* for eye;"):
         evaluate(str(restored), *folders)
 
 

@@ -85,7 +85,7 @@ def test_a_saved_head_holds_the_way_back_and_no_other_network_of_the_translator(
     task = Task.with_restorer(*make())
     task.save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "config.json").read_text())["task"]
-    assert (saved["type"], saved["restorer"]["type"]) == ("sr", "cincgan")
+    assert (saved["type"], saved["translator.restore"]["type"]) == ("sr", "cincgan")
     networks = {".".join(name.split(".")[:3]) for name in load_file(tmp_path / "model.safetensors")}
     assert {name for name in networks if not name.startswith("head.")} == {"restorer.generators.restore"}
 

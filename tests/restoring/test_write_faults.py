@@ -50,7 +50,7 @@ def names_in(folder: Path) -> list[str]:
 @posix
 def test_a_file_beyond_the_limit_is_named_and_the_others_are_written(album: Path, tmp_path: Path):
     said = error_of(restore(album, tmp_path / "out", blocks=20))
-    assert "1 of 3 images not written; 2 written" in said
+    assert "1 of 3 files not written; 2 written" in said
     assert "m.png: this file cannot be written (File too large); free disk space" in said
     assert names_in(tmp_path / "out") == ["a.png", "z.png"], "no part of a file is left"
     assert read_image(tmp_path / "out" / "z.png").shape == (32, 32, 3)
@@ -59,7 +59,7 @@ def test_a_file_beyond_the_limit_is_named_and_the_others_are_written(album: Path
 def test_a_folder_in_place_of_an_output_is_named_and_the_others_are_written(album: Path, tmp_path: Path):
     (tmp_path / "out" / "a.png").mkdir(parents=True)
     said = error_of(restore(album, tmp_path / "out"))
-    assert "1 of 3 images not written; 2 written" in said and "move the file or folder that is in the way" in said
+    assert "1 of 3 files not written; 2 written" in said and "move the file or folder that is in the way" in said
     assert names_in(tmp_path / "out") == ["m.png", "z.png"]
 
 

@@ -29,7 +29,7 @@ def compare(
     resumes after a stop.
     """
     from unpairaug.comparison.compare import compare
-    from unpairaug.evaluation.evaluate import write_json
+    from unpairaug.evaluation.results import write_json
     from unpairaug.restoring.processes import process_state
 
     results = compare(recipe, overrides or [], out, _parse_seeds(seeds))

@@ -54,7 +54,7 @@ def compare(
     """
     recipe = load_recipe(recipe_name, overrides)
     _check_comparable(recipe, floor=load_recipe(recipe_name, [*overrides, *ARMS["floor"]]))
-    from unpairaug.evaluation.evaluate import write_json
+    from unpairaug.evaluation.results import write_json
     from unpairaug.training.build import make_accelerator
 
     accelerator = make_accelerator(recipe)

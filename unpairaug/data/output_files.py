@@ -30,23 +30,34 @@ class OutputFiles:
         else:
             self.written += 1
 
-    def check_complete(self, unreadable: Sequence[str] = (), what: str = "files", place: str = "") -> None:
-        """Raise one error for all missing files.
+    def add(self, others: OutputFiles) -> None:
+        """Add the files of another process."""
+        self.written += others.written
+        self.errors += others.errors
+
+    def check_complete(self, unreadable: Sequence[str] = (), heading: str = "") -> None:
+        """Raise one error for all files that are missing.
 
         Args:
-            unreadable: messages about input files without an output.
-            what: the output files, in the plural.
-            place: where the others are.
+            unreadable: messages about input files that could not be processed.
+            heading: what these messages are about.
 
         Raises:
             RunStopped: a file could not be written.
-            UserError: every file could be written, but some input files could not be read.
+            UserError: every file could be written, but some input files could not be processed.
         """
-        missing = [*self.errors, *unreadable]
-        if not missing:
-            return
-        total = self.written + len(missing)
-        where = f" to {place}" if place else ""
-        more = [f"and {len(missing) - MAX_LISTED} more"] if len(missing) > MAX_LISTED else []
-        lines = [f"{len(missing)} of {total} {what} not written; {self.written} written{where}:", *missing[:MAX_LISTED]]
-        raise (RunStopped if self.errors else UserError)("\n".join([*lines, *more]))
+        lines: list[str] = []
+        if self.errors:
+            total = self.written + len(self.errors)
+            lines += _list_messages(
+                f"{len(self.errors)} of {total} files not written; {self.written} written:", self.errors
+            )
+        if unreadable:
+            lines += _list_messages(heading, unreadable)
+        if lines:
+            raise (RunStopped if self.errors else UserError)("\n".join(lines))
+
+
+def _list_messages(heading: str, messages: Sequence[str]) -> list[str]:
+    more = [f"and {len(messages) - MAX_LISTED} more"] if len(messages) > MAX_LISTED else []
+    return [heading, *messages[:MAX_LISTED], *more]

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from accelerate.utils import gather_object
 
 from unpairaug.data.decode import Array
-from unpairaug.data.files import write_file
+from unpairaug.data.files import create_folder
 from unpairaug.data.images import write_image
+from unpairaug.data.output_files import OutputFiles
 from unpairaug.data.pairs import ImagePair, ValidationPairs
 from unpairaug.data.sources import SAMPLE, is_sample, open_images
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, escape
 from unpairaug.evaluation.comparison_sheet import draw_comparison_sheet
 from unpairaug.evaluation.metrics import average_metrics, default_border, measure
+from unpairaug.evaluation.modcrop import EvaluationPairs, ModcropImages
 from unpairaug.evaluation.perceptual_metrics import perceptual_metrics
 from unpairaug.evaluation.restored_folder import RestoredFolder, is_restored_folder
+from unpairaug.evaluation.results import Results
 from unpairaug.restoring.processes import process_state
 from unpairaug.restoring.restore import BICUBIC, Restorer, best_device, load_model, restore_image
 
-Results = dict[str, Any]
-"""The mean of each metric by its name; `model`, `scale`, `border`, `count`; and `images`: stem -> metrics."""
-
 SAMPLE_SCALE = 2
 """Scale of `bicubic` on the sample, which exists at any scale; the same as in the bundled recipes."""
-
-MIN_WIDTH = 6
-"""Minimum column width in characters: the heading `lpips` is shorter than its values."""
 
 Measure = Callable[[ImagePair, Array], dict[str, float]]
 """(pair, restored image) -> every metric by its name."""
@@ -47,6 +43,9 @@ def evaluate(
     perceptual: Sequence[str] = (),
     sheets: Path | None = None,
     trust_code: bool = False,
+    modcrop: bool = False,
+    on_bad: Literal["raise", "skip"] = "raise",
+    files: OutputFiles | None = None,
 ) -> Results:
     """Restore every degraded image and compare it with its ground truth, matched by file stem.
 
@@ -63,8 +62,12 @@ def evaluate(
         perceptual: names of `PERCEPTUAL` to measure as well.
         sheets: a folder for a comparison sheet (PNG) of each image.
         trust_code: see `Task.from_pretrained`.
+        modcrop: crop the ground truth at right and bottom to a multiple of the scale, as super-resolution papers do.
+        on_bad: with `skip`, images that cannot be read or measured are left out and listed in `failed`.
+        files: counts the sheets, and collects write errors instead of raising them at the end.
 
     Raises:
+        RunStopped: a sheet cannot be written.
         UserError: the folders hold no pairs, a size contradicts the scale, an image cannot be read or measured, or a
             perceptual metric is not available.
     """
@@ -74,14 +77,26 @@ def evaluate(
     restorer = None if is_folder else load_model(model, scale, process_state().device, trust_code)
     scale = restorer.scale if restorer else scale or 1
     border = default_border(scale) if border is None else border
-    pairs = ValidationPairs(open_images(clean, "val_clean", scale), open_images(degraded, "val_degraded", scale), scale)
+    ground_truth = open_images(clean, "val_clean", scale)
+    ground_truth = ModcropImages(ground_truth, scale) if modcrop else ground_truth
+    pairs = EvaluationPairs(ground_truth, open_images(degraded, "val_degraded", scale), scale)
     if restorer:
         restore = _restore_with(restorer, tile)
     else:
         restore = _read_from(RestoredFolder(model, [pairs.clean.stem(i) for i, _ in pairs.matches], scale))
-    means, images = measure_restored(restore, pairs, _make_measure(border, perceptual, sheets, scale))
+    writer = SheetWriter(sheets, scale, border) if sheets else None
+    images, failed = _measure_all(restore, pairs, _make_measure(border, perceptual, writer))
+    if failed and (on_bad == "raise" or not images):
+        raise UserError("\n".join(failed))
+    if writer:
+        _gather_sheets(writer.files, files)
     settings = {"model": model, "scale": scale, "border": border, "count": len(images)}
-    return {**means, **settings, "images": images}
+    return {
+        **average_metrics([*images.values()]),
+        **settings,
+        "images": images,
+        **({"failed": failed} if failed else {}),
+    }
 
 
 def measure_pairs(
@@ -92,25 +107,26 @@ def measure_pairs(
     Collective: every process must call it; the pairs are divided over the processes, and each returns the whole result.
     """
     border = default_border(task.scale) if border is None else border
-    return measure_restored(_restore_with(task, tile), pairs, _make_measure(border))
+    images, failed = _measure_all(_restore_with(task, tile), pairs, _make_measure(border))
+    if failed:
+        raise UserError("\n".join(failed))
+    return average_metrics([*images.values()]), images
 
 
-def measure_restored(
+def _measure_all(
     restore: Callable[[ImagePair], Array], pairs: ValidationPairs, measure_image: Measure
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Like `measure_pairs`, for any function that returns the restored image of a pair."""
+) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """The metrics of each image by its stem, and a message for each image that cannot be read or measured."""
     state = process_state()
     mine: list[tuple[int, str, dict[str, float] | None]] = []
     for index in range(state.process_index, len(pairs), state.num_processes):
         try:
             mine.append((index, *_measure_pair(pairs[index], restore, measure_image)))
-        except UserError as error:  # gathered first: a process that stopped here would leave the others waiting
+        except UserError as error:
             mine.append((index, str(error), None))
     gathered = sorted(gather_object(mine), key=lambda entry: entry[0])
-    if problems := [message for _, message, metrics in gathered if metrics is None]:
-        raise UserError("\n".join(problems))
     images = {name: metrics for _, name, metrics in gathered if metrics is not None}
-    return average_metrics(list(images.values())), images
+    return images, [message for _, message, metrics in gathered if metrics is None]
 
 
 def infer_scale(degraded: str, clean: str) -> int:
@@ -123,55 +139,9 @@ def infer_scale(degraded: str, clean: str) -> int:
         stem = small.stem(i)
         match = index_of.get(stem, index_of.get(re.sub(r"x\d+$", "", stem)))  # DIV2K: 0801x4 belongs to 0801
         if match is not None:
-            return max(1, round(large[match].shape[1] / small[i].shape[1]))
+            with suppress(UserError):  # named when all pairs are measured
+                return max(1, round(large[match].shape[1] / small[i].shape[1]))
     return 1  # no pair: ValidationPairs names the images without a partner
-
-
-def format_table(results: Results) -> str:
-    """Format the results as aligned text: a line for each image, the means, and the settings."""
-    rows, metrics = _table_rows(results)
-    width = max(len(name) for name, _ in rows)
-    lines = ["  ".join(["image".ljust(width), *(metric.rjust(MIN_WIDTH) for metric in metrics)])]
-    for name, values in rows:
-        cells = (_format_value(metric, values[metric]).rjust(max(len(metric), MIN_WIDTH)) for metric in metrics)
-        lines.append("  ".join([name.ljust(width), *cells]))
-    return "\n".join([*lines, _format_footer(results)])
-
-
-def write_markdown(results: Results, path: Path) -> None:
-    """Write the results as a Markdown table; the last row has the means."""
-    rows, metrics = _table_rows(results)
-    lines = ["| " + " | ".join(["image", *metrics]) + " |", "|---" + "|---:" * len(metrics) + "|"]
-    for name, values in rows:
-        cells = [re.sub(r"([\\|`*_<&])", r"\\\1", name), *(_format_value(metric, values[metric]) for metric in metrics)]
-        lines.append("| " + " | ".join(cells) + " |")
-    write_file(path, ("\n".join([*lines, "", _format_footer(results)]) + "\n").encode("utf-8", "backslashreplace"))
-
-
-def _table_rows(results: Results) -> tuple[list[tuple[str, dict[str, float]]], list[str]]:
-    """(name, metrics) of each image and of the mean, and the names of the metrics in order."""
-    images: dict[str, dict[str, float]] = results["images"]
-    return [*images.items(), ("mean", results)], list(next(iter(images.values())))
-
-
-def _format_value(metric: str, value: float) -> str:
-    return f"{value:.{2 if 'psnr' in metric else 4}f}"
-
-
-def _format_footer(results: Results) -> str:
-    count = f"{results['count']} image{'' if results['count'] == 1 else 's'}"
-    return f"{results['model']}: scale {results['scale']}, border {results['border']} px, {count}"
-
-
-def write_json(results: Mapping[str, Any], path: Path) -> None:
-    """Write the results as JSON; infinity (the PSNR of equal images) becomes 1e999, which parsers read as infinity."""
-    text = json.dumps(results, indent=2, ensure_ascii=False)
-    # Python's `Infinity` is not valid JSON. Only a bare value can end a line like this.
-    text = re.sub(r": Infinity(,?)$", r": 1e999\1", text, flags=re.MULTILINE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
 
 
 def _restore_with(task: Restorer, tile: int | None) -> Callable[[ImagePair], Array]:
@@ -182,7 +152,34 @@ def _read_from(folder: RestoredFolder) -> Callable[[ImagePair], Array]:
     return lambda pair: folder[pair.name]
 
 
-def _make_measure(border: int, perceptual: Sequence[str] = (), sheets: Path | None = None, scale: int = 1) -> Measure:
+class SheetWriter:
+    """Writes a comparison sheet of each image; a sheet that cannot be written does not stop the evaluation."""
+
+    def __init__(self, folder: Path, scale: int, border: int) -> None:
+        """Create the folder.
+
+        Raises:
+            WriteError: it cannot be created.
+        """
+        create_folder(folder)
+        self.folder, self.scale, self.border, self.files = folder, scale, border, OutputFiles()
+
+    def write(self, pair: ImagePair, restored: Array, values: dict[str, float]) -> None:
+        sheet = draw_comparison_sheet(pair, restored, values, self.scale, self.border)
+        with self.files.attempt():
+            write_image(self.folder / f"{pair.name}.png", sheet)
+
+
+def _gather_sheets(mine: OutputFiles, files: OutputFiles | None) -> None:
+    """Count the sheets of all processes in `files`, or raise where one is missing."""
+    total = files or OutputFiles()
+    for part in gather_object([mine]):
+        total.add(part)
+    if files is None:
+        total.check_complete()
+
+
+def _make_measure(border: int, perceptual: Sequence[str] = (), sheets: SheetWriter | None = None) -> Measure:
     """Return a function that measures a pair and, with `sheets`, writes its comparison sheet."""
     distances = perceptual_metrics(perceptual, best_device()) if perceptual else {}
 
@@ -190,7 +187,7 @@ def _make_measure(border: int, perceptual: Sequence[str] = (), sheets: Path | No
         values = measure(restored, pair.clean, border)
         values |= {name: distance(restored, pair.clean, border) for name, distance in distances.items()}
         if sheets:
-            write_image(sheets / f"{pair.name}.png", draw_comparison_sheet(pair, restored, values, scale, border))
+            sheets.write(pair, restored, values)
         return values
 
     return measure_image
@@ -203,4 +200,4 @@ def _measure_pair(
     try:
         return pair.name, measure_image(pair, restored)
     except UserError as error:
-        raise UserError(f"{pair.name}: {error}") from error
+        raise UserError(f"{escape(pair.name)}: {error}") from error

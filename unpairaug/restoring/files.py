@@ -56,7 +56,8 @@ def restore_files(
             with files.attempt():
                 write_photograph(target, restored)
         yield target
-    files.check_complete(unreadable, "images")
+    heading = f"{len(unreadable)} of {len(outputs)} images not restored; {files.written} restored:"
+    files.check_complete(unreadable, heading)
 
 
 def restore_photograph(
