@@ -1,4 +1,4 @@
-"""LearnedDegradation keeps albumentations' promises: seeds, replays, files, worker processes."""
+"""LearnedDegradation as a transform of albumentations: seeds, replays, files, worker processes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from unpairaug.albumentations import LearnedDegradation
 from unpairaug.augment import TranslatorAugment
 from unpairaug.errors import UserError
-from unpairaug.registry import translators
-from unpairaug.translator import Translator
+from unpairaug.translator import Translator, build_translator
 
 SHAPES = [(12, 10), (12, 10, 1), (12, 10, 3)]
 
@@ -29,7 +28,7 @@ SHAPES = [(12, 10), (12, 10, 1), (12, 10, 3)]
 @pytest.fixture(scope="module")
 def camera() -> Translator:
     torch.manual_seed(0)
-    translator = translators.build({"type": "stochastic_cyclegan", "width": 4, "depth": 2})
+    translator = build_translator({"type": "stochastic_cyclegan", "width": 4, "depth": 2})
     for weight in translator.generators["degrade"].parameters():
         nn.init.normal_(weight, std=0.1)
     return translator
@@ -84,7 +83,7 @@ def test_the_seed_of_the_composition_decides(model: str):
     assert len({image.tobytes() for image in first}) > 2, "one call is unlike the next"
 
 
-def test_what_is_written_and_read_back_gives_the_same_images(model: str, tmp_path: Path):
+def test_a_saved_and_loaded_composition_gives_the_same_images(model: str, tmp_path: Path):
     pipe = A.Compose([A.HorizontalFlip(p=0.5), LearnedDegradation(model, strength=(0.3, 1), p=0.7)])
     A.save(pipe, tmp_path / "pipe.json")
     for copy in (A.from_dict(json.loads(json.dumps(A.to_dict(pipe)))), A.load(tmp_path / "pipe.json")):
@@ -104,7 +103,7 @@ def test_a_replay_gives_the_same_image(model: str, camera: Translator, in_memory
     assert len({result["image"].tobytes() for result in results}) > 1
 
 
-def test_a_translator_in_memory_works_and_says_that_no_file_can_name_it(camera: Translator, model: str):
+def test_a_translator_in_memory_works_and_cannot_be_written_to_a_file(camera: Translator, model: str):
     pipe = A.Compose([LearnedDegradation(camera, p=1)], seed=0)
     named = A.Compose([LearnedDegradation(model, p=1)], seed=0)
     assert np.array_equal(pipe(image=photograph())["image"], named(image=photograph())["image"])
@@ -112,7 +111,7 @@ def test_a_translator_in_memory_works_and_says_that_no_file_can_name_it(camera: 
         A.to_dict(pipe)
 
 
-def test_a_pickle_carries_the_place_and_not_the_weights(model: str, camera: Translator):
+def test_a_pickle_holds_the_path_and_not_the_weights(model: str, camera: Translator):
     transform = LearnedDegradation(model, p=1)
     written = pickle.dumps(transform)
     assert len(written) < len(pickle.dumps(LearnedDegradation(camera, p=1))) / 4
@@ -137,7 +136,7 @@ class Photographs(Dataset[np.ndarray]):
 
 
 @pytest.mark.parametrize(("start", "workers"), [("fork", 2), ("spawn", 1)])
-def test_worker_processes_make_what_this_one_makes(model: str, camera: Translator, start: str, workers: int):
+def test_worker_processes_give_the_same_images_as_this_one(model: str, camera: Translator, start: str, workers: int):
     named_and_held = [LearnedDegradation(given, strength=(0.3, 1), p=1) for given in (model, camera)]
     photographs = Photographs(A.Compose(named_and_held))
     here = [photographs[i] for i in range(6)]
@@ -154,7 +153,7 @@ def _threads_within(photographs: Photographs) -> tuple[int, int]:
     return seen[0], torch.get_num_threads()
 
 
-def test_a_child_process_computes_with_one_thread_and_its_parent_with_its_own(model: str):
+def test_a_child_process_uses_one_thread_and_its_parent_its_own_number(model: str):
     photographs = Photographs(A.Compose([LearnedDegradation(model, p=1)]))
     with multiprocessing.get_context("fork").Pool(1) as pool:
         assert pool.apply(_threads_within, (photographs,)) == (1, 2)
@@ -165,7 +164,7 @@ def test_a_child_process_computes_with_one_thread_and_its_parent_with_its_own(mo
         torch.set_num_threads(before)
 
 
-def test_a_wrong_model_strength_or_probability_is_refused_where_it_is_written(tmp_path: Path, model: str):
+def test_a_wrong_model_strength_or_probability_is_refused_when_it_is_given(tmp_path: Path, model: str):
     with pytest.raises(UserError, match=r"no config\.json"):
         LearnedDegradation(tmp_path)
     with pytest.raises(UserError, match="strength 3 should be"):

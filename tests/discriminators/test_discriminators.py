@@ -1,4 +1,4 @@
-"""Laws of discriminators, and of the game that they play."""
+"""Discriminators, and the adversarial losses of both sides."""
 
 import json
 import math
@@ -113,7 +113,7 @@ def test_spectral_norm_bounds_what_a_convolution_can_do():
             assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, rel=0.05)
 
 
-def test_coarser_scales_stand_beside_the_first():
+def test_coarser_scales_are_further_channels():
     assert build(VARIANTS["three scales"])(image(64, 64)).shape[1] == 3
 
 
@@ -145,12 +145,12 @@ class TestTimm:
         build(TIMM).requires_grad_(False)(x).mean().backward()
         assert x.grad is not None and x.grad.any()
 
-    def test_missing_weights_are_told_when_training_begins_and_are_not_needed_before(self):
+    def test_missing_weights_are_refused_when_training_begins_and_are_not_needed_before(self):
         judge = build({**TIMM, "weights": "nowhere.pth"}).eval()
         with pytest.raises(UserError, match=r"^discriminator timm: no file 'nowhere.pth'"):
             judge.train()
 
-    def test_a_run_steps_what_learns_of_it_and_is_refused_at_once_where_weights_miss(self):
+    def test_a_run_trains_its_heads_alone_and_is_refused_at_once_where_weights_are_missing(self):
         def trainer(weights: str) -> JointTrainer:
             cut = {"type": "cut", "ngf": 4, "n_blocks": 1, "layers": [1, 3]}
             cut["discriminator"] = {**TIMM, "weights": weights}
@@ -170,7 +170,7 @@ class TestTimm:
         ("options", "sentence"),
         [({"model": "test_resnot"}, "discriminator timm: .*did you mean 'test_resnet'"), ({"layers": []}, "layers")],
     )
-    def test_what_cannot_be_built_is_refused_at_once(self, options: dict, sentence: str):
+    def test_wrong_options_are_refused_at_once(self, options: dict, sentence: str):
         with pytest.raises(UserError, match=sentence):
             build({**TIMM, **options})
 
@@ -202,7 +202,7 @@ class TestGames:
 
     @pytest.mark.parametrize("kind", GAMES)
     @pytest.mark.parametrize("discriminator", ["srgan", "patch"])
-    def test_a_discriminator_learns_to_tell_the_two_apart(self, kind: GameName, discriminator: str):
+    def test_a_discriminator_learns_to_distinguish_the_two(self, kind: GameName, discriminator: str):
         torch.manual_seed(0)
         loss = losses.build({"type": "gan", "game": kind, "discriminator": {"type": discriminator, "ndf": 8}})
         optimizer = torch.optim.Adam(loss.discriminator.parameters(), 1e-3)
@@ -216,7 +216,7 @@ class TestGames:
 
 
 @pytest.mark.parametrize("kind", GAMES)
-def test_both_sides_of_a_game_are_played_with_a_discriminator(kind: GameName):
+def test_the_losses_of_both_sides_use_the_discriminator(kind: GameName):
     game, judge, made = GAMES[kind], build(SMALL["texture"]), image(32, 32).requires_grad_()
     game.generator_loss(judge, made, image(32, 32)).backward()
     assert made.grad is not None and made.grad.any()

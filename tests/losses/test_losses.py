@@ -132,7 +132,7 @@ class TestPerceptual:
             found = loss.features(image())
             assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, expected, strict=True))
 
-    def test_layers_may_stand_in_any_order_each_with_its_weight(self):
+    def test_layers_may_have_any_order_each_with_its_weight(self):
         one, other = ({**TINY, "layers": [layer]} for layer in (0, 2))
         both = {**TINY, "layers": [2, 0], "layer_weights": [3.0, 0.5]}
         parts = [losses.build(spec)(image(1), image()) for spec in (other, one, both)]
@@ -162,7 +162,9 @@ class TestPerceptual:
             ({"layers": [-1]}, "layers"),
         ],
     )
-    def test_what_cannot_be_had_is_told(self, options: dict, sentence: str, tmp_path: Path, monkeypatch):
+    def test_missing_models_and_wrong_options_are_refused(
+        self, options: dict, sentence: str, tmp_path: Path, monkeypatch
+    ):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
         with pytest.raises(UserError, match=sentence):

@@ -1,4 +1,4 @@
-"""Laws of blurs drawn for each image: brightness and places stay, whatever is learnt."""
+"""Blurs that are drawn for each image keep brightness and places, whatever is learnt."""
 
 import pytest
 import torch

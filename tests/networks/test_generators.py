@@ -1,4 +1,4 @@
-"""Laws of generators and discriminators."""
+"""Generators, and the filters and noise that they are made of."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Laws of the head's path on real images: what may stand there, who learns from it, what it costs when it is empty."""
+"""Loss terms on restored real images: which are allowed, which networks they train, and that none costs nothing."""
 
 from pathlib import Path
 
@@ -11,11 +11,12 @@ from unpairaug.data import UnpairedBatch
 from unpairaug.errors import UserError
 from unpairaug.recipe import TrainSection
 from unpairaug.recipe.optimizer_sections import OptimizerSection
-from unpairaug.registry import tasks, translators
+from unpairaug.registry import tasks
 from unpairaug.training.checkpoint import load_checkpoint, save_checkpoint
 from unpairaug.training.real_path import RealPath
 from unpairaug.training.schedule import Schedule
 from unpairaug.training.trainer import JointTrainer
+from unpairaug.translator import build_translator
 
 PATCH = {"type": "patch", "ndf": 4, "n_layers": 1, "norm": "none"}
 CYCLEGAN = {"type": "cyclegan", "ngf": 4, "n_blocks": 1, "norm": "none", "discriminator": PATCH, "pool_size": 0}
@@ -32,7 +33,7 @@ def make_trainer(path: dict, bridge: dict | None = None, schedule: Schedule = Sc
     torch.manual_seed(0)
     task = tasks.build({"type": "sr", "scale": 2, "head": {"type": "edsr", "n_blocks": 1, "width": 4}})
     optimizer = OptimizerSection.model_validate({kind: {"lr": 1e-2} for kind in OptimizerSection.model_fields})
-    parts = translators.build(CYCLEGAN), task, Bridge(**(bridge or {})), RealPath(task.scale, **path)
+    parts = build_translator(CYCLEGAN), task, Bridge(**(bridge or {})), RealPath(task.scale, **path)
     return JointTrainer(Accelerator(cpu=True), *parts, schedule, TrainSection(steps=100), optimizer)
 
 
@@ -62,7 +63,7 @@ def learners(trainer: JointTrainer, phase: str = "joint") -> set[str]:
         ("consistency", {"head"}),
     ],
 )
-def test_each_term_teaches_the_head_and_its_own_judge_and_nobody_else(path: str, reached: set[str]):
+def test_each_term_trains_the_head_and_its_own_judge_and_no_other_network(path: str, reached: set[str]):
     assert learners(make_trainer(PATHS[path])) == reached
 
 
@@ -88,12 +89,13 @@ def test_terms_are_logged_with_their_weights_and_joint_phases_alone_have_them():
         assert not names & set(trainer.accumulate(make_batch(), 50, phase, 1.0))
 
 
-def test_a_term_that_needs_a_clean_twin_is_refused():
-    with pytest.raises(UserError, match=r"real_path.loss.l1 compares an image with its clean twin"):
+def test_a_term_that_needs_ground_truth_is_refused():
+    message = r"real_path.loss.l1 needs ground truth, which real images do not have; possible here: gan, tv"
+    with pytest.raises(UserError, match=message):
         RealPath(2, loss={"l1": 1.0, "tv": 1.0})
 
 
-def test_the_path_goes_on_from_a_checkpoint_as_if_never_stopped(tmp_path: Path):
+def test_the_path_resumes_from_a_checkpoint_as_if_never_stopped(tmp_path: Path):
     path = {"loss": GAN, "lambda_cycle": 1.0, "cycle_width": 4}
     first, second = make_trainer(path), make_trainer(path)
     first.train_step([make_batch()], 50)
@@ -112,12 +114,12 @@ def test_pseudo_supervision_feeds_what_the_translator_restores_of_the_fake():
     trainer.task.head.register_forward_hook(lambda module, given, result: fed.append(given[0].detach()))
     trainer.accumulate(batch, 50, "joint", 1.0)
     with torch.no_grad():
-        fake = trainer.translator.degrade(trainer.task.source(batch.clean))
+        fake = trainer.translator(trainer.task.source(batch.clean))
         rounded = (fake.clamp(0, 1) * 255).round() / 255
         assert torch.allclose(fed[0], trainer.translator.restore(rounded).clamp(0, 1), atol=1e-5)
 
 
-def test_domain_weights_count_a_place_by_how_real_it_looks():
+def test_domain_weights_weigh_a_place_by_its_realness():
     plain, weighed = make_trainer({}), make_trainer({}, bridge={"domain_weights": True})
     batch = make_batch()
     for realness, share in ((0.0, 0.0), (0.25, 0.25), (1.0, 1.0)):
@@ -126,12 +128,12 @@ def test_domain_weights_count_a_place_by_how_real_it_looks():
         assert weighed.accumulate(batch, 50, "joint", 1.0)["task_l1"].item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-def test_a_cyclegan_says_how_real_an_image_looks_to_its_discriminator():
+def test_realness_is_a_map_of_one_channel_in_0_1():
     realness = make_trainer({}).translator.realness(make_batch().degraded)
     assert realness.shape[1] == 1 and realness.min() >= 0 and realness.max() <= 1
 
 
-def test_in_the_head_finish_the_averaged_translator_restores_the_fake_as_it_does_in_use():
+def test_in_the_head_finish_the_averaged_translator_restores_the_fake():
     trainer = make_trainer({}, bridge={"feed": "restore(fake)"})
-    trainer.translator.restore = lambda real: pytest.fail("the translator that is no longer trained was asked")
+    trainer.translator.restore = lambda real: pytest.fail("the translator that is no longer trained restored")
     trainer.accumulate(make_batch(), 99, "head_finish", 1.0)

@@ -1,4 +1,4 @@
-"""Laws of CinCGAN's inner cycle, and every recipe around it takes steps in each of its phases."""
+"""What `cincgan` does beyond the contract of `unpairaug.testing`, and its recipes in each of their phases."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def terms(translator: Translator, phase: Phase = "joint") -> Losses:
     return translator.losses_g(source, real, translator.degrade(source))
 
 
-def test_stage_2_asks_less_for_the_identity_and_for_nothing_else():
+def test_stage_2_weighs_the_identity_less_and_nothing_else():
     translator = make()
     first, second = terms(translator, "translator_warmup"), terms(translator, "joint")
     assert first.pop("identity_restore").item() == pytest.approx(5 * second.pop("identity_restore").item())
@@ -49,7 +49,7 @@ def test_stage_2_asks_less_for_the_identity_and_for_nothing_else():
     )
 
 
-def test_the_trainer_tells_the_translator_its_phase():
+def test_the_trainer_sets_the_translators_phase():
     schedule = Schedule(steps=4, translator_warmup=1, head_warmup=1, head_finish=1)
     task = tasks.build({"type": "sr", "scale": 2, "head": {"type": "edsr", "n_blocks": 1, "width": 4}})
     parts = make(), task, Bridge(feed="source"), RealPath(2)
@@ -81,14 +81,14 @@ def test_each_term_teaches_its_generators(term: str, learners: set[str]):
 
 
 @pytest.mark.parametrize(("power", "mean"), [(1, 0.5), (2, 0.25)])
-def test_the_cycle_counts_differences_or_their_squares(power: int, mean: float):
+def test_the_cycle_loss_is_of_differences_or_of_their_squares(power: int, mean: float):
     translator = make(cycle_power=power)
     translator.restore = lambda real: real
     translator.generators["degrade"].forward = lambda image: image + 0.5
     assert terms(translator)["cycle_degraded"].item() == pytest.approx(10 * mean)
 
 
-def test_a_residual_one_begins_by_leaving_every_image_as_it_is():
+def test_residual_generators_start_as_the_identity():
     source, real = images()
     residual, plain = make(residual=True), make()
     assert torch.equal(residual.restore(real), real) and torch.equal(residual.degrade(source), source)
@@ -112,8 +112,8 @@ def test_a_pool_keeps_restored_images_of_earlier_steps_and_none_is_kept_without(
     for translator in (fresh, pooled):
         translator.losses_g(source, real, real)
         translator.losses_d(source, real, real)
-    assert not fresh.memory()
-    assert torch.equal(pooled.memory()["images"][:, 0], pooled.restore(real))
+    assert not fresh.image_pool()
+    assert torch.equal(pooled.image_pool()["images"][:, 0], pooled.restore(real))
 
 
 SMALL_GAN = "real_path.loss.gan.discriminator={type: patch, ndf: 4, n_layers: 2, norm: batch}"
@@ -126,7 +126,7 @@ RECIPES = {
     "pseudo_supervision": ["translator.width=4", "task.head={type: vdsr, depth: 3, width: 4}"],
     "domain_distance": ["translator.width=4", "task.head={type: vdsr, depth: 3, width: 4}"],
 }
-BEHIND = {"cincgan", "cincgan_inner", "cincgan_paper", "pseudo_supervision"}
+WITH_RESTORER = {"cincgan", "cincgan_inner", "cincgan_paper", "pseudo_supervision"}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -144,7 +144,7 @@ def test_a_recipe_takes_steps_in_every_phase_and_leaves_a_head_that_restores(
     assert ("real_cycle" in seen) == (wanted.real_path.lambda_cycle > 0)
     restored = Task.from_pretrained("run")(images()[1])
     assert restored.isfinite().all() and restored.shape[-1] == 16 * wanted.task["scale"]
-    assert (Task.from_pretrained("run").behind is not None) == (name in BEHIND)
+    assert (Task.from_pretrained("run").restorer is not None) == (name in WITH_RESTORER)
 
 
 def test_the_paper_recipe_carries_the_published_settings():

@@ -1,4 +1,4 @@
-"""Laws of the fixed degradation; those that every translator keeps are in `unpairaug.testing`."""
+"""What `classic`, the fixed degradation, does beyond the contract of `unpairaug.testing`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def image(batch: int = 2) -> Tensor:
     return torch.rand(batch, 3, 24, 20, generator=torch.Generator().manual_seed(0))
 
 
-def test_what_is_drawn_for_an_image_is_its_own_whatever_stands_beside_it():
+def test_the_draws_of_an_image_do_not_depend_on_the_others_of_its_batch():
     classic, x = make(), image(4)
     together = classic.degrade(x, sample_rng(3, [4, 5, 6, 7]))
     alone = classic.degrade(x[2:3], sample_rng(3, [6]))
@@ -33,7 +33,7 @@ def test_what_is_drawn_for_an_image_is_its_own_whatever_stands_beside_it():
     assert len({degraded.numpy().tobytes() for degraded in same_image}) == 4
 
 
-def test_a_second_order_is_the_list_run_through_twice():
+def test_a_second_order_applies_the_list_twice():
     once, twice = make(order=1), make(order=2)
     written_twice = make(pipeline=[*PIPELINE, *PIPELINE], order=1)
     results = [classic.degrade(image(), sample_rng(0, [0, 1])) for classic in (once, twice, written_twice)]
@@ -78,7 +78,7 @@ def test_a_name_alone_is_a_transform_with_its_defaults():
         ([], "given no transform; translator `bicubic`"),
     ],
 )
-def test_a_pipeline_that_cannot_work_is_refused_by_its_place(pipeline: list, sentence: str):
+def test_a_pipeline_that_cannot_work_is_refused_with_the_place_of_the_mistake(pipeline: list, sentence: str):
     with pytest.raises(UserError, match=sentence):
         make(pipeline=pipeline)
 
@@ -92,4 +92,4 @@ def test_a_wrong_option_is_named_with_its_line_before_anything_is_built(tmp_path
 
 
 def test_the_recipe_shows_the_default():
-    assert load_recipe("classic").translator == make().config
+    assert load_recipe("classic").translator == {**make().config, "measure": "none"}

@@ -1,4 +1,4 @@
-"""Laws of CUT's contrast; those that every translator keeps are in `unpairaug.testing`."""
+"""What `cut` does beyond the contract of `unpairaug.testing`: its contrastive loss."""
 
 from __future__ import annotations
 
@@ -121,6 +121,6 @@ def test_the_generators_features_are_what_it_computes_with():
         ({"temperature": 0.0}, "temperature"),
     ],
 )
-def test_what_cannot_be_contrasted_is_refused(options: dict[str, Any], sentence: str):
+def test_wrong_options_of_the_contrast_are_refused(options: dict[str, Any], sentence: str):
     with pytest.raises(UserError, match=sentence):
         make(**options)

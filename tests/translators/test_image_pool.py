@@ -1,10 +1,10 @@
-"""Laws of the per-sample random numbers and of the image pool."""
+"""The random numbers of each sample, and the image pool."""
 
 import pytest
 import torch
 
 from unpairaug.rng import PositionRng, normal, sample_rng, uniform
-from unpairaug.translators.base.pool import ImagePool
+from unpairaug.translators.base.image_pool import ImagePool
 
 
 def test_a_batch_draws_what_its_samples_draw_alone():
@@ -24,7 +24,7 @@ def shown(pool: ImagePool, rows: slice, steps: range = range(30), batch: int = 4
     return [pool.query(fakes(s, batch)[rows], sample_rng(0, i)) for s, i in zip(steps, indices, strict=True)]
 
 
-def test_a_pool_shows_only_what_it_was_given_and_both_new_and_old():
+def test_a_pool_shows_new_and_old_images_and_no_others():
     pool = ImagePool(12)
     ages = torch.stack([(s * 100 - x[:, 0, 0, 0]) // 100 for s, x in enumerate(shown(pool, slice(None)))])
     assert ages.min() < 0.5 <= ages.max()
@@ -38,7 +38,7 @@ def test_a_pool_of_half_the_batch_shows_that_half_of_the_whole(monkeypatch):
         assert torch.equal(a[2:], b)
 
 
-def test_a_pool_goes_on_from_its_state():
+def test_a_pool_resumes_from_its_state():
     pool, resumed = ImagePool(8), ImagePool(8)
     shown(pool, slice(None), range(10))
     resumed.load_state(pool.state())

@@ -1,4 +1,4 @@
-"""What `one_sided` and `kernel_noise` do beyond the contract that `unpairaug.testing` holds them to."""
+"""What `one_sided` and `kernel_noise` do beyond the contract of `unpairaug.testing`."""
 
 import io
 from typing import Any
@@ -18,7 +18,7 @@ from unpairaug.networks.resize import shrink
 from unpairaug.registry import translators
 from unpairaug.rng import sample_rng
 from unpairaug.testing import check_translator
-from unpairaug.translator import Translator
+from unpairaug.translator import Translator, degrade_input, own_scale
 
 TEXTURE = {"type": "texture", "ndf": 4}
 
@@ -42,8 +42,8 @@ def silent(translator: Translator) -> Translator:
 
 def step(translator: Translator, clean: Tensor, real: Tensor) -> dict[str, Tensor]:
     translator.train().rng = sample_rng(0, range(len(clean)))
-    source = shrink(clean, translator.scale)
-    fake = translator.degrade(translator.given(clean, source))
+    source = shrink(clean, own_scale(translator))
+    fake = translator(degrade_input(translator, clean, source))
     return {**translator.losses_g(source, real, fake), **translator.losses_d(source, real, fake.detach())}
 
 
@@ -56,7 +56,8 @@ def test_kernel_noise_keeps_the_contract_with_other_options(option: dict[str, An
 def test_kernel_noise_takes_the_clean_image_and_shrinks_it(scale: int):
     translator = kernel_noise(scale).eval()
     clean = images(2, 3, 12 * scale, 13 * scale)
-    assert translator.given(clean, shrink(clean, scale)) is clean
+    source = shrink(clean, scale)
+    assert own_scale(translator) == scale and degrade_input(translator, clean, source) is clean
     with torch.no_grad():
         fake = translator.degrade(clean, sample_rng(0, [0, 1]))
         alone = [translator.degrade(clean[i : i + 1], sample_rng(0, [i])) for i in (0, 1)]
@@ -113,7 +114,7 @@ def test_a_jpeg_has_the_colours_of_one_that_pillow_reads():
     assert (as_file(image, torch.tensor([90.0]))[0] - read).abs().mean() < 1 / 255
 
 
-def test_noise_that_follows_the_light_is_stronger_where_it_is_told_and_the_other_branch_is_not():
+def test_one_branch_of_the_noise_follows_the_light_and_the_other_does_not():
     torch.manual_seed(0)
     noise, light = SensorNoise(), torch.tensor([0.1, 0.9]).repeat_interleave(64).expand(1, 3, 128, 128)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Laws of single translators; those that every translator keeps are in `unpairaug.testing`."""
+"""What `cyclegan` does beyond the contract of `unpairaug.testing`."""
 
 import pytest
 import torch
