@@ -19,8 +19,8 @@ from unpairaug.translator import Restores, Translator, build_translator, restore
 
 COLOURS = 3
 """Channels of every image that is read."""
-RESTORER = "restorer"
-"""The key of a saved task's configuration, and of its weights, for the translator that restores first."""
+RESTORER = "translator.restore"
+"""The key of a saved task's configuration for the translator that restores first; no option can have this name."""
 
 
 class Task(HubPart, nn.Module):
