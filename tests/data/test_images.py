@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unpairaug.data.files import write_file
 from unpairaug.data.image_cache import ImageCache
-from unpairaug.data.images import FolderImages, list_images, read_image, write_image
+from unpairaug.data.images import FolderImages, find_images, list_images, read_image, write_image
 from unpairaug.errors import UserError
 
 
@@ -42,6 +43,34 @@ def test_a_folder_is_searched_to_any_depth_in_an_order_that_the_names_decide(tmp
     found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
     assert found == ["B.PPM", "a.tif", "a/b/c.webp", "a/z.JPG", "b.png"]
     assert FolderImages(tmp_path).names == found
+
+
+@pytest.mark.parametrize("extension", ["jfif", "jpe", "JPG", "pgm", "pnm", "pbm"])
+def test_less_common_extensions_are_images_too(tmp_path, photograph, extension):
+    kind = "PPM" if extension.startswith("p") else "JPEG"
+    Image.fromarray(photograph).save(tmp_path / f"a.{extension}", kind)
+    (path,) = list_images(tmp_path)
+    assert read_image(path).shape == photograph.shape
+
+
+def test_files_that_are_no_images_are_counted_by_extension(tmp_path, photograph):
+    write_image(tmp_path / "a.png", photograph)
+    for name in ("1.HEIC", "sub/2.heic", "3.dng", "README", ".hidden.txt", "manifest.jsonl", "s.index.json"):
+        write_file(tmp_path / name, b"")
+    expected = f"{tmp_path}: skipped 2 .heic, 1 .dng, 1 no extension, which are not read as images"
+    assert find_images(tmp_path)[1] == expected and FolderImages(tmp_path).remarks == [expected]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(UserError, match=r"no image .* looked for \.png .*, found 2 \.heic, 1 \.dng"):
+        list_images(tmp_path)
+    for i in range(9):
+        write_file(tmp_path / f"x.{i}", b"")
+    with pytest.raises(UserError, match=r"2 \.heic, .*, 6 others"):
+        list_images(tmp_path)
+
+
+def test_a_folder_of_images_alone_has_no_remark(tmp_path, photograph):
+    write_image(tmp_path / "a.png", photograph)
+    assert find_images(tmp_path)[1] is None and FolderImages(tmp_path).remarks == []
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="no symbolic links here")

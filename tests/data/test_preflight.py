@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from unpairaug.data import FolderImages, open_images, scan, write_image
+from unpairaug.data.photograph import insert_chunks
 from unpairaug.data.preflight import DataReport, preflight
 from unpairaug.errors import UserError
 
@@ -131,3 +132,27 @@ def test_the_report_tells_the_kinds_of_images(data):
     Image.fromarray(noise(34, 40, 1)[..., 0]).save(data / "clean" / "grey.png")
     Image.fromarray(noise(34, 40, 1)[..., 0].astype(np.uint16) * 257).save(data / "clean" / "deep.png")
     assert look(data).sets["clean"].kinds == {"RGB, 8 bits": 3, "grey, 8 bits": 1, "grey, 16 bits": 1}
+
+
+def test_mixed_colour_spaces_are_reported_with_their_counts(data):
+    assert not any("colour space" in warning for warning in look(data).warnings)
+    for i, folder in enumerate(("degraded", "ceiling_clean")):
+        path = data / folder / "d0.png"
+        path.write_bytes(insert_chunks(path.read_bytes(), [(b"cICP", bytes([12, 13, 0, 1]))]))
+        (warning,) = (warning for warning in look(data).warnings if "colour space" in warning)
+        assert "clean 3 sRGB; " in warning and "val_clean 1 sRGB; " in warning and warning.count("1 Display P3") == i + 1
+
+
+def test_images_of_one_colour_are_reported_and_a_side_of_them_is_refused(data):
+    write_image(data / "degraded" / "d0.png", np.zeros((20, 20, 3), np.uint8))
+    (warning,) = (warning for warning in look(data).warnings if "single colour" in warning)
+    assert warning.startswith("1 of 2 images of degraded have a single colour (") and "d0.png" in warning
+    write_image(data / "degraded" / "d1.png", np.full((20, 21, 3), (7, 8, 9), np.uint8))
+    with pytest.raises(UserError, match=r"data\.degraded: .*degraded: every image has a single colour"):
+        look(data)
+
+
+def test_files_that_are_no_images_are_said(data):
+    (data / "clean" / "IMG_1.HEIC").write_bytes(b"")
+    (warning,) = look(data).warnings
+    assert "clean: skipped 1 .heic" in warning

@@ -18,10 +18,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from PIL import Image, ImageCms
 from hypothesis import given, settings, strategies as st
 
 from unpairaug.data.decode import MAX_PIXELS
 from unpairaug.data.images import read_image, write_image
+from unpairaug.data.photograph import insert_chunks, read_colour
 from unpairaug.errors import UserError
 from unpairaug.prepare.cut import Cut, measure_detail
 from unpairaug.prepare.keys import make_keys
@@ -72,6 +74,29 @@ def photographs(tmp_path: Path) -> Path:
         image = draw.integers(0, 256, (*size, 3), dtype=np.uint8)
         write_image(folder / "abc"[i % 3] / f"photo {i}.png", image)
     return folder
+
+
+@pytest.mark.parametrize("size", [None, 32])
+def test_what_the_numbers_mean_goes_with_every_part(photographs, tmp_path, size):
+    (path, other) = sorted(photographs.rglob("*.png"))[:2]
+    path.write_bytes(insert_chunks(path.read_bytes(), [(b"cICP", bytes([12, 13, 0, 1]))]))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with Image.open(other) as image:
+        image.load()
+        image.save(other, icc_profile=profile)
+    prepare(photographs, tmp_path / "out", Cut(size, size))
+    rows = manifest(tmp_path / "out")
+    for row in rows:
+        found, colour = read_colour((tmp_path / "out" / row["file"]).read_bytes())
+        source = photographs / row["source"]
+        assert (found == profile) == (source == other) and bool(colour) == (source == path)
+    assert len(rows) >= 9
+
+
+def test_files_of_src_that_are_no_images_are_said_once(photographs, tmp_path):
+    (photographs / "a/IMG_1.HEIC").write_bytes(b"")
+    done = unpairaug_prepare(photographs, tmp_path / "out")
+    assert done.returncode == 0 and done.stderr.count("skipped 1 .heic") == 1
 
 
 @settings(max_examples=50)

@@ -72,6 +72,8 @@ def prepare(
     bound = shard_size * 2**20 if shards else None
     with _stoppable(target):
         preparation = Preparation(source, target, cut, shard_bytes=bound, licences=licences, max_bad=max_bad)
+        if preparation.skipped:
+            typer.echo(f"warning: {preparation.skipped}", err=True)
         with (
             preparation.lock_target(force),
             closing(preparation.cut_photographs(workers or os.cpu_count() or 1)) as work,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -17,8 +18,16 @@ from unpairaug.data.files import read_file, write_file
 from unpairaug.data.image_cache import IMAGE_CACHE, Identity, as_read_only, file_identity
 from unpairaug.errors import UserError, escape
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
+EXTENSIONS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff"),
+    *(".bmp", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
 """File extensions of images, in lower or upper case."""
+
+_RECORDS = ("manifest.jsonl", "prepare.json", "degrade.json", "index.json", "bad.txt")
+"""Files that `prepare` and `degrade` leave beside images."""
+_MAX_LISTED = 6
+"""Extensions that a message lists; the files of the others are counted together."""
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
@@ -30,22 +39,53 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     Raises:
         UserError: there is no such folder, it is a file, cannot be listed, or it holds no image.
     """
+    return find_images(folder)[0]
+
+
+def find_images(folder: str | os.PathLike[str]) -> tuple[list[Path], str | None]:
+    """The images of `list_images`, and a sentence that counts the other files by extension, None without any.
+
+    Raises:
+        UserError: as `list_images` does.
+    """
     root = Path(folder).expanduser()
     if not root.exists():
         raise UserError(f"{escape(folder)}: there is no such folder; expected a folder of images")
     if not root.is_dir():
         raise UserError(f"{escape(folder)}: this is a file; expected the folder that holds the images")
+    files = _walk(root)
+    found = [path for path in files if path.name.lower().endswith(EXTENSIONS)]
+    others = Counter(path.suffix.lower() or "no extension" for path in files if not _is_record_or_image(path.name))
+    skipped = _describe_skipped(others)
+    if not found:
+        there = f", found {skipped}" if skipped else ""
+        looked = " ".join(EXTENSIONS)
+        raise UserError(f"{escape(folder)}: no image in this folder or below it; looked for {looked}{there}")
+    remark = f"{escape(folder)}: skipped {skipped}, which are not read as images" if skipped else None
+    return sorted(found, key=lambda path: path.relative_to(root).as_posix()), remark
+
+
+def _walk(root: Path) -> list[Path]:
+    """All files below a folder that are not hidden; each folder once, even if links lead to it."""
     found: list[Path] = []
     seen: set[str] = set()
     for here, folders, files in os.walk(root, onerror=_raise_unlistable, followlinks=True):
         real = os.path.realpath(here)
         folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
         if real not in seen:
-            found += [Path(here, name) for name in files if _is_image(name)]
+            found += [Path(here, name) for name in files if not name.startswith(".")]
         seen.add(real)
-    if not found:
-        raise UserError(f"{escape(folder)}: no image in this folder or below it; looked for {' '.join(EXTENSIONS)}")
-    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+    return found
+
+
+def _is_record_or_image(name: str) -> bool:
+    return name in _RECORDS or name.lower().endswith((*EXTENSIONS, ".index.json"))
+
+
+def _describe_skipped(others: Counter[str]) -> str:
+    listed = [f"{count} {escape(extension[:20])}" for extension, count in others.most_common(_MAX_LISTED)]
+    rest = others.total() - sum(count for _, count in others.most_common(_MAX_LISTED))
+    return ", ".join([*listed, *([f"{rest} others"] if rest else [])])
 
 
 def has_images(folder: str | os.PathLike[str]) -> bool:
@@ -140,7 +180,9 @@ class FolderImages(ImageSet):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.source = os.fspath(folder)
         self.root = Path(folder).expanduser()
-        self.names = [path.relative_to(self.root).as_posix() for path in list_images(folder)]
+        paths, skipped = find_images(folder)
+        self.names = [path.relative_to(self.root).as_posix() for path in paths]
+        self.remarks = [skipped] if skipped else []
 
     def __getitem__(self, i: int) -> Array:
         return IMAGE_CACHE.read(self.root / self.names[i])
@@ -184,7 +226,3 @@ def size_problem(width: int, height: int, crop: int, where: str) -> str | None:
 
 def _raise_unlistable(error: OSError) -> None:
     raise UserError(f"{escape(error.filename)}: this folder cannot be listed ({error.strerror})") from error
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")

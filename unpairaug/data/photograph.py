@@ -6,6 +6,7 @@ import logging
 import os
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
+from unpairaug.data.colour_space import colour_chunks
 from unpairaug.data.decode import EncodedImage, decode_exact_pixels
 from unpairaug.data.files import read_file, write_file
 from unpairaug.errors import escape
@@ -45,6 +47,8 @@ class Photograph:
     """EXIF without orientation and image size."""
     dpi: tuple[float, float] | None = None
     """Resolution in pixels per inch, horizontal and vertical."""
+    colour: tuple[tuple[bytes, bytes], ...] = ()
+    """(kind, content) of the PNG chunks that say what the numbers mean, besides the profile (see `colour_chunks`)."""
 
 
 def read_photograph(path: str | os.PathLike[str]) -> Photograph:
@@ -76,10 +80,18 @@ def _to_photograph(image: Image.Image, data: bytes, where: str) -> Photograph:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
     if is_grey and pixels.ndim == 3:
         pixels = pixels[..., 0]
-    return Photograph(pixels, alpha, _icc_profile(image, pixels.ndim == 2), exif, _resolution(image))  # type: ignore[arg-type]
+    colour = tuple(colour_chunks(data)) if image.format == "PNG" else ()
+    profile = icc_profile(image, pixels.ndim == 2)
+    return Photograph(pixels, alpha, profile, exif, _resolution(image), colour)  # type: ignore[arg-type]
 
 
-def _icc_profile(image: Image.Image, is_grey: bool) -> bytes | None:
+def read_colour(data: bytes) -> tuple[bytes | None, tuple[tuple[bytes, bytes], ...]]:
+    """What an image file says about the meaning of its RGB values: its ICC profile, and the colour chunks of a PNG."""
+    with Image.open(BytesIO(data)) as image:
+        return icc_profile(image, is_grey=False), tuple(colour_chunks(data)) if image.format == "PNG" else ()
+
+
+def icc_profile(image: Image.Image, is_grey: bool) -> bytes | None:
     """The ICC profile of the file, unless it is for another colour space than the pixels, such as CMYK."""
     profile = image.info.get("icc_profile") or b""
     return profile if profile[16:20] == (b"GRAY" if is_grey else b"RGB ") else None
@@ -93,8 +105,7 @@ def _resolution(image: Image.Image) -> tuple[float, float] | None:
 def _upright_exif(image: Image.Image, where: str) -> bytes | None:
     """The EXIF of the file, for an upright image of any size."""
     try:
-        exif = Image.Exif()
-        exif.load(image.getexif().tobytes())  # a copy: reading the pixels needs the orientation
+        exif = _copy_exif(image.getexif())  # reading the pixels needs the orientation of the original
         for tag in _LAYOUT_TAGS & exif.keys():
             del exif[tag]
         for tag in _SIZES:
@@ -108,13 +119,23 @@ def _upright_exif(image: Image.Image, where: str) -> bytes | None:
         return None
 
 
+def _copy_exif(source: Image.Exif) -> Image.Exif:
+    exif = Image.Exif()
+    if getattr(source, "bigtiff", False):  # its bytes would be those of a BigTIFF, which is no EXIF
+        for tag, value in source.items():
+            exif[tag] = source.get_ifd(tag) if tag in (IFD.Exif, IFD.GPSInfo) else value
+    else:
+        exif.load(source.tobytes())
+    return exif
+
+
 def _encode_png_8_bit(photograph: Photograph) -> bytes:
     alpha = photograph.alpha
     image = photograph.pixels if alpha is None else np.dstack([photograph.pixels, alpha])
     kept: dict[str, Any] = {"icc_profile": photograph.profile, "exif": photograph.exif, "dpi": photograph.dpi}
     file = BytesIO()
     Image.fromarray(image).save(file, "PNG", **{name: value for name, value in kept.items() if value is not None})
-    return file.getvalue()
+    return insert_chunks(file.getvalue(), photograph.colour)
 
 
 def _encode_png_16_bit(photograph: Photograph) -> bytes:
@@ -131,20 +152,25 @@ def _encode_png_16_bit(photograph: Photograph) -> bytes:
         image = image[..., [2, 1, 0, 3][: image.shape[2]]]
     written, encoded = cv2.imencode(".png", np.ascontiguousarray(image))
     assert written, f"OpenCV wrote no PNG of {image.shape}"
-    data, header = encoded.tobytes(), len(b"\x89PNG\r\n\x1a\n") + 12 + 13
-    return data[:header] + b"".join(_metadata_chunks(photograph)) + data[header:]
+    return insert_chunks(encoded.tobytes(), [*photograph.colour, *_metadata_chunks(photograph)])
 
 
-def _metadata_chunks(photograph: Photograph) -> list[bytes]:
+def insert_chunks(data: bytes, chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A PNG with further chunks of (kind, content) after its header."""
+    header = len(b"\x89PNG\r\n\x1a\n") + 12 + 13
+    return data[:header] + b"".join(_encode_chunk(*chunk) for chunk in chunks) + data[header:]
+
+
+def _metadata_chunks(photograph: Photograph) -> list[tuple[bytes, bytes]]:
     """The PNG chunks of the metadata (PNG specification, third edition, 11.3)."""
     chunks = []
     if photograph.profile is not None:
-        chunks.append(_encode_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(photograph.profile)))
+        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(photograph.profile)))
     if photograph.dpi is not None:
         across, down = (round(dots / 0.0254) for dots in photograph.dpi)
-        chunks.append(_encode_chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))  # pixels a metre
+        chunks.append((b"pHYs", struct.pack(">IIB", across, down, 1)))  # pixels a metre
     if photograph.exif is not None:
-        chunks.append(_encode_chunk(b"eXIf", photograph.exif.removeprefix(b"Exif\0\0")))
+        chunks.append((b"eXIf", photograph.exif.removeprefix(b"Exif\0\0")))
     return chunks
 
 

@@ -37,6 +37,8 @@ class SetReport:
     """Number of decoded images by pixel format, such as `RGB, 8 bits`."""
     checked: int
     """Number of images whose size was read."""
+    shortest_side: int = 1
+    """Shortest width or height of these images, in pixels."""
 
     def __str__(self) -> str:
         low, high = ("×".join(map(str, side)) for side in (self.smallest, self.largest))
@@ -111,6 +113,7 @@ def preflight(
     problems = {part: dict(_find_problems(scans[part], smallest.get(part, 1))) for part in parts}
     bad = _remove_bad(scans, problems, max_bad) if max_bad is not None else []
     _raise_problems(problem for part in problems.values() for problem in part.values())
+    _raise_problems(_find_flat_sets(parts, scans))
     for one, other in (("val_clean", "val_degraded"), ("ceiling_clean", "degraded")):
         if one in parts and other in parts:
             _raise_problems(_scale_mismatches(parts[one], parts[other], scans[one], scans[other], scale))
@@ -172,7 +175,8 @@ def _summarize(images: ImageSet, scans: dict[int, ScannedImage]) -> SetReport:
     sides = sorted(((one.width, one.height) for one in seen), key=lambda side: (side[0] * side[1], side))
     kinds = Counter(one.kind for one in seen if one.kind)
     pixels = sum(width * height for width, height in sides)
-    return SetReport(images.source, len(images), sides[0], sides[-1], pixels, dict(kinds.most_common()), len(seen))
+    kinds = dict(kinds.most_common())
+    return SetReport(images.source, len(images), sides[0], sides[-1], pixels, kinds, len(seen), min(map(min, sides)))
 
 
 def _format_counts(kinds: Mapping[str, int]) -> str:
@@ -188,6 +192,7 @@ def _find_warnings(scans: Mapping[str, dict[int, ScannedImage]]) -> list[str]:
             f"{len(names)} names are in both the clean and the degraded images ({escape(names[0])}, …): if they show "
             "the same scenes, a paired set is used as unpaired, and the results are too optimistic"
         )
+    warnings += _warn_mixed_colour_spaces(scans) + _warn_flat_images(scans)
     warnings += _warn_identical_pixels(clean, degraded, "is a clean image and also a degraded image:")
     for val, train in (("val_clean", "clean"), ("val_degraded", "degraded"), ("val_clean", "ceiling_clean")):
         warnings += _warn_identical_pixels(
@@ -203,3 +208,33 @@ def _warn_identical_pixels(these: Iterable[ScannedImage], those: Iterable[Scanne
         return []
     more = f" (and {len(both) - 1} more images)" if len(both) > 1 else ""
     return [f"{both[0].location} {what} {known[both[0].facts.digest]}{more}, with identical pixels"]
+
+
+def _find_flat_sets(parts: Mapping[str, ImageSet], scans: Mapping[str, dict[int, ScannedImage]]) -> Iterable[str]:
+    for part in _TRAINING:
+        decoded = [scan.facts for scan in scans[part].values() if scan.facts.digest]
+        if decoded and all(facts.is_flat for facts in decoded):
+            yield f"data.{part}: {escape(parts[part].source)}: every image has a single colour, no detail to learn from"
+
+
+def _warn_flat_images(scans: Mapping[str, dict[int, ScannedImage]]) -> list[str]:
+    flat = {part: [scan.location for scan in scans[part].values() if scan.facts.is_flat] for part in scans}
+    return [
+        f"{len(found)} of {len(scans[part])} images of {part} have a single colour ({found[0]}, …): they hold no detail"
+        for part, found in flat.items()
+        if found
+    ]
+
+
+def _warn_mixed_colour_spaces(scans: Mapping[str, dict[int, ScannedImage]]) -> list[str]:
+    spaces = {
+        part: Counter(scan.facts.colour_space for scan in found.values() if scan.facts.colour_space)
+        for part, found in scans.items()
+    }
+    if len(set().union(*spaces.values())) < 2:
+        return []
+    listed = "; ".join(f"{part} {_format_counts(dict(count.most_common()))}" for part, count in spaces.items() if count)
+    return [
+        f"the colour spaces of the images differ ({escape(listed)}): profiles are not applied, so the difference "
+        "counts as degradation; convert all images to sRGB"
+    ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
@@ -15,7 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from unpairaug.data.bit_depth import bit_depth
 from unpairaug.data.cache import cache_folder, read_cached, write_cached
+from unpairaug.data.colour_space import SRGB, name_colour_space
 from unpairaug.data.images import ImageSet
 from unpairaug.data.mixture import MixedImages
 from unpairaug.errors import UserError
@@ -26,6 +27,9 @@ MAX_SIZED = 2**17
 """Sets of shards with at most this many images have all sizes read from their indexes."""
 MIN_CACHED = 1000
 """Scans of sets with at least this many images are cached."""
+
+_VERSION = 2
+"""Increase it with every change of `ImageFacts` or their computation, so that older caches are not used."""
 
 _KINDS = {"1": "black and white", "L": "grey", "LA": "grey with alpha", "P": "palette", "RGBA": "RGB with alpha"}
 
@@ -40,6 +44,10 @@ class ImageFacts:
     """Pixel format, such as `RGB, 8 bits`; empty where only the index was read."""
     digest: str = ""
     """Digest of the pixels; likewise empty."""
+    colour_space: str = ""
+    """Name of the colour space (see `name_colour_space`); likewise empty."""
+    is_flat: bool = False
+    """Whether all pixels have the same colour."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ class _ScanCache:
 
     def __init__(self, images: ImageSet) -> None:
         self.images, self.new = images, False
-        words = os.path.abspath(images.source).encode(errors="surrogateescape")
+        words = f"{_VERSION} {os.path.abspath(images.source)}".encode(errors="surrogateescape")
         folder = cache_folder("scans") if len(images) >= MIN_CACHED else None
         self.path = folder and folder / f"{blake2b(words, digest_size=16).hexdigest()}.json"
         self.known: dict[str, ImageFacts] = self._read(self.path) if self.path else {}
@@ -136,13 +144,16 @@ def _decode_facts(images: ImageSet, i: int) -> ImageFacts:
     height, width = image.shape[:2]
     digest = blake2b(f"{width} {height}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).data)  # not tobytes(): a copy of a large image is not small
-    return ImageFacts(width, height, _pixel_kind(images, i), digest.hexdigest())
+    kind, colour_space = _describe_pixels(images, i)
+    is_flat = bool((image == image[:1, :1]).all())
+    return ImageFacts(width, height, kind, digest.hexdigest(), colour_space, is_flat)
 
 
-def _pixel_kind(images: ImageSet, i: int) -> str:
+def _describe_pixels(images: ImageSet, i: int) -> tuple[str, str]:
+    """Pixel format, such as `RGB, 8 bits`, and name of the colour space."""
     if images.identity(i) is None:
-        return "RGB, 8 bits"  # arrays in memory
-    with Image.open(BytesIO(images.read_bytes(i))) as header:
-        is_deep = header.mode.startswith("I") or re.search(r";16", str(header.tile))
+        return "RGB, 8 bits", SRGB  # arrays in memory
+    data = images.read_bytes(i)
+    with Image.open(BytesIO(data)) as header:
         mode = "grey" if header.mode.startswith("I") else _KINDS.get(header.mode, header.mode)
-        return f"{mode}, {16 if is_deep else 8} bits"
+        return f"{mode}, {bit_depth(header, data)} bits", name_colour_space(header, data)

@@ -36,7 +36,7 @@ FOLDER_INDEX = "index.json"
 """The file in a folder that lists its shards."""
 _BLOCK = tarfile.BLOCKSIZE
 """Bytes of a tar header; data and archive are padded to whole blocks."""
-_SCAN_VERSION = 2
+_SCAN_VERSION = 3
 """The version of `scan_shard`: increase it with every change of its result, so that older caches are not used."""
 _INVALID_INDEX = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 """The exceptions that an invalid index raises while it is read."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from unpairaug.data.files import WriteError
-from unpairaug.data.images import list_images
+from unpairaug.data.images import find_images
 from unpairaug.errors import RunStopped, UserError, escape
 from unpairaug.prepare.cut import Cut
 from unpairaug.prepare.journal import Journal
@@ -64,7 +64,8 @@ class Preparation:
             UserError: a folder is not suitable, or the table of licences cannot be read.
         """
         _check_places(source, target)
-        paths = list_images(source)
+        paths, self.skipped = find_images(source)
+        """A sentence that counts the files of SRC that are no images; None without any."""
         names = [path.relative_to(source.expanduser()).as_posix() for path in paths]
         keys = make_keys(names)
         self.sources = [Source(i, names[i], paths[i], keys[i]) for i in range(len(paths))]

@@ -25,6 +25,7 @@ from PIL import Image
 
 from unpairaug.data.decode import Array, decode_image
 from unpairaug.data.files import read_file
+from unpairaug.data.photograph import insert_chunks, read_colour
 from unpairaug.errors import RunStopped, UserError, escape
 from unpairaug.prepare.cut import Cut, measure_detail
 
@@ -123,13 +124,14 @@ class PhotographCutter:
         return done
 
     def _cut(self, image: Array, data: bytes, done: Pieces, keep: Callable[[bytes], object]) -> None:
+        colour = read_colour(data)
         for window in self.cut.windows(image.shape[1], image.shape[0]):
             part = image[window.top : window.bottom, window.left : window.right]
             if self.cut.min_detail and measure_detail(part) < self.cut.min_detail:
                 done.flat += 1
                 continue
             ext, encoded = copyable_bytes(data) if self.cut.size is None else ("png", None)
-            encoded = encoded or encode_png(part)
+            encoded = encoded or encode_png(part, *colour)
             key = done.source.key + self.cut.suffix(window)
             keep(encoded)
             done.pieces.append(Piece(key, ext, window.box, len(encoded), sha256(encoded).hexdigest()))
@@ -148,11 +150,12 @@ def copyable_bytes(data: bytes) -> tuple[str, bytes | None]:
     return "png", None
 
 
-def encode_png(image: Array) -> bytes:
-    """Encode an image (H, W, 3) as PNG."""
+def encode_png(image: Array, profile: bytes | None = None, colour: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+    """Encode an image (H, W, 3) as PNG, with an ICC profile and colour chunks (see `read_colour`)."""
     file = BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(file, "PNG", compress_level=PNG_COMPRESSION)
-    return file.getvalue()
+    options = {} if profile is None else {"icc_profile": profile}
+    Image.fromarray(np.ascontiguousarray(image)).save(file, "PNG", compress_level=PNG_COMPRESSION, **options)
+    return insert_chunks(file.getvalue(), colour)
 
 
 def map_in_order(work: Work, sources: Iterable[Source], workers: int) -> Generator[Pieces]:
