@@ -22,6 +22,7 @@ from unpairaug.recipe.optimizer_sections import OptimizerSection
 from unpairaug.rng import Rng, sample_rng
 from unpairaug.task import Task
 from unpairaug.training.checkpoint import Tensors
+from unpairaug.training.gradients import Gradients
 from unpairaug.training.learning_rates import learning_rates
 from unpairaug.training.optimizers import NetworkOptimizers, role_of
 from unpairaug.training.real_path import RealPath
@@ -79,6 +80,7 @@ class JointTrainer:
             # Convolutions alone: other weights may have a dimension more.
             nn.utils.convert_conv2d_weight_memory_format(network.train(), torch.channels_last)
         self.optimizers = NetworkOptimizers(self.networks, optimizer, accelerator.device)
+        self.gradients = Gradients(self.networks)
         self.rates = learning_rates(optimizer, schedule)
         # Under accelerate, stepping and zeroing go through the gradient scaler of fp16.
         self.optimizer = accelerator.prepare_optimizer(self.optimizers.optimizer)
@@ -193,9 +195,9 @@ class JointTrainer:
         """Average the gradients over processes, clip each network's, step, and move the running averages."""
         self.average_gradients()
         self.accelerator.unscale_gradients(self.optimizer)
+        self.gradients.measure()
         if self.train.clip is not None:
-            for network in self.networks.values():
-                nn.utils.clip_grad_norm_(network.parameters(), self.train.clip)
+            self.gradients.clip(self.train.clip)
         self.optimizers.set_learning_rates(self.learning_rates(step))
         self.optimizer.step()
         self.optimizer.zero_grad()
