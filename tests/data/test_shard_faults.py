@@ -289,7 +289,7 @@ def test_a_closed_cache_folder_is_no_cache(twenty: Path, cache: Path):
 
 
 def test_an_index_kept_by_an_older_version_is_not_believed(twenty: Path, cache: Path, monkeypatch):
-    monkeypatch.setattr(index_of, "_SCAN_VERSION", index_of._SCAN_VERSION - 1)
+    monkeypatch.setattr(index_of, "SCAN_VERSION", index_of.SCAN_VERSION - 1)
     opened(twenty)
     (kept,) = cache.rglob("*.json")
     values = json.loads(kept.read_text())

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from PIL import Image, ImageCms
 from hypothesis import given, settings, strategies as st
+from PIL import Image, ImageCms
 
 from unpairaug.data.decode import MAX_PIXELS
 from unpairaug.data.images import read_image, write_image

@@ -5,6 +5,7 @@ Nothing is extracted: an image is a byte range of its shard, so no member name c
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from unpairaug.data.decode import Array, EncodedImage, Place
 from unpairaug.data.image_cache import IMAGE_CACHE, Identity
 from unpairaug.data.images import ImageSet, has_images
 from unpairaug.data.lru_cache import LruCache
-from unpairaug.data.shard_index import ShardIndex, read_folder_index, read_index
+from unpairaug.data.shard_index import read_folder_index, read_index
 from unpairaug.data.storage import (
     file_size,
     is_url,
@@ -29,12 +30,17 @@ from unpairaug.data.storage import (
     stat_file,
     strip_query,
 )
+from unpairaug.data.tar_scan import ShardIndex
 from unpairaug.errors import UserError, escape
 
 MIN_HELD_IMAGES = 2**17
 """Images whose index entries are kept in memory at least, about 150 bytes each."""
 THREADS = 16
 """Indexes that are read at the same time when there is no list of shards."""
+MAX_SHARDS = 10**6
+"""Files that a brace pattern may stand for."""
+MAX_PATTERN = 4096
+"""Characters of a brace pattern, as in a path."""
 Range = tuple[str, int, int]
 """(shard, offset, size) of an image, in bytes."""
 MAX_LISTED = 3
@@ -203,9 +209,34 @@ def _expand_braces(source: str, pattern: str) -> list[str]:
     import braceexpand
 
     try:
+        count = _bound_expansion(pattern) if len(pattern) <= MAX_PATTERN else math.inf
+        if count > MAX_SHARDS:
+            raise UserError(
+                f"{escape(source[:200])}: this pattern stands for more than {MAX_SHARDS} files, or is longer than "
+                f"{MAX_PATTERN} characters; give the folder of the shards"
+            )
         return list(braceexpand.braceexpand(pattern))
-    except ValueError as error:
-        raise UserError(f"{escape(source)}: {error}; a pattern looks like shards-{{000..012}}.tar") from error
+    except (ValueError, RecursionError) as error:
+        reason = "braces are nested too deeply" if isinstance(error, RecursionError) else escape(error)
+        raise UserError(f"{escape(source)}: {reason}; a pattern looks like shards-{{000..012}}.tar") from error
+
+
+def _bound_expansion(pattern: str) -> float:
+    """An upper bound of the number of strings in a brace pattern: the product of its ranges and lists."""
+    count = 26.0 ** len(re.findall(r"\{[A-Za-z]\.\.[A-Za-z]", pattern))
+    for start, end in re.findall(r"\{(-?\d{1,18})\.\.(-?\d{1,18})(?:\.\.-?\d+)?\}", pattern):
+        count *= abs(int(end) - int(start)) + 1
+    if re.search(r"\d{19}", pattern):
+        return math.inf
+    for opening in re.finditer(r"\{", pattern):
+        depth, commas = 0, 0
+        for letter in pattern[opening.end() :]:
+            depth += (letter == "{") - (letter == "}")
+            commas += letter == "," and depth == 0
+            if depth < 0:
+                break
+        count *= commas + 1
+    return count
 
 
 def _check_shard_name(source: str, path: str) -> None:

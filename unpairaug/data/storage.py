@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from unpairaug.data.cache import cache_folder
+from unpairaug.data.files import check_regular_file
 from unpairaug.errors import UserError, escape
 from unpairaug.registry.suggestions import suggest
 
 COMMANDS = ("pipe", "cmd", "exec", "shell", "gopen")
 """URL schemes that other programs treat as commands."""
+MAX_TEXT_BYTES = 2**26
+"""Larger text files are refused unread; an index of half a million images is smaller."""
+MAX_SHARD_BYTES = 2**50
+"""No file system holds a larger file."""
 CACHING = ("filecache", "simplecache", "blockcache")
 """fsspec's caching protocols. By default each process caches in a new folder, so no other process finds the copies."""
 
@@ -86,8 +91,11 @@ def read_text(path: str) -> str | None:
     """
     try:
         if not is_url(path):
+            check_regular_file(path, MAX_TEXT_BYTES)
             return Path(path).read_text(encoding="utf-8")
         files, inner = _remote_file_system(path)
+        if (size := int(files.info(inner)["size"])) > MAX_TEXT_BYTES:
+            raise UserError(f"{escape(strip_query(path))}: {size} bytes exceed the limit of {MAX_TEXT_BYTES}")
         return files.cat_file(inner).decode("utf-8")
     except FileNotFoundError:
         return None
@@ -114,8 +122,8 @@ def stat_file(path: str) -> tuple[int, str]:
     """
     try:
         if not is_url(path):
-            found = os.stat(path)
-            return found.st_size, str(found.st_mtime_ns)
+            size = check_regular_file(path, MAX_SHARD_BYTES)
+            return size, str(os.stat(path).st_mtime_ns)
         files, inner = _remote_file_system(path)
         facts = files.info(inner)
         marks = (facts.get(key) for key in ("ETag", "etag", "LastModified", "last_modified", "mtime", "created"))

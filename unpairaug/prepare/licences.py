@@ -6,6 +6,8 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from unpairaug.data.files import check_regular_file
+from unpairaug.data.storage import MAX_TEXT_BYTES
 from unpairaug.errors import UserError, escape
 
 
@@ -23,6 +25,7 @@ class Licences:
             UserError: the file does not exist, is no CSV table in UTF-8, or has two rows for one photograph.
         """
         try:
+            check_regular_file(path, MAX_TEXT_BYTES)
             with path.open(encoding="utf-8-sig", newline="") as file:
                 header, *table = [row for row in csv.reader(file) if row] or [[]]
         except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from unpairaug.data.files import open_atomic, write_file
 from unpairaug.data.shard_index import FOLDER_INDEX, format_folder_index, read_folder_index
 from unpairaug.errors import UserError, escape
+from unpairaug.files.foreign_json import read_json
 from unpairaug.prepare.cut import Cut
 from unpairaug.prepare.journal import Journal
 from unpairaug.prepare.licences import Licences
@@ -96,10 +97,10 @@ def read_settings(path: Path, key: str, command: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        settings = None
-    if not isinstance(settings, dict) or key not in settings:
+        settings = read_json(path)
+    except UserError as error:
+        raise UserError(f"{error}; give another folder for the results") from error
+    if key not in settings:
         raise UserError(f"{escape(path)} was not written by `{command}`; give another folder for the results")
     return settings
 

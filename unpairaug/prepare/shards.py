@@ -12,7 +12,8 @@ from typing import IO, Any
 import numpy as np
 
 from unpairaug.data.files import partial_path, write_file
-from unpairaug.data.shard_index import ShardIndex, format_index, index_name
+from unpairaug.data.shard_index import format_index, index_name
+from unpairaug.data.tar_scan import ShardIndex
 
 RECORD = tarfile.RECORDSIZE
 """The size of a tar is a multiple of this number of bytes."""
