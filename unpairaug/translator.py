@@ -59,7 +59,7 @@ class Translator(HubPart, nn.Module):
         self.discriminators = nn.ModuleDict()
         """Networks that judge; they are neither averaged nor saved with the translator."""
         self.rng: Rng = None
-        """Where losses draw random numbers, and `degrade` where it is given none; the trainer renews it every step."""
+        """Where losses draw random numbers, and calls without `rng`; the trainer renews it every step."""
         self.smallest_side = 1
         """Side in pixels of the smallest images that the losses can be computed on."""
 
