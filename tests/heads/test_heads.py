@@ -18,6 +18,7 @@ from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe, load_recipe
 from unpairaug.registry import HeadSpec, heads, register_task, tasks
 from unpairaug.restoring.restore import receptive_margin, restore_image
+from unpairaug.sharing.manifest import write_manifest
 from unpairaug.task import Task
 from unpairaug.training.resume import resume
 from unpairaug.training.run_folder import RunFolder
@@ -100,7 +101,7 @@ def test_deblurring_has_by_default_the_network_that_was_published_with_17_11_mil
         assert round(count(tasks.build("deblur")) / 1e6, 2) == 17.11
 
 
-def test_where_a_publication_counts_weights_alone_these_are_as_many():
+def test_weights_without_biases_are_as_many_as_published():
     fsrcnn, vdsr = (heads.build({"type": name, "channels": 1}, scale=3) for name in ("fsrcnn", "vdsr"))
     assert sum(p.numel() for p in fsrcnn.parameters() if p.dim() == 4) == 12_464
     assert sum(p.numel() for p in vdsr.parameters() if p.dim() == 4) == 664_704
@@ -141,7 +142,7 @@ def test_a_head_is_finite_in_bfloat16(name: str):
 
 
 @each
-def test_what_a_head_is_given_stays_as_it_was(name: str):
+def test_a_head_leaves_its_input_unchanged(name: str):
     given = image(16, 16)
     task_with(name)(given)
     assert torch.equal(given, image(16, 16))
@@ -157,7 +158,7 @@ def test_a_saved_head_loads_and_restores_the_same(name: str, tmp_path: Path):
 
 @pytest.mark.parametrize("name", [name for name in SMALL if not name.startswith("spandrel")])
 @pytest.mark.parametrize("norm", ["batch", "none"])
-def test_in_tiles_a_head_restores_what_it_does_at_once(name: str, norm: str):
+def test_a_head_restores_the_same_in_tiles_and_at_once(name: str, norm: str):
     spec, scales = SMALL[name]
     if "norm" in heads.options(name).model_fields:
         spec = {**spec, "norm": norm}
@@ -202,7 +203,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_spandrel_head_that_cannot_be_is_refused_with_what_to_do(mistake: str):
+def test_a_wrong_spandrel_head_is_refused_with_what_to_do(mistake: str):
     spec, said = MISTAKES[mistake]
     with pytest.raises(UserError, match=re.compile(said, re.DOTALL)):
         tasks.build({"type": "sr", "scale": 2, "head": {"type": "spandrel", **spec}})
@@ -214,7 +215,7 @@ def test_a_scale_of_the_heads_own_is_refused_where_the_task_has_none(head: dict[
         tasks.build({"type": "deblur", "head": {**head, "scale": 2}})
 
 
-def test_parameters_that_act_in_training_alone_are_kept():
+def test_parameters_that_act_only_in_training_are_kept():
     torch.manual_seed(0)
     task = tasks.build({"type": "sr", "scale": 2, "head": {**SWINIR, "drop_rate": 0.5}})
     assert not torch.equal(task(image(16, 16)), task(image(16, 16))), "dropout draws anew"
@@ -247,7 +248,7 @@ def test_a_checkpoint_restores_as_in_spandrel_and_is_no_longer_needed_once_saved
 
 @register_task("toy_restorer")
 class Restorer(Task):
-    """A task that calls its head otherwise, and has another one beside it."""
+    """A task with another name for its head, and another head beside it."""
 
     def __init__(self, restorer: HeadSpec, judge: HeadSpec = "dncnn") -> None:
         super().__init__(scale=2, head=restorer)
@@ -260,7 +261,7 @@ class OneRestorer(Task):
 
 
 @pytest.mark.parametrize("task_type", ["toy_restorer", "toy_one_restorer"])
-def test_a_task_that_calls_its_head_otherwise_is_saved_without_its_checkpoint_too(
+def test_a_task_with_another_name_for_its_head_is_saved_without_its_checkpoint_too(
     task_type: str, checkpoint: Path, tmp_path: Path
 ):
     task = tasks.build({"type": task_type, "restorer": {"type": "spandrel", "checkpoint": str(checkpoint)}}).eval()
@@ -283,7 +284,7 @@ def test_a_checkpoint_of_something_else_or_another_scale_is_refused(checkpoint: 
         heads.build({**spec, "checkpoint": str(checkpoint)}, scale=2)
 
 
-def begun(checkpoint: Path, output_dir: Path) -> RunFolder:
+def start_run(checkpoint: Path, output_dir: Path) -> RunFolder:
     """A run that fine-tunes the checkpoint, with a checkpoint of its own."""
     recipe = fine_tuning(checkpoint, output_dir)
     run = RunFolder(recipe, {})
@@ -300,28 +301,31 @@ def fine_tuning(checkpoint: Path, output_dir: Path) -> Recipe:
     return load_recipe("smoke", [head, f"output_dir={output_dir}"])
 
 
-def goes_on(recipe: Recipe) -> bool:
-    takes_anything: Any = SimpleNamespace(load_state=lambda files, state: None)
-    return resume(recipe, takes_anything, RunFolder(recipe, {})) == 4
+def resumes(recipe: Recipe) -> bool:
+    takes_anything: Any = SimpleNamespace(
+        load_state=lambda files, state: None, accelerator=SimpleNamespace(num_processes=1)
+    )
+    return resume(recipe, takes_anything, RunFolder(recipe, {})).step == 4
 
 
 def test_a_run_keeps_what_its_head_starts_from(checkpoint: Path, tmp_path: Path):
-    run = begun(checkpoint, tmp_path / "run")
-    assert goes_on(fine_tuning(checkpoint, tmp_path / "run")), "the command that began it"
+    run = start_run(checkpoint, tmp_path / "run")
+    assert resumes(fine_tuning(checkpoint, tmp_path / "run")), "the command that started it"
     moved = checkpoint.rename(tmp_path / "moved.pth")
-    assert goes_on(load_recipe(str(run.path / "recipe.yaml"))), "what it was begun with is gone"
-    assert goes_on(fine_tuning(moved, tmp_path / "run")), "the same weights under another name"
+    assert resumes(load_recipe(str(run.path / "recipe.yaml"))), "the checkpoint that it started with is gone"
+    assert resumes(fine_tuning(moved, tmp_path / "run")), "the same weights under another name"
     run.path.rename(tmp_path / "elsewhere")
-    assert goes_on(fine_tuning(moved, tmp_path / "elsewhere")), "the copy that it names is gone"
+    assert resumes(fine_tuning(moved, tmp_path / "elsewhere")), "the copy that it names is gone"
 
 
-def test_a_run_does_not_go_on_from_other_weights_or_keys(checkpoint: Path, tmp_path: Path):
-    run = begun(checkpoint, tmp_path / "run")
+def test_a_run_does_not_resume_from_other_weights_or_keys(checkpoint: Path, tmp_path: Path):
+    run = start_run(checkpoint, tmp_path / "run")
     state_file = run.path / "checkpoints" / "step_4" / "state.json"
     weights = torch.load(checkpoint)["params_ema"]
     torch.save({key: value + 1 for key, value in weights.items()}, checkpoint)
     with pytest.raises(UserError, match=r"of another run.*task\.head\.checkpoint"):
-        goes_on(fine_tuning(checkpoint, run.path))
+        resumes(fine_tuning(checkpoint, run.path))
     state_file.write_text(state_file.read_text().replace('"round"', '"rounded"'))
-    with pytest.raises(UserError, match="another version"):
-        goes_on(load_recipe(str(run.path / "recipe.yaml")))
+    write_manifest(state_file.parent)  # as an older version would have saved it
+    with pytest.raises(UserError, match="was saved by unpairaug .* whose recipes have other keys"):
+        resumes(load_recipe(str(run.path / "recipe.yaml")))
