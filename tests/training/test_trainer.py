@@ -1,4 +1,4 @@
-"""Laws of the joint step: where gradients go, what phases train, what accumulation and averages mean."""
+"""The joint step: where gradients go, what phases train, what accumulation and averages mean."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_task_loss_reaches_degrade_and_the_head_and_nothing_else():
 
 
 def test_feedback_scales_the_gradient_in_degrade_and_not_in_the_head():
-    # By a power of two, by which floats are scaled without rounding: so the law holds to the last bit.
+    # By a power of two, by which floats are scaled without rounding: so both are equal to the last bit.
     plain, fourfold = gradients(feedback=1.0), gradients(feedback=4.0)
     assert torch.equal(fourfold["generator_degrade"], 4 * plain["generator_degrade"])
     assert torch.equal(fourfold["head"], plain["head"])
@@ -189,7 +189,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize(("translator", "optimizer", "loss"), RUNS.values(), ids=RUNS)
-def test_a_trainer_goes_on_bit_for_bit_from_its_checkpoint(translator, optimizer, loss, tmp_path):
+def test_a_trainer_resumes_bit_for_bit_from_its_checkpoint(translator, optimizer, loss, tmp_path):
     batches, schedule = [make_batch(4 * i) for i in range(8)], Schedule(steps=8, head_warmup=2, lr_decay=4)
     never_stopped, stopped, resumed = (make_trainer(translator, schedule, optimizer, loss) for _ in range(3))
     for step, batch in enumerate(batches):
@@ -228,7 +228,7 @@ def test_weight_decay_may_begin_with_a_resume(tmp_path):
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_a_translator_without_networks_passes_its_warm_up():
+def test_a_translator_without_networks_has_a_warm_up_without_losses():
     trainer = make_trainer({"type": "bicubic"}, Schedule(steps=4, translator_warmup=1))
     assert trainer.train_step([make_batch()], 0) == {}
     assert set(trainer.train_step([make_batch()], 1)) == {"task_l1"}
