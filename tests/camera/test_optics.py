@@ -1,4 +1,4 @@
-"""What is read off unpaired images before training: the gain of a lens at each frequency, and the noise."""
+"""What is measured on unpaired images before training: the gain of the optics at each frequency, and the noise."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from torch import Tensor
 
 from unpairaug.camera.jpeg import JpegFile
 from unpairaug.camera.noise import MeasuredNoise, noise_before
-from unpairaug.camera.optics import Lens
+from unpairaug.camera.optics import Optics
 from unpairaug.camera.spectra import BANDS, MIDDLES, kernel_of
 from unpairaug.errors import UserError
 from unpairaug.networks.filters import low_pass
 from unpairaug.networks.noise import SignalDependentNoise
 from unpairaug.recipe import load_recipe
-from unpairaug.registry import translators
 from unpairaug.rng import sample_rng
-from unpairaug.run import complete
+from unpairaug.run import train
 from unpairaug.training.build import build_trainer
-from unpairaug.translator import Translator
+from unpairaug.translator import Translator, build_translator, measure_camera
 
 SCENES = 96
 SEEN = 5
@@ -56,9 +55,9 @@ def noisy(images: Tensor, steps: float) -> Tensor:
     return images + steps / 255 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_lens_changes_nothing_before_it_is_measured():
+def test_optics_change_nothing_before_they_are_measured():
     image = torch.rand(2, 3, 9, 5)
-    assert torch.equal(Lens()(image), image)
+    assert torch.equal(Optics()(image), image)
 
 
 @pytest.mark.parametrize("level", [1.0, 0.5])
@@ -74,60 +73,60 @@ def test_a_flat_gain_keeps_every_pixel_where_it_is(level: float):
 def test_the_blur_of_other_scenes_is_measured_with_noise_and_without(scenes: tuple[Tensor, Tensor], steps: float):
     sigma = 1.0
     true = np.exp(-2 * (np.pi * sigma * np.array(MIDDLES)) ** 2)
-    found, _ = Lens().measure(scenes[0], noisy(low_pass(scenes[1], sigma), steps), SCENES)
+    found, _ = Optics().measure(scenes[0], noisy(low_pass(scenes[1], sigma), steps), SCENES)
     assert found[:SEEN].numpy() == pytest.approx(true[:SEEN], abs=0.1)
 
 
 def test_optics_that_both_sides_share_stay_and_only_noise_is_measured(scenes: tuple[Tensor, Tensor]):
-    """What a denoiser is to take off is the noise alone, however blurred other scenes seem."""
-    lens, image, steps = Lens(), torch.rand(2, 3, 32, 32), 5.0
-    gain, noise = lens.measure(scenes[0], noisy(low_pass(scenes[1], 0.6), steps), SCENES, is_same=True)
-    assert torch.equal(gain, torch.ones(BANDS + 1)) and torch.equal(lens(image), image)
+    """A denoiser is to remove the noise alone, however blurred other scenes seem."""
+    optics, image, steps = Optics(), torch.rand(2, 3, 32, 32), 5.0
+    gain, noise = optics.measure(scenes[0], noisy(low_pass(scenes[1], 0.6), steps), SCENES, is_same=True)
+    assert torch.equal(gain, torch.ones(BANDS + 1)) and torch.equal(optics(image), image)
     assert noise.level == pytest.approx(steps, rel=0.5)
 
 
 def test_a_camera_that_sharpens_is_measured(scenes: tuple[Tensor, Tensor]):
     sharp = scenes[1] + 0.5 * (scenes[1] - low_pass(scenes[1], 2.0))
-    found, _ = Lens().measure(scenes[0], sharp, SCENES)
+    found, _ = Optics().measure(scenes[0], sharp, SCENES)
     assert found[3] / found[0] > 1.15
 
 
-def test_scenes_alone_are_no_camera(scenes: tuple[Tensor, Tensor]):
-    found, _ = Lens().measure(scenes[0], scenes[1], SCENES)
+def test_other_scenes_alone_have_a_gain_of_1(scenes: tuple[Tensor, Tensor]):
+    found, _ = Optics().measure(scenes[0], scenes[1], SCENES)
     assert found.numpy() == pytest.approx(np.ones(BANDS + 1), abs=0.15)
 
 
-def test_few_scenes_are_no_reason_to_find_a_lift(scenes: tuple[Tensor, Tensor]):
-    """Another heap has other scenes; the fewer they are, the less a lens is believed that no optics have."""
+def test_few_scenes_give_a_smaller_gain_above_1(scenes: tuple[Tensor, Tensor]):
+    """The other image set has other scenes; the fewer they are, the less a gain above 1 is trusted."""
     sharp = scenes[1] + 0.5 * (scenes[1] - low_pass(scenes[1], 2.0))
-    many, few = (Lens().measure(scenes[0], sharp, count)[0].max() for count in (96, 3))
+    many, few = (Optics().measure(scenes[0], sharp, count)[0].max() for count in (96, 3))
     assert few < many and few < 1.1
 
 
-def test_flat_images_tell_nothing_and_break_nothing():
+def test_flat_images_have_a_gain_of_1_and_no_noise():
     flat = torch.full((8, 3, 32, 32), 0.5)
-    gain, noise = Lens().measure(flat, flat, SCENES)
+    gain, noise = Optics().measure(flat, flat, SCENES)
     assert gain.numpy() == pytest.approx(np.ones(BANDS + 1), abs=1e-3)
     assert noise.level == pytest.approx(0, abs=1e-3)
 
 
-def test_the_noise_of_bright_places_is_measured_where_the_calm_ones_are_dark(scenes: tuple[Tensor, Tensor]):
-    """Light has noise of its own, so what black windows have is the least."""
+def test_the_noise_of_bright_places_is_measured_where_the_calm_windows_are_dark(scenes: tuple[Tensor, Tensor]):
+    """The variance of the noise grows with the light, so black windows have the least."""
     source, blurred = scenes[0], low_pass(scenes[1], 1.0)
     blurred[:16, :, :, :] = 0.02 * blurred[:16]
     real = blurred + 8 / 255 * blurred.sqrt() * torch.randn(blurred.shape, generator=torch.Generator().manual_seed(0))
     dark = float((real - blurred)[:16].std()) * 255
-    assert Lens().measure(source, real.clamp(0, 1), SCENES)[1].level > 2 * dark
+    assert Optics().measure(source, real.clamp(0, 1), SCENES)[1].level > 2 * dark
 
 
 def test_the_order_of_the_crops_changes_nothing(scenes: tuple[Tensor, Tensor]):
     source, real = scenes[0], low_pass(scenes[1], 1.0)
-    other, _ = Lens().measure(source.flip(0), real[torch.randperm(len(real))], SCENES)
-    assert torch.equal(Lens().measure(source, real, SCENES)[0], other)
+    other, _ = Optics().measure(source.flip(0), real[torch.randperm(len(real))], SCENES)
+    assert torch.equal(Optics().measure(source, real, SCENES)[0], other)
 
 
 @pytest.mark.parametrize("steps", [2.0, 8.0])
-def test_the_noise_of_other_scenes_is_measured_and_found_white(scenes: tuple[Tensor, Tensor], steps: float):
+def test_white_noise_of_other_scenes_is_measured_as_white(scenes: tuple[Tensor, Tensor], steps: float):
     noise = measured_noise(scenes, noisy(torch.zeros_like(scenes[1]), steps))
     assert noise.level == pytest.approx(steps, rel=0.5)
     assert noise.shared < 0.25
@@ -135,7 +134,9 @@ def test_the_noise_of_other_scenes_is_measured_and_found_white(scenes: tuple[Ten
 
 
 @pytest.mark.parametrize(("black", "white"), [(6.0, 6.0), (2.0, 12.0)])
-def test_how_noise_grows_with_the_light_is_measured_and_made(scenes: tuple[Tensor, Tensor], black: float, white: float):
+def test_the_growth_of_noise_with_light_is_measured_and_reproduced(
+    scenes: tuple[Tensor, Tensor], black: float, white: float
+):
     def true(light: Tensor) -> Tensor:
         return (black**2 + (white**2 - black**2) * light).sqrt()
 
@@ -150,10 +151,10 @@ def test_how_noise_grows_with_the_light_is_measured_and_made(scenes: tuple[Tenso
 
 
 def measured_noise(scenes: tuple[Tensor, Tensor], noise: Tensor) -> MeasuredNoise:
-    return Lens().measure(scenes[0], (low_pass(scenes[1], 0.8) + noise).clamp(0, 1), SCENES)[1]
+    return Optics().measure(scenes[0], (low_pass(scenes[1], 0.8) + noise).clamp(0, 1), SCENES)[1]
 
 
-def test_grain_that_neighbours_and_channels_share_is_measured_and_made(scenes: tuple[Tensor, Tensor]):
+def test_correlation_of_neighbours_and_channels_is_measured_and_reproduced(scenes: tuple[Tensor, Tensor]):
     grain = low_pass(noisy(torch.zeros_like(scenes[1]), 30.0), 0.8)
     grain = grain + 2 * grain.mean(1, keepdim=True)
     steps = float(grain.std()) * 255
@@ -173,7 +174,7 @@ def test_grain_that_neighbours_and_channels_share_is_measured_and_made(scenes: t
 
 
 @pytest.mark.parametrize(("black", "white"), [(0.0, 0.0), (3.0, 8.0), (6.0, 6.0)])
-def test_noise_in_front_of_a_file_is_found_by_trying(scenes: tuple[Tensor, Tensor], black: float, white: float):
+def test_the_noise_before_a_jpeg_file_is_measured(scenes: tuple[Tensor, Tensor], black: float, white: float):
     source, other = (low_pass(images, 0.8) for images in scenes)
     rng = torch.Generator().manual_seed(1)
     deviation = torch.lerp(torch.tensor(black**2), torch.tensor(white**2), other).sqrt() / 255
@@ -186,57 +187,58 @@ def test_noise_in_front_of_a_file_is_found_by_trying(scenes: tuple[Tensor, Tenso
         assert found.variance(light) ** 0.5 == pytest.approx(true, rel=0.25, abs=1.5 if white else 2.5)
 
 
-def test_a_measured_translator_shows_the_camera_before_it_has_learnt_and_is_loaded_as_saved(
+def test_a_translator_degrades_as_the_measured_camera_before_it_has_learnt_and_is_loaded_as_saved(
     tmp_path, scenes: tuple[Tensor, Tensor]
 ):
-    translator: Translator = translators.build({"type": "stochastic_cyclegan", "width": 4, "lens": "measured"}).eval()
+    translator = build_translator({"type": "stochastic_cyclegan", "width": 4, "measure": "all"}).eval()
     blurred = low_pass(scenes[1], 1.0)
-    found = translator.measure(scenes[0], noisy(blurred, 4.0), SCENES)
+    found = measure_camera(translator, scenes[0], noisy(blurred, 4.0), SCENES)
     with torch.no_grad():
-        fake = translator.degrade(scenes[1][:8], sample_rng(0, range(8)))
+        fake = translator(scenes[1][:8], sample_rng(0, range(8)))
     away = fake - blurred[:8]
-    assert away.std() * 255 == pytest.approx(found["noise"], rel=0.2)
+    assert away.std() * 255 == pytest.approx(found.noise.level, rel=0.2)
     assert low_pass(away, 1.0).abs().mean() < 0.5 * low_pass(scenes[1][:8] - blurred[:8], 1.0).abs().mean()
     translator.save_pretrained(tmp_path)
     with torch.no_grad():
-        again = Translator.from_pretrained(tmp_path).eval().degrade(scenes[1][:8], sample_rng(0, range(8)))
+        again = Translator.from_pretrained(tmp_path)(scenes[1][:8], sample_rng(0, range(8)))
     assert torch.equal(fake, again)
 
 
-def test_a_translator_of_the_same_lens_believes_itself_and_names_no_gains(scenes: tuple[Tensor, Tensor]):
-    translator: Translator = translators.build({"type": "stochastic_cyclegan", "width": 4, "lens": "same"}).eval()
-    found = translator.measure(scenes[0], noisy(scenes[1], 4.0), SCENES)
-    assert found.keys() == {"noise", "noise_growth"} and (translator.doubt, translator.trust) == (0, 1)
+def test_with_measure_noise_there_is_no_gain_no_perturbation_and_full_strength(scenes: tuple[Tensor, Tensor]):
+    translator = build_translator({"type": "stochastic_cyclegan", "width": 4, "measure": "noise"}).eval()
+    found = measure_camera(translator, scenes[0], noisy(scenes[1], 4.0), SCENES)
+    assert found.values().keys() == {"noise", "noise_growth"} and found.gain is None
+    assert (translator.camera.max_perturbation, translator.camera.min_strength) == (0, 1)
     with torch.no_grad():
-        added = translator.degrade(scenes[1][:8], sample_rng(0, range(8))) - scenes[1][:8]
-    assert added.std() * 255 == pytest.approx(found["noise"], rel=0.2)
+        added = translator(scenes[1][:8], sample_rng(0, range(8))) - scenes[1][:8]
+    assert added.std() * 255 == pytest.approx(found.noise.level, rel=0.2)
 
 
 @pytest.mark.parametrize(
     ("key", "instead"), [("strength", r"strength=\[0.5,1\]"), ("perturbation", r"perturbation=\[0,8\]")]
 )
-def test_what_nobody_measures_is_refused_with_what_to_give_instead(key: str, instead: str):
+def test_measured_values_without_a_measured_camera_are_refused_with_what_to_give_instead(key: str, instead: str):
     recipe = load_recipe("cyclesr_sr", ["translator=bicubic", "bridge={}", f"bridge.{key}=measured"])
     recipe = recipe.resolve(steps_per_epoch=1)
-    with pytest.raises(UserError, match=rf"bridge.{key}: measured needs .* 'bicubic'.*{instead}"):
+    with pytest.raises(UserError, match=rf"bridge.{key}: measured needs .*translator.measure is none.*{instead}"):
         build_trainer(recipe, Accelerator(cpu=True))
 
 
-def test_a_run_measures_its_camera_once_and_keeps_what_it_found(tmp_path):
-    """Noise is not measured anew by the run that goes on, so its photographs need not be those of the start."""
+def test_a_run_measures_its_camera_once_and_keeps_the_result(tmp_path):
+    """A resumed run does not measure again, so its photographs need not be those of the start."""
     tiny = [
-        "translator={type: stochastic_cyclegan, width: 4, depth: 3, lens: measured}",
+        "translator={type: stochastic_cyclegan, width: 4, depth: 3, measure: all}",
         "task.head={type: vdsr, depth: 3, width: 4}",
         "data.val_clean=null",
         "data.val_degraded=null",
-        "train.choose=false",
+        "train.select_checkpoint=false",
         "data.batch_size=2",
         f"output_dir={tmp_path}",
     ]
     kernels = []
     for steps in (1, 2):
-        complete("cyclesr_sr", [*tiny, f"train.steps={steps}"])
-        kernels.append(load_file(tmp_path / "translator" / "model.safetensors")["degrade.lens.kernel"])
+        train("cyclesr_sr", [*tiny, f"train.steps={steps}"])
+        kernels.append(load_file(tmp_path / "translator" / "model.safetensors")["camera.optics.kernel"])
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     (camera,) = (line for line in lines if line["split"] == "camera")
     assert torch.equal(*kernels) and kernels[0][7, 7] != 1
