@@ -22,10 +22,11 @@ from unpairaug.commands.compare import compare as command
 from unpairaug.comparison.compare import ARMS, compare, explain_missing_ceiling
 from unpairaug.comparison.gap import format_table, gather_results, share
 from unpairaug.data.images import write_image
-from unpairaug.errors import UserError
+from unpairaug.errors import RunStopped, UserError
 from unpairaug.evaluation.metrics import METRICS
 from unpairaug.recipe import bundled_recipes, load_recipe, to_yaml
 from unpairaug.run import train
+from unpairaug.sharing.manifest import write_manifest
 
 STEPS = 6
 PATCH = "{type: patch, ndf: 2, n_layers: 1}"
@@ -168,6 +169,13 @@ def test_fewer_seeds_of_what_is_trained_are_a_table_of_their_own(compared, toy, 
     assert one["floor"]["psnr_rgb"] == two["floor"]["runs"][1]["psnr_rgb"] and one["floor"]["std"]["psnr_rgb"] is None
 
 
+def test_a_second_place_with_too_long_a_name_leaves_the_results_in_the_folder(compared, toy, tmp_path):
+    folder = copytree(compared, tmp_path / "again")
+    with pytest.raises(RunStopped, match=r"(?s)1 of 3 files not written; 2 written:.*choose a shorter name"):
+        command(toy, out=str(folder), seeds="1", json=tmp_path / ("n" * 300))
+    assert results(folder)["seeds"] == [1]
+
+
 def test_the_results_name_their_recipes_and_stand_beside_them(compared):
     found = results(compared)
     assert (found["recipe_name"], found["steps"], found["seeds"]) == ("toy", STEPS, [0, 1])
@@ -205,6 +213,7 @@ def test_a_run_that_is_not_of_this_comparison_is_refused_by_what_differs(compare
         else:
             values["data"]["degraded"], said = "3 images, abc", r"degraded: 3 images, abc → 2 images"
         state.write_text(json.dumps(values))
+        write_manifest(state.parent)
         if arm == "recipe":
             copytree(compared / "floor_0", folder / "floor_0")
         with pytest.raises(UserError, match=rf"{arm}_0\S* is of another run.*{said}"):
@@ -255,7 +264,7 @@ def test_the_arms_of_every_recipe_are_its_head_on_its_budget(name):
                 recipe.real_path,
             )
         else:
-            assert made.translator == {"type": "bicubic"}
+            assert made.translator == {"type": "bicubic", "measure": "none"}
             assert (made.bridge.strength, made.bridge.perturbation, made.bridge.domain_weights) == (1.0, 0.0, False)
             assert made.real_path == type(made.real_path)()
 
@@ -265,7 +274,8 @@ def test_floor_and_ceiling_of_a_reused_translator_have_none(compared):
     assert load_recipe("smoke", reused).translator["from"] == str(compared / "recipe_0")
     for arm in ("floor", "ceiling"):
         assert load_recipe("smoke", [*reused, "data.ceiling_clean=sample", *ARMS[arm]]).translator == {
-            "type": "bicubic"
+            "type": "bicubic",
+            "measure": "none",
         }
 
 

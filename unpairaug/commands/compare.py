@@ -29,12 +29,17 @@ def compare(
     resumes after a stop.
     """
     from unpairaug.comparison.compare import compare
+    from unpairaug.data.output_files import OutputFiles
     from unpairaug.evaluation.results import write_json
     from unpairaug.restoring.processes import process_state
 
-    results = compare(recipe, overrides or [], out, _parse_seeds(seeds))
-    if json is not None and process_state().is_main_process:
-        write_json(results, json)
+    files = OutputFiles()
+    results = compare(recipe, overrides or [], out, _parse_seeds(seeds), files)
+    if process_state().is_main_process:
+        if json is not None:
+            with files.attempt():
+                write_json(results, json)
+        files.check_complete()
 
 
 def _parse_seeds(seeds: str | None) -> list[int]:

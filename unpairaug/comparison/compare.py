@@ -13,7 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unpairaug.comparison.gap import Results, format_table, gather_results
-from unpairaug.errors import UserError
+from unpairaug.data.files import write_file
+from unpairaug.data.output_files import OutputFiles
+from unpairaug.errors import UserError, escape
+from unpairaug.evaluation.results import write_json
 from unpairaug.recipe import Recipe, differences, load_recipe, to_yaml
 from unpairaug.terminal.console import log_to_console
 
@@ -35,7 +38,11 @@ log = logging.getLogger("unpairaug")
 
 
 def compare(
-    recipe_name: str, overrides: Sequence[str] = (), out: str | None = None, seeds: Sequence[int] = ()
+    recipe_name: str,
+    overrides: Sequence[str] = (),
+    out: str | None = None,
+    seeds: Sequence[int] = (),
+    files: OutputFiles | None = None,
 ) -> Results:
     """Train the missing runs, and collect the metrics of every run at its last step.
 
@@ -47,14 +54,14 @@ def compare(
         overrides: `dotted.key=value`, applied to the recipe in every arm.
         out: the folder of all runs; by default the recipe's `output_dir` with the suffix `_compare`.
         seeds: values of `train.seed`; by default that of the recipe.
+        files: collects write errors of the results instead of raising them at the end.
 
     Raises:
         UserError: there is nothing to compare, or the folder holds runs of another recipe.
-        RunStopped: a run was stopped; the same call resumes it.
+        RunStopped: a run was stopped, and the same call resumes it; or the results cannot be written.
     """
     recipe = load_recipe(recipe_name, overrides)
     _check_comparable(recipe, floor=load_recipe(recipe_name, [*overrides, *ARMS["floor"]]))
-    from unpairaug.evaluation.results import write_json
     from unpairaug.training.build import make_accelerator
 
     accelerator = make_accelerator(recipe)
@@ -66,11 +73,10 @@ def compare(
         log.info(f"no ceiling: {no_ceiling}")
     _check_same_recipe(recipe, folder / RECORD)
     if accelerator.is_main_process:
-        _write_record(recipe, folder / RECORD)
+        write_file(folder / RECORD, to_yaml(recipe).encode())
     accelerator.wait_for_everyone()
-    (steps,) = {
-        _train_arm(arm, seed, folder) for seed in seeds for arm in arms
-    }  # equal in all arms: epochs count data.clean
+    # The same in all arms, since epochs count data.clean.
+    (steps,) = {_train_arm(arm, seed, folder) for seed in seeds for arm in arms}
     results = {
         "recipe_name": Path(recipe_name).stem,
         "recipe_file": RECORD,
@@ -80,11 +86,23 @@ def compare(
         "no_ceiling": no_ceiling,
     }
     if accelerator.is_main_process:
-        (folder / "compare.md").write_text(format_table(results), encoding="utf-8")
-        write_json(results, folder / "compare.json")
-        log.info(f"{format_table(results)}\nWrote {folder / 'compare.md'} and {folder / 'compare.json'}.")
+        _write_results(results, folder, files)
     accelerator.end_training()
     return results
+
+
+def _write_results(results: Results, folder: Path, files: OutputFiles | None) -> None:
+    """Log the table, and write it as `compare.md` and all results as `compare.json`."""
+    log.info(format_table(results))
+    collected = files or OutputFiles()
+    with collected.attempt():
+        write_file(folder / "compare.md", format_table(results).encode("utf-8", "backslashreplace"))
+    with collected.attempt():
+        write_json(results, folder / "compare.json")
+    if not collected.errors:
+        log.info(f"Wrote {escape(folder / 'compare.md')} and {escape(folder / 'compare.json')}.")
+    if files is None:
+        collected.check_complete()
 
 
 def explain_missing_ceiling(recipe: Recipe) -> str | None:
@@ -136,18 +154,7 @@ def _check_same_recipe(recipe: Recipe, record: Path) -> None:
     changed = differences(load_recipe(str(record)), recipe)
     lines = [f"{key}: {before!r} → {now!r}" for key, (before, now) in changed.items() if key not in may_change]
     if lines:
-        raise UserError(f"{record} is another recipe: {'; '.join(lines)}; give another --out")
-
-
-def _write_record(recipe: Recipe, record: Path) -> None:
-    """Write the recipe atomically."""
-    unfinished = record.with_suffix(".part")
-    try:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(to_yaml(recipe), encoding="utf-8")
-        unfinished.replace(record)
-    except OSError as error:
-        raise UserError(f"{record} cannot be written: {error}; give another --out") from error
+        raise UserError(f"{escape(record)} is another recipe: {'; '.join(lines)}; give another --out")
 
 
 def _train_arm(arm: str, seed: int, folder: Path) -> int:
@@ -156,7 +163,7 @@ def _train_arm(arm: str, seed: int, folder: Path) -> int:
     from unpairaug.training.run_recipe import run_recipe
 
     run = folder / f"{arm}_{seed}"
-    log.info(f"{arm}, seed {seed}: {run}")
+    log.info(f"{arm}, seed {seed}: {escape(run)}")
     quoted = json.dumps(str(run), ensure_ascii=False)  # quoted as in YAML
     overrides = [*ARMS[arm], f"train.seed={seed}", f"output_dir={quoted}"]
     name = str(folder / RECORD)
