@@ -14,6 +14,7 @@ from PIL import Image
 from unpairaug.data.files import write_file
 from unpairaug.data.image_cache import ImageCache
 from unpairaug.data.images import FolderImages, find_images, list_images, read_image, write_image
+from unpairaug.data.sources import check_output_dir
 from unpairaug.errors import UserError
 
 
@@ -194,3 +195,21 @@ def test_a_file_that_changed_is_decoded_again(tmp_path, photograph):
 def test_reading_an_image_does_not_import_torch(checkout):
     code = "import sys; from unpairaug.data import read_image, open_images; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=checkout)
+
+
+@pytest.mark.parametrize(
+    ("output", "source"),
+    [
+        *(("data", "data"), ("data/run", "data"), (".", "data"), ("run", "run/clean"), ("run", "run/s-{0..3}.tar")),
+        *(("run", {"other": 1.0, "run/a": 2.0}), ("data/../data/run", "data"), ("linked/run", "data")),
+    ],
+)
+def test_a_run_and_its_data_do_not_lie_in_each_other(tmp_path, monkeypatch, output: str, source):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("data", "other", "run/clean", "run/a"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "data")
+    with pytest.raises(UserError, match="give another output_dir"):
+        check_output_dir(output, [None, "sample", source])
+    check_output_dir("elsewhere/run", [None, "sample", source, "s3://bucket/x"])
+    check_output_dir("other/run", ["other/s-{0..3}.tar"])  # only the shards are read, whatever lies beside them

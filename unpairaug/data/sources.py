@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from unpairaug.data.cameras import CAMERAS
 from unpairaug.data.drawn_camera import find_camera
@@ -10,7 +11,8 @@ from unpairaug.data.images import FolderImages, ImageSet, MemoryImages
 from unpairaug.data.mixture import MixedImages
 from unpairaug.data.sample import Part, sample_images
 from unpairaug.data.shards import open_shards
-from unpairaug.errors import UserError
+from unpairaug.data.storage import is_url
+from unpairaug.errors import UserError, escape
 from unpairaug.registry.suggestions import suggest
 
 SAMPLE = "sample"
@@ -41,6 +43,29 @@ def open_images(source: Source, part: Part, scale: int) -> ImageSet:
     if is_sample(source):
         return MemoryImages(source, sample_images(part, scale, _camera(source)))
     return open_shards(source) or FolderImages(source)
+
+
+def check_output_dir(output_dir: str, sources: Iterable[Source | None]) -> None:
+    """Check that a run's folder and its data do not lie in each other.
+
+    A run writes images: in a data folder they would become training images, and deleting a run would delete its data.
+
+    Raises:
+        UserError: the output folder is or lies in a data folder, or a data folder lies in it.
+    """
+    output = Path(output_dir).expanduser().resolve()
+    for source in sources:
+        for one in source if isinstance(source, Mapping) else [source]:
+            if one is None or is_sample(one) or is_url(one):
+                continue
+            path = Path(one.partition("{")[0]).expanduser().resolve()
+            what = f"output_dir {escape(output_dir)} and the data {escape(one)}"
+            if output in (path, *path.parents):
+                raise UserError(f"{what} are the same folder, or the data lie in it; give another output_dir")
+            if path.is_dir() and "{" not in one and path in output.parents:
+                raise UserError(
+                    f"{what}: the run lies in it, and its images would become data; give another output_dir"
+                )
 
 
 def is_sample(source: object) -> bool:

@@ -18,7 +18,7 @@ from unpairaug.data.images import ImageSet
 from unpairaug.data.mixture import MixedImages
 from unpairaug.data.preflight import DataReport, preflight
 from unpairaug.data.sample import Part
-from unpairaug.data.sources import Source, is_sample
+from unpairaug.data.sources import Source, check_output_dir, is_sample
 from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe
 from unpairaug.recipe.translator_section import LEARNS, START, without_start
@@ -83,6 +83,7 @@ def open_data(recipe: Recipe, processes: int = 1) -> TrainingData:
     parts: list[Part] = ["clean", "degraded", "val_clean", "val_degraded"]
     if is_paired := recipe.bridge.feed == "real":
         parts.append("ceiling_clean")
+    check_output_dir(recipe.output_dir, [getattr(data, part) for part in parts])
     sets = {part: open_images(source, part, scale) for part in parts if (source := getattr(data, part)) is not None}
     skip_bad = data.on_bad == "skip" and not is_paired
     max_bad = data.max_bad if skip_bad else None
