@@ -2,7 +2,7 @@
 
 import pytest
 
-from unpairaug.errors import RunStopped, UserError, run_cli
+from unpairaug.errors import RunPreempted, RunStopped, UserError, run_cli
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -27,3 +27,21 @@ def test_a_run_that_stopped_has_exit_code_1(capsys):
     with pytest.raises(SystemExit) as ended:
         run_cli(program)
     assert ended.value.code == 1 and capsys.readouterr().err == "error: the disk is full\n"
+
+
+def test_a_preempted_run_has_an_exit_code_of_its_own(capsys):
+    def program() -> None:
+        raise RunPreempted("stopped by SIGUSR1")
+
+    with pytest.raises(SystemExit) as ended:
+        run_cli(program)
+    assert ended.value.code == 75 and capsys.readouterr().err == "error: stopped by SIGUSR1\n"
+
+
+def test_an_interrupted_program_has_no_traceback(capsys):
+    def program() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        run_cli(program)
+    assert ended.value.code == 130 and capsys.readouterr().err == "error: interrupted\n"

@@ -17,6 +17,14 @@ class UserError(Exception):
 class RunStopped(Exception):
     """A run ended before its last step; the message says why, what is kept and how to go on. Exit code 1."""
 
+    exit_code = 1
+
+
+class RunPreempted(RunStopped):
+    """SIGUSR1 has stopped a run, which a scheduler may start again. Exit code 75 (EX_TEMPFAIL of sysexits.h)."""
+
+    exit_code = 75
+
 
 def escape(name: object) -> str:
     """A path or foreign text for a message: on one line, with control and undecodable characters escaped."""
@@ -34,4 +42,7 @@ def run_cli(program: Callable[[], object]) -> None:
         # All processes find the same mistake and one prints it, unless only this process has found it.
         if os.environ.get("RANK", "0") == "0" or getattr(error, "is_of_one_process", False):
             print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(2 if isinstance(error, UserError) else 1)
+        sys.exit(2 if isinstance(error, UserError) else error.exit_code)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr, flush=True)
+        sys.exit(130)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from unpairaug.errors import run_cli
 from unpairaug.recipe import load_recipe
+from unpairaug.training import launcher as launcher  # notes the parent process before torch is imported
 
 USAGE = "usage: accelerate launch -m unpairaug.run RECIPE [dotted.key=value …]"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 Bad = tuple[str, str]
 """The location of an image, and the message of the `UserError` that it raises."""
@@ -31,8 +32,12 @@ class BadImages:
 
     def pop_new(self) -> list[Bad]:
         """The images recorded since the last call."""
-        reported, self._reported = self._reported, len(self._reasons)
-        return list(self._reasons.items())[reported:]
+        new, self._reported = self.unreported(), len(self._reasons)
+        return new
+
+    def unreported(self) -> list[Bad]:
+        """The images that the next `pop_new` will return."""
+        return list(self._reasons.items())[self._reported :]
 
 
 class BadCount:
@@ -66,3 +71,17 @@ class BadCount:
     def share(self, step: int) -> float:
         """The share of bad images, from 0 to 1, among those decoded before training or read in `step` steps."""
         return len(self._all) / max(1, self.checked, min(self.count, 2 * step * self.per_step))
+
+    def state_dict(self, unreported: list[list[Bad]]) -> dict[str, Any]:
+        """What a resumed run needs to report each image once, as JSON holds it.
+
+        Args:
+            unreported: of the images of each process.
+        """
+        return {"reported": list(self._all.items()), "unreported": unreported}
+
+    def load_state_dict(self, state: dict[str, Any], rank: int, processes: int) -> None:
+        """Restore what `state_dict` returned; reported images may be repaired by now, and are read again."""
+        self._all.update(state["reported"])
+        for bad in state["unreported"][rank::processes]:
+            self.images.add_all(bad)

@@ -6,7 +6,8 @@ processes does not change the samples, and a run that resumes at step t reads th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from unpairaug.data.image_cache import IMAGE_CACHE
 from unpairaug.data.images import ImageSet, size_problem
 from unpairaug.data.order import WINDOW, WholeOrder, image_order
 from unpairaug.data.pairs import match_pairs, read_pair
+from unpairaug.data.worker_signals import blocked_stop_signals, kill_at_exit
 from unpairaug.errors import UserError
 
 # Words of the seed, one for each stream and kind of draw, beside those of order.py: no two draws share a generator.
@@ -86,7 +88,7 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
             UserError: the crop does not fit the scale, or with `paired` an image has no partner.
         """
         _check_crop(crop, scale)
-        self.clean, self.degraded, self.crop, self.scale = clean, degraded, crop, scale
+        self.clean, self.degraded, self.crop, self.scale, self._seed = clean, degraded, crop, scale, seed
         for images in (clean, degraded):  # a shuffling window may reach into one more shard
             images.reserve_indexes((own_lanes or lanes) * (WINDOW + 1))
         self.matches = matches = match_pairs(clean, degraded, scale) if paired else None
@@ -123,6 +125,15 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
             self._symmetry.copy(small, other, degraded[row])
         crops, small_crops = (torch.from_numpy(side).permute(0, 3, 1, 2) for side in (clean, degraded))
         return UnpairedBatch(crops, small_crops, torch.tensor(wanted))
+
+    def with_crop(self, crop: int) -> UnpairedCrops:
+        """The same samples with clean crops of another side in pixels."""
+        _check_crop(crop, self.scale)
+        other = copy.copy(self)
+        other.crop = crop
+        other._clean = _Side(self.clean, self._seed, _CLEAN, crop, self.bad)
+        other._degraded = _Side(self.degraded, self._seed, _DEGRADED, crop // self.scale, self.bad)
+        return other
 
     def image_indices(self, k: int) -> tuple[int, int]:
         """Indices of the clean and the degraded image of sample k, before bad images are replaced."""
@@ -241,10 +252,16 @@ def create_loader(
 class _Loader(DataLoader[UnpairedBatch]):
     """A loader that passes on the message of a worker's `UserError`, and the bad images that workers find."""
 
-    def __iter__(self) -> Iterator[UnpairedBatch]:  # type: ignore[override]  # a generator is enough
+    def __iter__(self) -> Iterator[UnpairedBatch]:  # type: ignore[override]  # an iterator is enough
+        with blocked_stop_signals():
+            batches = super().__iter__()  # starts the workers
+        kill_at_exit(getattr(batches, "_workers", ()))
+        return self._unpack(batches)
+
+    def _unpack(self, batches: Iterable[tuple[UnpairedBatch, list[Bad]]]) -> Iterator[UnpairedBatch]:
         known: BadImages | None = getattr(self.dataset, "bad", None)
         try:
-            for batch, bad in super().__iter__():
+            for batch, bad in batches:
                 if known is not None:
                     known.add_all(bad)
                 yield UnpairedBatch(*batch)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import signal
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -26,7 +24,9 @@ from unpairaug.terminal.progress import Progress
 from unpairaug.training.checkpoint_selection import CheckpointSelection
 from unpairaug.training.guards import Guards
 from unpairaug.training.run_folder import RunFolder
+from unpairaug.training.running_losses import RunningLosses
 from unpairaug.training.samples import sample_sheet, save_sheet
+from unpairaug.training.stopping import StopRequests, stop_error
 from unpairaug.training.trainer import JointTrainer
 
 
@@ -44,6 +44,7 @@ class TrainingLoop:
         start: int,
         bad: BadCount | None = None,
         selection: CheckpointSelection | None = None,
+        stop: StopRequests | None = None,
     ) -> None:
         """Prepare the steps from `start`.
 
@@ -57,36 +58,39 @@ class TrainingLoop:
             start: steps taken already.
             bad: counts the images that are skipped, where they are.
             selection: scores the steps, on the main process alone.
+            stop: the stop requests of this process.
         """
         self.accelerator, self.trainer, self.train, self.run = accelerator, trainer, train, run
         self.samples, self.validation = to_device(samples, accelerator), validation
         self.steps, self.bad, self.selection = trainer.schedule.steps, bad, selection
         self.guards = Guards(trainer, self.samples, train.seed)
         self.progress = Progress(start, self.steps, enabled=accelerator.is_main_process)
-        self.sums: Losses = {}
-        self.summed = 0
+        self.losses = RunningLosses(accelerator)
+        self.stop = stop or StopRequests(accelerator)
+        self.saved_step = start
 
     def run_steps(self, batches: Iterable[UnpairedBatch]) -> None:
         """Take every step that is left; save a checkpoint and the trained parts.
 
         Raises:
-            RunStopped: SIGINT or SIGTERM arrived, and a checkpoint is saved; a loss is not finite; the disk is full.
+            RunStopped: a stop was requested, and a checkpoint is saved; a loss is not finite; the disk is full.
         """
         batches = iter(batches)
-        with _stop_signals() as signals:
-            if self.progress.step == 0:
-                self.measure_input()
-                self.validate(0)
+        if self.progress.step == 0:
+            self.measure_input()
+            self.validate(0)
+        with self.stop.deferred():
             for step in range(self.progress.step, self.steps):
                 self.seed(step)
                 losses = self.trainer.train_step(self.next_batches(batches), step)
                 self.add_losses(losses, step)
                 self.progress.advance()
                 self.run_periodic(step + 1)
-                if step + 1 < self.steps and self.is_stop_requested(signals, step + 1):
-                    self.save(step + 1)
-                    raise RunStopped(
-                        f"stopped after step {step + 1}, and saved a checkpoint; the same command resumes from it"
+                reason = self.stop.agree(step + 1, self.progress.steps_per_second)
+                if reason and step + 1 < self.steps:
+                    self.save_between_intervals(step + 1)
+                    raise stop_error(
+                        reason, f"after step {step + 1}, and saved a checkpoint; the same command resumes from it"
                     )
         self.progress.close()
 
@@ -111,16 +115,6 @@ class TrainingLoop:
             mix_seed(self.train.seed, step * self.accelerator.num_processes + self.accelerator.process_index)
         )
 
-    def is_stop_requested(self, signals: Sequence[int], step: int) -> bool:
-        """Whether a signal arrived. Several processes agree on it only at log steps, where they wait anyway."""
-        if self.accelerator.num_processes == 1:
-            return bool(signals)
-        if step % self.train.log_every:
-            return False
-        return bool(
-            cast("Tensor", self.accelerator.reduce(torch.tensor(len(signals), device=self.accelerator.device))) > 0
-        )
-
     def run_periodic(self, step: int) -> None:
         """Log, sample, validate and save, each at its own interval and all at the last step."""
         train, last = self.train, step == self.steps
@@ -137,11 +131,10 @@ class TrainingLoop:
             self.save(step)
 
     def add_losses(self, losses: Losses, step: int) -> None:
-        """Add each loss term to its running sum on the device, so that no step waits for the device."""
-        if self.sums and losses.keys() != self.sums.keys():
+        """Add the loss terms of a step to their running sums."""
+        if self.losses and losses.keys() != self.losses.sums.keys():
             self.log_losses(step)  # a new phase has other terms
-        self.sums = {name: self.sums.get(name, 0) + loss.float() for name, loss in losses.items()}
-        self.summed += 1
+        self.losses.add(losses)
 
     def log_losses(self, step: int) -> None:
         """Log the mean of each loss term since the last call, over all processes.
@@ -149,21 +142,27 @@ class TrainingLoop:
         Raises:
             RunStopped: a mean is not finite.
         """
-        if not self.sums:
+        if not self.losses:
             return  # nothing is trained: the warm-up of a translator without networks
-        names, summed = list(self.sums), self.summed
-        sums = torch.stack([self.sums[name] for name in names])
-        means = cast("Tensor", self.accelerator.reduce(sums / summed, "mean"))
-        values = dict(zip(names, means.tolist(), strict=True))
-        self.sums, self.summed = {}, 0
+        values = self.finite_losses(step)
+        self.losses.reset()
+        self.progress.report(values)
+        self.record(step, "train", {**values, **self.schedule_values(step - 1)})
+
+    def finite_losses(self, step: int) -> dict[str, float]:
+        """The mean of each loss term since the last line of the log, over all processes.
+
+        Raises:
+            RunStopped: a mean is not finite.
+        """
+        values = self.losses.means() if self.losses else {}
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         if broken:
             raise RunStopped(
-                f"not finite: {', '.join(broken)}, from step {step - summed} to {step}; earlier checkpoints in "
-                f"{self.run.checkpoints} are whole. Lower the learning rates, set train.clip, or use full precision."
+                f"not finite: {', '.join(broken)}, from step {step - self.losses.steps} to {step}; earlier checkpoints "
+                f"in {self.run.checkpoints} are whole. Lower the learning rates, set train.clip, or use full precision."
             )
-        self.progress.report(values)
-        self.record(step, "train", {**values, **self.schedule_values(step - 1)})
+        return values
 
     def report_bad_images(self, step: int) -> None:
         """Log the images that any process found bad since the last call.
@@ -244,11 +243,41 @@ class TrainingLoop:
     def save(self, step: int) -> None:
         """Save a checkpoint and the trained parts."""
         self.log_losses(step)  # raises if a loss is not finite, so that no such checkpoint is saved
+        self.save_state(step)
+
+    def save_between_intervals(self, step: int) -> None:
+        """Save a checkpoint at a step that no interval asks for, and log nothing: the resumed run logs as planned."""
+        self.finite_losses(step)
+        if self.saved_step != step:
+            self.save_state(step)
+
+    def save_state(self, step: int) -> None:
+        """Write checkpoint and trained parts; everything logged so far is on disk before them."""
         files, state = self.trainer.state()
         if self.selection is not None:
             files["best"], state["best"] = self.selection.state()
+        state["loop"] = self.state_dict()
+        for tracker in self.accelerator.trackers if self.accelerator.is_main_process else ():
+            tracker.tracker.flush()
         self.run.save(step, files, state, self.trainer.ema_translator, self.trainer.ema_task)
+        self.saved_step = step
         self.accelerator.wait_for_everyone()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What logs and warnings of the next steps depend on, as JSON holds it. Collective."""
+        state = {"losses": self.losses.state_dict(), "guards": self.guards.state_dict()}
+        if self.bad is not None:
+            state["bad_images"] = self.bad.state_dict(gather_object([self.bad.images.unreported()]))
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned, on any number of processes."""
+        self.losses.load_state_dict(state["losses"])
+        self.guards.load_state_dict(state["guards"])
+        if self.bad is not None and "bad_images" in state:
+            self.bad.load_state_dict(
+                state["bad_images"], self.accelerator.process_index, self.accelerator.num_processes
+            )
 
     def record(self, step: int, split: str, values: dict[str, float]) -> None:
         """Write numbers to `metrics.jsonl` and to the event files."""
@@ -266,21 +295,3 @@ def to_device(batch: UnpairedBatch, accelerator: Accelerator) -> UnpairedBatch:
         for image in batch[:2]
     )
     return UnpairedBatch(clean, degraded, batch.index)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Sequence[int]]:
-    """The stop signals received so far; a second one stops the program at once."""
-    received: list[int] = []
-
-    def stop(number: int, _: object) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from unpairaug import __version__
 from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe, differences_of_values
+from unpairaug.registry.trust import find_code_names, names_from
+from unpairaug.training.build import samples_per_step
 from unpairaug.training.checkpoint import Tensors, list_checkpoints, load_checkpoint
 from unpairaug.training.checkpoint_selection import CheckpointSelection
 from unpairaug.training.run_folder import RunFolder
@@ -26,7 +28,19 @@ MUST_NOT_CHANGE = re.compile(
 MAY_CHANGE = ("output_dir", "train.resume", "train.select_checkpoint", "data.num_workers")
 """Keys that change nothing that a run computes."""
 
-log = logging.getLogger("unpairaug")
+
+@dataclass(frozen=True)
+class Resumed:
+    """Where a run stands when it starts."""
+
+    step: int = 0
+    """Steps taken."""
+    loop: dict[str, Any] | None = None
+    """What `TrainingLoop.state_dict` returned at that step; None at step 0, and for checkpoints that lack it."""
+    log_length: int | None = None
+    """Bytes of the log at that step; None where the checkpoint is not of this folder."""
+    messages: tuple[str, ...] = ()
+    """Lines for the log."""
 
 
 def resume(
@@ -35,7 +49,7 @@ def resume(
     run: RunFolder,
     selection: CheckpointSelection | None = None,
     may_change: Collection[str] | None = None,
-) -> int:
+) -> Resumed:
     """Load the checkpoint that the recipe asks for.
 
     Args:
@@ -47,7 +61,7 @@ def resume(
             the same then. None refuses only what would make it another run: another seed or other networks.
 
     Returns:
-        The number of steps taken: the step to continue with, counted from 0.
+        Where the run stands: at step 0 where there is no checkpoint.
 
     Raises:
         UserError: the folder holds a run although `train.resume` is `never`, its checkpoints are all damaged, or the
@@ -61,12 +75,15 @@ def resume(
         )
     path = run.take_newest_checkpoint() if wanted in ("auto", "never") else Path(wanted)
     if path is None:
-        return 0
+        return Resumed()
     files, state = load_checkpoint(path)
-    changes = _validate_same_run(path, state, recipe, run, trainer.accelerator.num_processes, may_change)
+    processes = trainer.accelerator.num_processes
+    changes = _validate_same_run(path, state, recipe, run, processes, may_change)
     _load_checkpoint_state(path, files, state, trainer, selection)
-    log.info(f"resumed from {path}" + (f", with {'; '.join(changes)}" if changes else ""))
-    return state["step"]
+    messages = [f"resumed from {path}" + (f", with {'; '.join(changes)}" if changes else "")]
+    messages += _warnings_of_another_batch(state, recipe, processes)
+    is_own = path.resolve().parent == run.checkpoints.resolve()
+    return Resumed(state["step"], state.get("loop"), state.get("log_length") if is_own else None, tuple(messages))
 
 
 def _validate_same_run(
@@ -89,13 +106,28 @@ def _validate_same_run(
     changes = [f"{key}: {old!r} → {new!r}" for key, (old, new) in changed.items() if key not in allowed]
     data = state.get("data", run.data)
     changes += [f"{side}: {data[side]} → {new}" for side, new in run.data.items() if data[side] != new]
-    if may_change is not None and processes != state.get("processes", processes):
+    if processes != state.get("processes", processes):
         changes.append(f"processes: {state['processes']} → {processes}")
     if any(MUST_NOT_CHANGE.match(key) for key in changed) or (may_change is not None and changes):
         raise UserError(
             f"{path} is of another run and cannot be resumed: {'; '.join(changes)}; give another output_dir"
         )
     return changes
+
+
+def _warnings_of_another_batch(state: dict[str, Any], recipe: Recipe, processes: int) -> list[str]:
+    """A warning where another number of processes has changed the number of samples in a step."""
+    old, before = state["recipe"], state.get("processes", processes)
+    samples = old["data"]["batch_size"] * old["train"]["gradient_accumulation"] * before
+    now = samples_per_step(recipe, processes)
+    if processes == before or now == samples:
+        return []
+    each = samples / (processes * recipe.train.gradient_accumulation)
+    hint = f"data.batch_size={each:.0f} keeps {samples}" if each.is_integer() else f"{samples} cannot be shared evenly"
+    return [
+        f"warning: a step has {now} samples of each side instead of {samples}, because there "
+        f"{'is 1 process' if processes == 1 else f'are {processes} processes'} instead of {before}; {hint}"
+    ]
 
 
 def _load_checkpoint_state(
@@ -128,7 +160,7 @@ def _recipe_of_checkpoint(checkpoint: Path, state: dict[str, Any], new: Recipe) 
         UserError: it has keys that no longer exist.
     """
     old = state["recipe"]
-    with suppress(ValidationError):
+    with suppress(ValidationError), names_from(str(checkpoint), trusted=find_code_names(new.model_dump())):
         return Recipe.model_validate(old).model_dump(mode="json")
     # A component whose initial weights are in a file cannot be validated without it: its values are compared as is.
     components = new.model_dump(mode="json", include={"task", "translator"})
@@ -138,8 +170,8 @@ def _recipe_of_checkpoint(checkpoint: Path, state: dict[str, Any], new: Recipe) 
             raise KeyError
     except (ValidationError, KeyError) as error:
         raise UserError(
-            f"{checkpoint} was saved by unpairaug {_version(state)}, whose recipes have other keys than those of "
-            f"unpairaug {__version__}; resume with that version, or give another output_dir"
+            f"{checkpoint} was saved by another version of unpairaug ({_version(state)}, this is {__version__}), whose "
+            f"recipes have other keys; resume with that version, or give another output_dir"
         ) from error
     return {**sections, **{name: old[name] for name in components}}
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import platform
 import shutil
 import sys
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
-from math import inf
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -33,9 +31,9 @@ from unpairaug.training.checkpoint import (
     take_newest_whole_checkpoint,
 )
 from unpairaug.training.checkpoint_selection import BestStep
+from unpairaug.training.later_steps import remove_later_events, remove_later_metrics, remove_later_sheets
+from unpairaug.training.run_log import RunLog
 from unpairaug.translator import Translator
-
-log = logging.getLogger("unpairaug")
 
 PACKAGES = ["torch", "accelerate", "albumentations", "numpy", "pillow", "scikit-image", "safetensors", "spandrel"]
 
@@ -61,7 +59,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.lock = FileLock(self.path / ".lock")
         self.processes, self.validation = 1, {}
-        self.log_file: logging.Handler | None = None
+        self.log = RunLog(self.path / "log.txt")
 
     def lock_folder(self) -> None:
         """Lock the folder against other runs until `close`, or until this process ends.
@@ -80,13 +78,17 @@ class RunFolder:
             ) from error
         except OSError as error:
             raise UserError(f"output_dir {self.path} cannot be written: {error}; give another output_dir") from error
-        # Opened before the checkpoint is loaded, so that the log says which; `delay`: a refused run leaves no file.
-        self.log_file = logging.FileHandler(self.path / "log.txt", encoding="utf-8", delay=True)
-        self.log_file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        log.addHandler(self.log_file)
+        self.log.start()
 
-    def open(self, device: str, processes: int, resumed_at: int) -> None:
-        """Write recipe and environment; remove or set aside what is later than step `resumed_at`."""
+    def open(self, device: str, processes: int, step: int, log_length: int | None = None) -> None:
+        """Write recipe and environment, remove what was logged after a step, and open the log.
+
+        Args:
+            device: the device of the run.
+            processes: the number of processes.
+            step: steps taken; with 0, nothing that was logged stays.
+            log_length: bytes of the log at that step; None leaves the log as it is.
+        """
         if not self.active:
             return
         self.processes = processes
@@ -103,13 +105,12 @@ class RunFolder:
             "packages": {name: _version(name) for name in ["unpairaug", *PACKAGES]},
         }
         (self.path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
-        self._remove_later_steps(resumed_at)
+        self._remove_later_steps(step)
+        self.log.open(0 if step == 0 else log_length)
 
     def close(self) -> None:
         """Unlock the folder and close its log."""
-        if self.log_file is not None:
-            log.removeHandler(self.log_file)
-            self.log_file.close()
+        self.log.close()
         self.lock.release()
 
     def log_metrics(self, step: int, split: str, values: dict[str, Any]) -> None:
@@ -136,6 +137,7 @@ class RunFolder:
         translator.trained = task.trained = self.training_notes(step, task.scale)
         identity = {"recipe": self.recipe.model_dump(mode="json"), "data": self.data, "starts": self.starts}
         state = {**state, **identity, "processes": self.processes, "unpairaug": __version__}
+        state["log_length"] = self.log.length()
         check_finite(flatten_files(files), f"the checkpoint of step {step}")
         try:
             translator.save_pretrained(self.path / "translator")
@@ -224,19 +226,16 @@ class RunFolder:
         self.recipe = self.recipe.model_copy(update={"task": task, "translator": translator})
 
     def _remove_later_steps(self, step: int) -> None:
-        """Remove the metrics of steps that will be taken again; rename later checkpoints to `left_…`."""
+        """Remove what was logged after a step; rename later checkpoints to `left_…`."""
         for later in list_checkpoints(self.checkpoints, after=step):
             renamed = later.with_name(f"left_{later.name}")
             shutil.rmtree(renamed, ignore_errors=True)
             later.rename(renamed)
-        path = self.path / "metrics.jsonl"
-        if path.exists():
-            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-            measured = [values for line in lines if (values := json.loads(line)).pop("split") == "val"]
-            self.validation = measured[-1] if measured else {}
-            partial = path.with_suffix(".partial")
-            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-            partial.replace(path)
+        remove_later_events(self.path / "tensorboard", step)
+        remove_later_sheets(self.path / "samples", step)
+        lines = remove_later_metrics(self.path / "metrics.jsonl", step)
+        measured = [values for line in lines if (values := json.loads(line)).pop("split") == "val"]
+        self.validation = measured[-1] if measured else {}
 
 
 def _initial_weight_files(task: Spec) -> list[tuple[str, str, Path]]:
@@ -265,14 +264,6 @@ def _copy(file: Path, copy: Path) -> None:
 
 def _sha256(file: Path) -> str:
     return sha256(file.read_bytes()).hexdigest()
-
-
-def _step_of(line: str) -> float:
-    """The step of a line of metrics; infinity for a line that a kill or a full disk has cut short."""
-    try:
-        return json.loads(line)["step"]
-    except json.JSONDecodeError:
-        return inf
 
 
 def _version(package: str) -> str:

@@ -15,8 +15,9 @@ from unpairaug.training.build import TrainingData, build_trainer, make_accelerat
 from unpairaug.training.checkpoint_selection import CheckpointSelection, sample_count
 from unpairaug.training.loop import TrainingLoop, to_device
 from unpairaug.training.measure_camera import measure_camera
-from unpairaug.training.resume import resume
+from unpairaug.training.resume import Resumed, resume
 from unpairaug.training.run_folder import RunFolder
+from unpairaug.training.stopping import StopRequests
 from unpairaug.training.trainer import JointTrainer
 
 log = logging.getLogger("unpairaug")
@@ -39,6 +40,15 @@ def run_recipe(recipe: Recipe, name: str, may_change: Collection[str] | None = N
     """
     accelerator = make_accelerator(recipe, log_with="tensorboard", project_dir=recipe.output_dir)
     log_to_console(accelerator.is_main_process)
+    stop = StopRequests(accelerator)
+    with stop.handlers():
+        return _run(recipe, name, accelerator, stop, may_change)
+
+
+def _run(
+    recipe: Recipe, name: str, accelerator: Accelerator, stop: StopRequests, may_change: Collection[str] | None
+) -> int:
+    """Build the parts, resume, and train; the number of steps that the run has then."""
     data = open_data(recipe, accelerator.num_processes)
     recipe = resolve_lengths(recipe, data, accelerator.num_processes)
     trainer = build_trainer(recipe, accelerator)
@@ -46,16 +56,18 @@ def run_recipe(recipe: Recipe, name: str, may_change: Collection[str] | None = N
         run.lock_folder()
         selection = _make_selection(recipe, trainer, data)
         start = resume(recipe, trainer, run, selection, may_change)
-        if start >= trainer.schedule.steps:
-            _log_nothing_to_do(run, start, is_alone=may_change is None)
-            return start
+        if start.step >= trainer.schedule.steps:
+            _log_nothing_to_do(run, start.step, is_alone=may_change is None)
+            return start.step
         _open_folder(recipe, name, run, accelerator, data, start)
-        if start == 0:
+        if start.step == 0:
             measure_camera(recipe, data, trainer, run)
         run.save_best(selection.best if selection else None)
         sides = data.first_samples(), data.validation
-        loop = TrainingLoop(accelerator, trainer, recipe.train, run, *sides, start, data.bad, selection)
-        loop.run_steps(_batches(recipe, accelerator, data, start, trainer.schedule.steps))
+        loop = TrainingLoop(accelerator, trainer, recipe.train, run, *sides, start.step, data.bad, selection, stop)
+        if start.loop is not None:
+            loop.load_state_dict(start.loop)
+        loop.run_steps(_batches(recipe, accelerator, data, start.step, trainer.schedule.steps))
         _log_result(run, trainer.schedule.steps)
         for tracker in accelerator.trackers:
             tracker.finish()
@@ -72,12 +84,14 @@ def _make_selection(recipe: Recipe, trainer: JointTrainer, data: TrainingData) -
 
 
 def _open_folder(
-    recipe: Recipe, name: str, run: RunFolder, accelerator: Accelerator, data: TrainingData, start: int
+    recipe: Recipe, name: str, run: RunFolder, accelerator: Accelerator, data: TrainingData, start: Resumed
 ) -> None:
-    """Prepare the folder and the event files for the steps from `start`, and log what is trained on."""
+    """Prepare the folder and the event files for the next steps, and log what is trained on."""
     processes = accelerator.num_processes
-    run.open(str(accelerator.device), processes, start)
-    accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": start + 1}})
+    run.open(str(accelerator.device), processes, start.step, start.log_length)
+    accelerator.init_trackers("tensorboard")
+    for message in start.messages:
+        log.info(message)
     log.info(f"{name} → {recipe.output_dir}, {processes} × {accelerator.device}\n{data.report}")
     log.info(data.epochs(recipe, processes))
 

@@ -1,0 +1,48 @@
+"""The log file of a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from logging.handlers import MemoryHandler
+from pathlib import Path
+
+log = logging.getLogger("unpairaug")
+
+
+class RunLog:
+    """Writes the lines of the log to a file, each with date and time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.early_lines = MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)
+        """Holds the lines until the file is open, so that a refused run leaves no file."""
+        self.file: logging.Handler | None = None
+
+    def start(self) -> None:
+        """Keep the lines from here on."""
+        log.addHandler(self.early_lines)
+
+    def open(self, length: int | None = None) -> None:
+        """Append to the file, after its first `length` bytes if that is given."""
+        if length is not None and self.length() > length:
+            os.truncate(self.path, length)
+        self.file = logging.FileHandler(self.path, encoding="utf-8")
+        self.file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        self.early_lines.setTarget(self.file)
+        self.early_lines.close()  # writes its lines to the file
+        log.removeHandler(self.early_lines)
+        log.addHandler(self.file)
+
+    def close(self) -> None:
+        """Write no further lines."""
+        if self.file is None and self.early_lines.buffer and self.path.exists():
+            self.open()  # a run that has nothing to do says so in its log
+        log.removeHandler(self.early_lines)
+        if self.file is not None:
+            log.removeHandler(self.file)
+            self.file.close()
+
+    def length(self) -> int:
+        """Bytes of the file so far."""
+        return self.path.stat().st_size if self.path.exists() else 0
