@@ -20,8 +20,9 @@ QUALITIES = range(30, 97)
 """Those that are looked for; a finer file leaves too little behind."""
 ROUNDING = 1 / 12
 """What rounding to 8 bits changes, in squared steps: where a quality changes less, it shows nothing."""
-SMALLEST = 15
-"""Side of the smallest images in which it is looked for: wherever the grid lies, they hold a block."""
+SMALLEST = 31
+"""Side of the smallest images in which it is looked for: 3 x 3 whole blocks, wherever the grid lies. Fewer blocks show
+qualities that are not there, as the best of 64 places is one by chance."""
 MOST_TEXTURED = 64
 """Images in which a quality is looked for."""
 CLEAR = 0.5
@@ -101,12 +102,14 @@ def _through_jpeg(image: Tensor, quality: int) -> Tensor:
 
 
 def quality_of(images: Tensor) -> int | None:
-    """The quality of the JPEG files that images (N, 3, h, w), `SMALLEST` or larger, were cut from; None without.
+    """The quality of the JPEG files that images (N, 3, h, w) were cut from; None without, or below `SMALLEST`.
 
     What a file has rounded, the same quality rounds no more: recompressed on the same grid of blocks, its pixels hardly
     change (Farid, "Exposing Digital Forgeries from JPEG Ghosts", 2009). A cut's grid may lie anywhere, so all 64 places
     are tried, and the best is compared with the one in the middle of their order. Knows libjpeg's scale of qualities.
     """
+    if min(images.shape[-2:]) < SMALLEST:
+        return None
     luma = _luma(255 * images.float())
     textured = luma.var((1, 2, 3)).argsort(descending=True)[:MOST_TEXTURED]
     waves = torch.stack([_waves(luma[textured], *place) for place in np.ndindex(8, 8)])

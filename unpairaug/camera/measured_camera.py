@@ -8,10 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from unpairaug.camera.jpeg import SMALLEST, JpegFile, quality_of
+from unpairaug.camera.jpeg import JpegFile, quality_of
 from unpairaug.camera.noise import CameraNoise, MeasuredNoise, noise_before
 from unpairaug.camera.optics import LIFT_OF_SCENES, Optics, Progress
 from unpairaug.camera.spectra import MIDDLES
+from unpairaug.errors import UserError
 from unpairaug.rng import Rng
 
 Measure = Literal["all", "noise", "none"]
@@ -66,7 +67,7 @@ class MeasuredCamera(nn.Module):
     `unpairaug.translator`.
     """
 
-    smallest_side = SMALLEST
+    smallest_side = 15
     """Side in pixels of the smallest crops that can be measured."""
 
     def __init__(self, measure: Measure = "all") -> None:
@@ -88,7 +89,7 @@ class MeasuredCamera(nn.Module):
 
     def apply_optics(self, image: Tensor) -> Tensor:
         """The image as the optics show it."""
-        return self.optics(image)
+        return self.optics(image) if self.optics_differ else image
 
     def apply_jpeg(self, image: Tensor) -> Tensor:
         """What the camera's files keep of an image; the gradient of what they keep passes straight through."""
@@ -106,7 +107,15 @@ class MeasuredCamera(nn.Module):
             real: crops of real degraded images, of other scenes.
             scenes: number of images that they are from, of the side that has fewer.
             progress: passes the steps of the fit on, and may show how many are done.
+
+        Raises:
+            UserError: the real images are all black.
         """
+        if not real.any():
+            raise UserError(
+                "the degraded crops are all black, so there is no camera to measure; look at data.degraded, or give "
+                "translator.measure=none"
+            )
         gain, noise = self.optics.measure(source, real, scenes, is_same=not self.optics_differ, progress=progress)
         lift = max(float(gain.max()) - 1 - LIFT_OF_SCENES, 0.0)
         quality = quality_of(real)

@@ -47,6 +47,8 @@ LIFT_OF_SCENES = 0.1
 """What a gain may seem above 1 because the two sides have other scenes, and no more than some thirty of them."""
 STEPS, RATE = 200, 0.05
 TRIALS = 3
+GUESSED_ON = 2048
+"""Crops of each side on which all trials but the last are made."""
 FIT_STEPS = TRIALS * STEPS
 Progress = Callable[[Iterable[int]], Iterator[int]]
 """Passes the steps of the fit on, and may show how many are done."""
@@ -89,11 +91,15 @@ class Optics(nn.Module):
         """
         shown = windows_of(real)
         fit = Fit(torch.ones(BANDS + 1), calm_energy(shown), 0.5, float(shown.light.mean()))
+        grey = source.mean(1, keepdim=True)  # windows are of the channels' mean, and the filter is linear
         ticks = progress(range(FIT_STEPS))
+        few = windows_of(real[:GUESSED_ON])
         for trial in range(TRIALS if shown.energy.max() > ROUNDING else 0):
-            is_lifted = trial < TRIALS - 1 or fit.gain.max() > 1 + LIFT_OF_SCENES
+            is_last = trial == TRIALS - 1
+            seen, wanted = (grey, shown) if is_last else (grey[:GUESSED_ON], few)
+            is_lifted = not is_last or fit.gain.max() > 1 + LIFT_OF_SCENES
             bounds = SAME if is_same else ANY if is_lifted else NO_LIFT
-            fit = fit_gain_and_noise(windows_of(self(source)), shown, fit, scenes, bounds, islice(ticks, STEPS))
+            fit = fit_gain_and_noise(windows_of(self(seen)), wanted, fit, scenes, bounds, islice(ticks, STEPS))
             if not is_same:
                 self.kernel.copy_(kernel_of(fit.gain, len(self.kernel)))
         shared = shared_by_channels(real, shown)

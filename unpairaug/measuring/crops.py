@@ -10,6 +10,8 @@ from torch import Tensor
 
 from unpairaug.data import UnpairedCrops
 
+CROP = 32
+"""Side in pixels of degraded crops that show all that is measured, JPEG blocks included."""
 PIXELS = 2**23
 """Pixels of all degraded crops together: from here on, more of them change little."""
 CROPS_PER_IMAGE = 400
@@ -28,6 +30,19 @@ class Crops(NamedTuple):
     """(N, 3, h, w)."""
     images: Tensor
     """Index of the clean and of the degraded image of each crop, (N, 2)."""
+
+
+def crop_to_measure(crop: int, scale: int, clean_side: int, degraded_side: int) -> int:
+    """Side of the clean crops to measure on, in pixels: at least `CROP * scale`, as far as the images allow.
+
+    Args:
+        crop: side of a clean training crop.
+        scale: side of a clean crop over that of a degraded one.
+        clean_side: shortest side of the clean images.
+        degraded_side: shortest side of the degraded images.
+    """
+    largest = min(clean_side // scale, degraded_side)
+    return max(crop, min(CROP, largest) * scale)
 
 
 def count_crops(crops: UnpairedCrops) -> int:

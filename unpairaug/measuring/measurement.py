@@ -16,13 +16,13 @@ from unpairaug.camera.measured_camera import CameraReport, Measure, MeasuredCame
 from unpairaug.camera.optics import FIT_STEPS
 from unpairaug.data import UnpairedCrops, open_images
 from unpairaug.data.sources import Source
-from unpairaug.measuring.crops import READ_CHUNK, Crops, count_crops, count_scenes, read_crops
+from unpairaug.measuring.crops import CROP, READ_CHUNK, Crops, count_crops, count_scenes, read_crops
 from unpairaug.networks.resize import shrink
 from unpairaug.terminal.progress import with_bar
 from unpairaug.translator import Translator, build_translator, measure_camera
 
-CROP = 32
-"""Side in pixels of the degraded crops."""
+CROPS_OF_HALF = 2048
+"""Crops of each side that tell how sure the figures are."""
 
 log = logging.getLogger("unpairaug")
 
@@ -76,14 +76,18 @@ def measure(clean: Source, degraded: Source, scale: int = 1, what: Measure = "al
     scenes = count_scenes(stream)
     progress = partial(with_bar, total=FIT_STEPS, what="measuring")
     report = measure_camera(translator.eval(), source, crops.degraded, scenes, progress)
-    halves = tuple(_measure_half(crops, source, half, scenes // 2, what) for half in (0, 1))
+    halves = tuple(_measure_half(crops, source, half, scenes, what) for half in (0, 1))
     return Measurement(translator, report, (halves[0], halves[1]), (len(sets[0]), len(sets[1])))
 
 
 def _measure_half(crops: Crops, source: Tensor, half: int, scenes: int, what: Measure) -> CameraReport:
-    """The figures from the images of each side whose index is even (half 0) or odd (half 1)."""
+    """The figures from the images of each side whose index is even (half 0) or odd (half 1).
+
+    `scenes` is that of all images, so that the priors weigh as much as in the whole measurement.
+    """
     mine = crops.images % 2 == half
-    return MeasuredCamera(what).measure(source[mine[:, 0]], crops.degraded[mine[:, 1]], max(scenes, 1))
+    clean, degraded = source[mine[:, 0]][:CROPS_OF_HALF], crops.degraded[mine[:, 1]][:CROPS_OF_HALF]
+    return MeasuredCamera(what).measure(clean, degraded, scenes)
 
 
 def describe(found: Measurement) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 
 from unpairaug.camera.optics import FIT_STEPS
-from unpairaug.measuring.crops import count_crops, count_scenes
+from unpairaug.measuring.crops import count_crops, count_scenes, crop_to_measure
 from unpairaug.recipe import Recipe
 from unpairaug.recipe.translator_section import START
 from unpairaug.terminal.progress import with_bar
@@ -26,9 +27,12 @@ def measure_camera(recipe: Recipe, data: TrainingData, trainer: JointTrainer, ru
     """
     if trainer.translator.camera is None or START in recipe.translator:
         return
+    sides = [data.report.sets[part].shortest_side for part in ("clean", "degraded")]
+    crop = crop_to_measure(recipe.data.crop, trainer.task.scale, *sides)
+    if crop != recipe.data.crop:
+        data = replace(data, crops=data.crops.with_crop(crop))
     count = count_crops(data.crops)
-    side = recipe.data.crop // trainer.task.scale
-    log.info(f"measuring the camera on {count} crops of {side} px, before the first step")
+    log.info(f"measuring the camera on {count} crops of {crop // trainer.task.scale} px, before the first step")
     clean, real, _ = to_device(data.first_samples(count), trainer.accelerator)
     is_main = trainer.accelerator.is_main_process
     progress = partial(with_bar, total=FIT_STEPS, what="measuring the camera") if is_main else iter
