@@ -112,7 +112,8 @@ def test_asked_to_stop_a_run_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "Traceback" not in said
-    step = int(re.search(r"stopped by SIGTERM after step (\d+), and saved a checkpoint; the same command resumes", said)[1])
+    stopped = r"stopped by SIGTERM after step (\d+), and saved a checkpoint; the same command resumes"
+    step = int(re.search(stopped, said)[1])
     assert (tmp_path / "runs" / "smoke" / "checkpoints" / f"step_{step}" / "state.json").is_file()
 
 
