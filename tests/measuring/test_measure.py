@@ -67,7 +67,7 @@ def test_the_command_writes_a_folder_that_a_recipe_starts_from(tmp_path: Path, m
     assert figures == json.loads(Path("camera/camera.json").read_text()) and figures["images_clean"] == 2
     assert Image.open("camera/camera.png").width == 920
     data = ["data.clean=clean", "data.degraded=seen", "data.val_clean=null", "data.val_degraded=null"]
-    more = ["task.scale=1", "task.head.depth=2", "schedule.translator_warmup=0", "train.steps=2", "output_dir=run"]
+    more = ["task.scale=1", "task.head.depth=3", "schedule.translator_warmup=0", "train.steps=2", "output_dir=run"]
     train("smoke", ["translator={from: camera, train: false}", *data, *more])
     config = json.loads(Path("run/translator/config.json").read_text())["translator"]
     assert config == {"type": "measured", "measure": "all"}
