@@ -159,7 +159,7 @@ def test_the_card_knows_what_the_file_is_and_leaves_the_rest_to_whoever_publishe
     contents = exported.path.read_bytes()
     assert (resource["size"], resource["sha256"]) == (len(contents), sha256(contents).hexdigest())
     assert (card["architecture"], card["scale"], card["license"]) == ("dncnn", 1, "CC-BY-4.0")
-    assert "enlarged ×2" in card["description"]
+    assert "Enlarge images ×2" in card["description"]
     assert card["author"] is card["date"] is None
     assert not [key for key in card if key.startswith("training")], "no run is known"
     task.trained = TRAINED
@@ -187,7 +187,7 @@ def test_no_file_is_overwritten_and_none_gets_another_suffix(tmp_path: Path):
 
 def test_no_folder_is_made_for_a_file(tmp_path: Path):
     saved(tmp_path / "head", NAFNET, 1)
-    with pytest.raises(UserError, match=r"no folder .*mistyped; make it first"):
+    with pytest.raises(UserError, match=r"no folder .*mistyped; create it"):
         export(str(tmp_path), tmp_path / "mistyped" / "new.pth", "spandrel")
     assert [path.name for path in tmp_path.iterdir()] == ["head"]
 

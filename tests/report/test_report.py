@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import pytest
 from browser import PROGRAM, Page, browser
 from PIL import Image
 
-from unpairaug.errors import UserError
+from unpairaug.errors import RunStopped, UserError
 from unpairaug.report import write_report
 from unpairaug.report.charts import GUARD_VIEWS, MAX_POINTS, extract_curves, summarize_guards
 from unpairaug.report.pictures import MAX_SHEETS, evenly_spaced
@@ -374,3 +375,16 @@ def test_the_command_writes_the_page_and_says_where(run: Path):
 def test_an_empty_record_has_neither_step_nor_time(tmp_path: Path):
     record = Record(tmp_path)
     assert record.last_step is None and record.seconds is None
+
+
+def test_a_page_that_cannot_be_written_is_one_message_and_leaves_no_part(run: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("a file")
+    for out, reason in ((tmp_path / "file" / "page.html", "in the way"), (tmp_path / ("n" * 300), "shorter name")):
+        with pytest.raises(RunStopped, match=reason):
+            write_report(run, out)
+    words = [sys.executable, "-m", "unpairaug", "report", str(run), "--out", str(tmp_path / "page.html")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    limited = ["bash", "-c", f"ulimit -f 8 && exec {shlex.join(words)}"]
+    done = subprocess.run(limited, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and "File too large" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "run"]

@@ -13,7 +13,7 @@ from skimage.data import astronaut, coffee
 from typer.testing import CliRunner
 
 from unpairaug.commands import _add_commands, app
-from unpairaug.errors import UserError
+from unpairaug.errors import RunStopped, UserError
 from unpairaug.registry import translators
 from unpairaug.scoring.score_model import backbone_features, score_model
 from unpairaug.scoring.scores import SCORES, score
@@ -208,3 +208,11 @@ def test_a_backbone_sees_noise_too(tmp_path):
 def test_bicubic_wants_a_scale_where_nothing_says_it(program, tmp_path: Path):
     with pytest.raises(UserError, match="--scale"):
         score_model("bicubic", "sample", str(tmp_path))
+
+
+def test_scores_that_cannot_be_written_are_printed_and_named(program, tmp_path):
+    (tmp_path / "scores.json").mkdir()
+    sides = ["--clean", "sample", "--degraded", "sample:noise", "--scale", "1"]
+    result = program.invoke(app, ["score", "bicubic", *sides, "--json", str(tmp_path / "scores.json")])
+    assert isinstance(result.exception, RunStopped) and "in the way" in str(result.exception)
+    assert all(how.label in result.stdout for how in SCORES.values())

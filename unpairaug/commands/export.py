@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from unpairaug.commands.trust import TrustCode
+
 
 class Format(str, Enum):
     """Format of the exported file."""
@@ -29,17 +31,19 @@ def export(
     license: Annotated[
         str | None, typer.Option(help="Licence of the weights, for the card: an SPDX expression.")
     ] = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Write a trained head as one file, after loading it back and comparing its outputs.
 
     Prints the largest difference between head and file on random images of several sizes. Also writes a card for
     OpenModelDB, OUT.json.
     """
+    from unpairaug.errors import escape
     from unpairaug.export import export
 
-    exported = export(model, out, format.value, license)
-    print(f"{exported.path}: loaded back; largest difference from the head {exported.difference:.1e} (of 1)")
-    print(f"{exported.card}: card for OpenModelDB")
+    exported = export(model, out, format.value, license, trust_code)
+    print(f"{escape(exported.path)}: loaded back; largest difference from the head {exported.difference:.1e} (of 1)")
+    print(f"{escape(exported.card)}: card for OpenModelDB")
     if exported.enlarge_first > 1:
         print(
             f"the network does not change the image size: enlarge images ×{exported.enlarge_first} by bicubic "

@@ -6,6 +6,7 @@ import re
 import subprocess
 import warnings
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unpairaug.data.files import write_file
 from unpairaug.errors import UserError
 from unpairaug.export.enlarge import make_portable
 from unpairaug.export.format import (
@@ -48,8 +50,8 @@ def write(task: Task, path: Path) -> None:
             )
             raise UserError(f"{network_name(task)} cannot be converted to NCNN: {why}. {_suggest_format()}")
         text = re.sub(r"\bin0\b", INPUT, re.sub(r"\bout0\b", OUTPUT, text))
-        path.write_text(text, encoding="utf-8")
-        path.with_suffix(".bin").write_bytes(traced.with_suffix(".ncnn.bin").read_bytes())
+        write_file(path, text.encode())
+        write_file(path.with_suffix(".bin"), traced.with_suffix(".ncnn.bin").read_bytes())
 
 
 def read(path: Path, task: Task) -> LoadedModel:
@@ -72,14 +74,16 @@ def read(path: Path, task: Task) -> LoadedModel:
 
 
 def _trace(task: Task, path: Path) -> None:
+    traced = BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            torch.jit.trace(prepare_for_tracing(make_portable(task)), torch.rand(1, 3, 48, 64)).save(str(path))  # type: ignore[union-attr]
+            torch.jit.save(torch.jit.trace(prepare_for_tracing(make_portable(task)), torch.rand(1, 3, 48, 64)), traced)
         except Exception as error:  # any network, any exception
             raise UserError(
                 f"{network_name(task)} cannot be traced for NCNN: {format_error(error)}. {_suggest_format()}"
             ) from error
+    write_file(path, traced.getvalue())
 
 
 def _convert(traced: Path) -> str:

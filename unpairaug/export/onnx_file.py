@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unpairaug.data.files import write_file
 from unpairaug.errors import UserError
 from unpairaug.export.enlarge import make_portable
 from unpairaug.export.format import (
@@ -50,7 +51,7 @@ def write(task: Task, path: Path) -> None:
                 f"spandrel supports the network, or `--format safetensors`"
             ) from error
     _name_axes(program)
-    program.save(path, external_data=False)
+    write_file(path, program.model_proto.SerializeToString())
 
 
 def read(path: Path, task: Task) -> LoadedModel:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from unpairaug import __version__
-from unpairaug.errors import UserError
+from unpairaug.data.files import write_file
 from unpairaug.export.format import Format, LoadedModel, head_spec, network_name
 from unpairaug.registry import heads
 from unpairaug.task import Task
@@ -17,7 +18,7 @@ from unpairaug.task import Task
 
 def write(task: Task, path: Path) -> None:
     spec = json.dumps(head_spec(task))
-    assert task.head is not None, "spec_of refuses a task without a head"
+    assert task.head is not None, "head_spec refuses a task without a head"
     save_weights(task.head.state_dict(), path, {"unpairaug": __version__, "head": spec})
 
 
@@ -33,14 +34,20 @@ def read(path: Path, task: Task) -> LoadedModel:
 
 
 def save_weights(state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Save a state_dict as .pth or .safetensors."""
-    from safetensors.torch import save_file
+    """Save a state_dict as .pth or .safetensors.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    from safetensors.torch import save
 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    try:
-        torch.save(plain, path) if path.suffix.lower() == ".pth" else save_file(plain, path, metadata)
-    except OSError as error:
-        raise UserError(f"{path.parent} cannot be written: {error}; give another path") from error
+    if path.suffix.lower() != ".pth":
+        write_file(path, save(plain, metadata))
+        return
+    buffer = BytesIO()  # given a path, torch.save would end on a full disk with an error that does not name the cause
+    torch.save(plain, buffer)
+    write_file(path, buffer.getvalue())
 
 
 FORMAT = Format((".safetensors",), write, read, "pytorch")

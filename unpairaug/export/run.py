@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unpairaug.errors import RunStopped, UserError
+from unpairaug.data.files import write_error, write_file
+from unpairaug.errors import RunStopped, UserError, escape
 from unpairaug.export import for_spandrel, ncnn_file, onnx_file, plain
 from unpairaug.export.card import make_card
 from unpairaug.export.format import Format, LoadedModel, network_name
@@ -53,7 +54,7 @@ def export(model: str, out: Path, format: str, license: str | None = None, trust
 
     Raises:
         UserError: the model or format does not exist, the head does not support the format, or `out` exists.
-        RunStopped: the loaded file gives other outputs. Nothing is written.
+        RunStopped: the loaded file gives other outputs, or a file cannot be written. Then nothing is written.
     """
     if format not in FORMATS:
         raise UserError(f"no format {format!r}; {suggest(format, FORMATS)}")
@@ -63,9 +64,9 @@ def export(model: str, out: Path, format: str, license: str | None = None, trust
     task = Task.from_pretrained(model, trust_code=trust_code)
     if task.restorer is not None:
         raise UserError(
-            f"the head of {model} needs translator {task.restorer.config['type']!r} in front of it (real_path.feed: "
-            f"restore(real)), but an exported file holds a head alone; `unpairaug restore` and `Task.from_pretrained` "
-            f"use both"
+            f"the head of {escape(model)} needs translator {task.restorer.config['type']!r} in front of it "
+            f"(real_path.feed: restore(real)), but an exported file holds a head alone; `unpairaug "
+            f"restore` and `Task.from_pretrained` use both"
         )
     with _temporary_folder(out) as folder:
         files = [Path(folder) / each.name for each in outputs]
@@ -73,9 +74,9 @@ def export(model: str, out: Path, format: str, license: str | None = None, trust
         loaded = kind.read(files[0], task)
         difference = _compare(task, loaded)
         fields = make_card(task, out.stem, files[:-1], kind.platform, loaded.architecture, loaded.scale, license)
-        files[-1].write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_file(files[-1], f"{json.dumps(fields, indent=2, ensure_ascii=False)}\n".encode())
         for file, place in reversed(list(zip(files, outputs, strict=True))):  # `out` last: the others then exist
-            file.replace(place)
+            _move(file, place)
     return Exported(out, outputs[-1], difference, task.scale // loaded.scale)
 
 
@@ -125,17 +126,26 @@ def _run_loaded(loaded: LoadedModel, image: Tensor) -> Tensor | None:
 def _check_outputs(outputs: list[Path], format: str) -> None:
     out, suffixes = outputs[0], FORMATS[format].suffixes
     if out.suffix.lower() not in suffixes:
-        raise UserError(f"{out}: --format {format} needs a file name with the extension {' or '.join(suffixes)}")
+        raise UserError(
+            f"{escape(out)}: --format {format} needs a file name with the extension {' or '.join(suffixes)}"
+        )
     for each in outputs:
         if os.path.exists(each):
-            raise UserError(f"{each} already exists; give another name, or remove it")
+            raise UserError(f"{escape(each)} already exists; give another name, or remove it")
     if not os.path.isdir(out.parent):
-        raise UserError(f"{out}: the folder {out.parent} does not exist; create it, or give another path")
+        raise UserError(f"{escape(out)}: there is no folder {escape(out.parent)}; create it, or give another path")
 
 
 def _temporary_folder(out: Path) -> TemporaryDirectory[str]:
     """A temporary folder beside the file, so that the finished file can be renamed into place."""
     try:
-        return TemporaryDirectory(prefix=f".{out.stem}.", dir=out.parent)
+        return TemporaryDirectory(prefix=".export-", dir=out.parent, ignore_cleanup_errors=True)
     except OSError as error:
-        raise UserError(f"{out.parent} cannot be written: {error}; give another path") from error
+        raise write_error(out.parent, error, "folder") from error
+
+
+def _move(file: Path, place: Path) -> None:
+    try:
+        file.replace(place)
+    except OSError as error:
+        raise write_error(place, error) from error

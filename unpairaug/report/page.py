@@ -43,16 +43,14 @@ def write_report(run: Path, out: Path | None = None, trust_code: bool = False) -
         trust_code: see `Task.from_pretrained`; without it, a head that is code of others restores no images.
 
     Raises:
-        UserError: `run` is not a run folder, or `out` cannot be written.
+        UserError: `run` is not a run folder, or `out` is a folder.
+        WriteError: `out` cannot be written.
     """
     out = run / "report.html" if out is None else out
     if os.path.isdir(out):
         raise UserError(f"--out {escape(out)} is a folder; give a file name, such as {escape(out / 'report.html')}")
     text = render_page(read_record(run), trust_code)
-    try:
-        write_file(out, text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise UserError(f"{escape(out)} cannot be written ({error.strerror}); give another --out") from error
+    write_file(out, text.encode("utf-8", "backslashreplace"))
     return out
 
 

@@ -12,7 +12,7 @@ from unpairaug.bridge import round_to_8_bits
 from unpairaug.data.images import ImageSet
 from unpairaug.data.sources import SAMPLE, is_sample, open_images
 from unpairaug.degrading.degrade import Degradation, Degrader
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, escape
 from unpairaug.networks.backbone import Backbone
 from unpairaug.networks.resize import shrink
 from unpairaug.restoring.restore import BICUBIC, best_device
@@ -40,6 +40,7 @@ def score_model(
     seed: int = 0,
     images: int = 64,
     features: Features = local_spectra,
+    trust_code: bool = False,
 ) -> Scores:
     """Degrade the clean images, and score them and the references against the real degraded images.
 
@@ -51,6 +52,7 @@ def score_model(
         seed: of all random draws: the translator's noise, the choice of images, and crops.
         images: largest number of images of each set.
         features: features of `patches` and `classifier`.
+        trust_code: see `Translator.from_pretrained`.
 
     Raises:
         UserError: the model or a folder does not exist, the scale is missing or contradicts the model, or there are too
@@ -59,7 +61,7 @@ def score_model(
     if model == BICUBIC:
         translate = _Bicubic(_scale_of_bicubic(scale, degraded))
     else:
-        translate = Degrader(Degradation(model, seed, scale=scale), best_device())
+        translate = Degrader(Degradation(model, seed, scale=scale, trust_code=trust_code), best_device())
     real = _sample_images(open_images(degraded, "degraded", translate.scale), images, seed)
     sources = {
         name: translate.crop(image)
@@ -119,7 +121,7 @@ def format_table(found: Scores) -> str:
         best = f"{how.best:g} is best, smaller is better" if how.best else "smaller is better"
         lines.append(how.label.ljust(left) + cells + f"  {how.unit}; {best}")
     sides = f"{found['clean']} clean and {found['degraded']} degraded images"
-    return "\n".join([*lines, f"{found['model']}: {sides}, scale {found['scale']}, seed {found['seed']}"])
+    return "\n".join([*lines, f"{escape(found['model'])}: {sides}, scale {found['scale']}, seed {found['seed']}"])
 
 
 class _Bicubic:
