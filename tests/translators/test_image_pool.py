@@ -1,18 +1,9 @@
-"""The random numbers of each sample, and the image pool."""
+"""The image pool: what it shows to discriminators, and its state."""
 
-import pytest
 import torch
 
-from unpairaug.rng import PositionRng, normal, sample_rng, uniform
+from unpairaug.rng import sample_rng
 from unpairaug.translators.base.image_pool import ImagePool
-
-
-def test_a_batch_draws_what_its_samples_draw_alone():
-    like = torch.empty(0)
-    together = normal((4, 3), like, sample_rng(1, [5, 6, 7, 8]))
-    alone = torch.cat([normal((1, 3), like, sample_rng(1, [i])) for i in [5, 6, 7, 8]])
-    assert torch.equal(together, alone)
-    assert not torch.equal(together[0], together[1])
 
 
 def fakes(step: int, batch: int) -> torch.Tensor:
@@ -49,18 +40,3 @@ def test_a_pool_resumes_from_its_state():
 
 def test_a_pool_of_size_0_shows_every_fake():
     assert torch.equal(ImagePool(0).query(fakes(3, 2)), fakes(3, 2))
-
-
-@pytest.mark.parametrize("draw", [normal, uniform])
-def test_a_window_of_an_image_draws_what_the_whole_image_draws_there(draw):
-    like, image = torch.empty(0), (0, 0, 150, 130)
-    whole = PositionRng(7, image)
-    first, latent, second = (draw(shape, like, whole) for shape in ((1, 3, 150, 130), (1, 5), (1, 1, 150, 130)))
-    for top, left, bottom, right in [(0, 0, 10, 20), (60, 63, 129, 65), (149, 128, 150, 130), (1, 2, 150, 130)]:
-        rng, size = PositionRng(7, (top, left, bottom, right)), (bottom - top, right - left)
-        assert draw((1, 3, *size), like, rng).equal(first[..., top:bottom, left:right])
-        assert draw((1, 5), like, rng).equal(latent)
-        assert draw((1, 1, *size), like, rng).equal(second[..., top:bottom, left:right])
-    assert not draw((1, 3, 150, 130), like, PositionRng(8, image)).equal(first)
-    squares = [first[0, 0, y : y + 64, x : x + 64] for y in (0, 64) for x in (0, 64)]
-    assert not any(squares[i].equal(squares[j]) for i in range(4) for j in range(i))
