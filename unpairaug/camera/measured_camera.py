@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +71,14 @@ class MeasuredCamera(nn.Module):
     """Side in pixels of the smallest crops that can be measured."""
 
     def __init__(self, measure: Measure = "all") -> None:
+        """Build a camera that changes nothing yet.
+
+        Raises:
+            UserError: there is no such measurement.
+        """
         super().__init__()
+        if measure not in get_args(Measure):
+            raise UserError(f"translator.measure: given {measure!r}, should be all, noise or none")
         self.optics_differ = measure == "all"
         """Whether the optics are measured, or taken to be those of the clean images."""
         self.optics, self.noise, self.jpeg = Optics(), CameraNoise(), JpegFile()

@@ -56,6 +56,10 @@ ANY, NO_LIFT, SAME = (0.0, math.inf), (0.0, 1.0), (1.0, 1.0)
 """Least and greatest gain: of anything, of optics, and where both sides have the same."""
 
 
+LARGE_IMAGE = 128
+"""Shortest side in pixels from which a CPU filters by FFT, which is twice as fast there."""
+
+
 class Optics(nn.Module):
     """A fixed symmetric filter of images (B, C, H, W), one for all channels; it changes nothing until `measure`."""
 
@@ -68,8 +72,13 @@ class Optics(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         channels, side = image.shape[1], len(self.kernel)
+        padded = F.pad(image, (side // 2,) * 4, mode="replicate")
+        if image.device.type == "cpu" and min(image.shape[-2:]) >= LARGE_IMAGE:
+            size = padded.shape[-2:]
+            spectrum = torch.fft.rfft2(padded.float()) * torch.fft.rfft2(self.kernel, s=size)
+            return torch.fft.irfft2(spectrum, s=size)[..., side - 1 :, side - 1 :].to(image.dtype)
         kernel = self.kernel.to(image.dtype).expand(channels, 1, side, side)
-        return F.conv2d(F.pad(image, (side // 2,) * 4, mode="replicate"), kernel, groups=channels)
+        return F.conv2d(padded, kernel, groups=channels)
 
     def measure(
         self,
