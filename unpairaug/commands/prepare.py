@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from unpairaug.prepare.run import Preparation
 
 Stride = Annotated[
     int | None,
@@ -66,7 +69,6 @@ def prepare(
 
     from unpairaug.prepare.cut import Cut
     from unpairaug.prepare.run import Preparation
-    from unpairaug.terminal.progress import with_progress
 
     cut = Cut.from_options(size, stride, scale, min_detail)
     bound = shard_size * 2**20 if shards else None
@@ -74,16 +76,21 @@ def prepare(
         preparation = Preparation(source, target, cut, shard_bytes=bound, licences=licences, max_bad=max_bad)
         if preparation.skipped:
             typer.echo(f"warning: {preparation.skipped}", err=True)
-        with (
-            preparation.lock_target(force),
-            closing(preparation.cut_photographs(workers or os.cpu_count() or 1)) as work,
-        ):
+        with preparation.lock_target(force):
             was_done = preparation.is_done
-            for done in with_progress(work, preparation.remaining):
-                if done.problem is not None:
-                    typer.echo(f"bad: {done.problem}", err=True)
+            _cut_photographs(preparation, workers or os.cpu_count() or 1)
             summary = preparation.finish(on_bad)
             print(f"{summary}\nnothing to do: the output is complete" if was_done else summary)
+
+
+def _cut_photographs(preparation: Preparation, workers: int) -> None:
+    """Cut what is left, with progress, and name the photographs that cannot be used."""
+    from unpairaug.terminal.progress import with_progress
+
+    with closing(preparation.cut_photographs(workers)) as work:
+        for done in with_progress(work, preparation.remaining):
+            if done.problem is not None:
+                typer.echo(f"bad: {done.problem}", err=True)
 
 
 @contextmanager

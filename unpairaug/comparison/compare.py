@@ -67,13 +67,10 @@ def compare(
     accelerator = make_accelerator(recipe)
     log_to_console(accelerator.is_main_process)
     folder, seeds = Path(out or f"{recipe.output_dir}_compare"), seeds or [recipe.train.seed]
-    arms, no_ceiling = list(ARMS), explain_missing_ceiling(recipe)
-    if no_ceiling:
-        arms.remove("ceiling")
+    if no_ceiling := explain_missing_ceiling(recipe):
         log.info(f"no ceiling: {no_ceiling}")
-    _check_same_recipe(recipe, folder / RECORD)
-    if accelerator.is_main_process:
-        write_file(folder / RECORD, to_yaml(recipe).encode())
+    arms = [arm for arm in ARMS if arm != "ceiling" or not no_ceiling]
+    _record_recipe(recipe, folder / RECORD, accelerator.is_main_process)
     accelerator.wait_for_everyone()
     # The same in all arms, since epochs count data.clean.
     (steps,) = {_train_arm(arm, seed, folder) for seed in seeds for arm in arms}
@@ -89,6 +86,17 @@ def compare(
         _write_results(results, folder, files)
     accelerator.end_training()
     return results
+
+
+def _record_recipe(recipe: Recipe, path: Path, is_main: bool) -> None:
+    """Write the recipe that all runs share, unless the file holds another.
+
+    Raises:
+        UserError: it does.
+    """
+    _check_same_recipe(recipe, path)
+    if is_main:
+        write_file(path, to_yaml(recipe).encode())
 
 
 def _write_results(results: Results, folder: Path, files: OutputFiles | None) -> None:

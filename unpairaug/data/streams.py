@@ -7,22 +7,20 @@ processes does not change the samples, and a run that resumes at step t reads th
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
+from torch.utils.data import Dataset, Sampler
 
 from unpairaug.data.augment import RandomFlipRotate, View, Views
-from unpairaug.data.bad import Bad, BadImages
+from unpairaug.data.bad import BadImages
 from unpairaug.data.decode import Array, Place, crop_image
-from unpairaug.data.image_cache import IMAGE_CACHE
 from unpairaug.data.images import ImageSet, size_problem
 from unpairaug.data.order import WINDOW, WholeOrder, image_order
 from unpairaug.data.pairs import match_pairs, read_pair
-from unpairaug.data.worker_signals import blocked_stop_signals, kill_at_exit
 from unpairaug.errors import UserError
 
 # Words of the seed, one for each stream and kind of draw, beside those of order.py: no two draws share a generator.
@@ -81,7 +79,7 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
             rotate: rotate each crop by a multiple of 90 degrees, all equally likely.
             paired: draw crops of pairs, matched by name.
             lanes: samples of a step over all processes; the order of large sets of shards depends on it.
-            own_lanes: samples of a step of this process, by default `lanes`; they bound the indexes kept in memory.
+            own_lanes: samples of a step of this process, by default `lanes`.
             skip_bad: replace an image that cannot be used by another one, and record it in `bad`; not with `paired`.
 
         Raises:
@@ -89,8 +87,7 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
         """
         _check_crop(crop, scale)
         self.clean, self.degraded, self.crop, self.scale, self._seed = clean, degraded, crop, scale, seed
-        for images in (clean, degraded):  # a shuffling window may reach into one more shard
-            images.reserve_indexes((own_lanes or lanes) * (WINDOW + 1))
+        self._reserve_indexes(own_lanes or lanes)
         self.matches = matches = match_pairs(clean, degraded, scale) if paired else None
         self.bad = BadImages() if skip_bad and not paired else None
         """The bad images found so far, by the preflight and by this process; None where they are not skipped."""
@@ -101,6 +98,10 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
             WholeOrder(seed, _CLEAN, len(matches)) if matches else image_order(clean, seed, _CLEAN, lanes)
         )
         self._degraded_order = image_order(degraded, seed, _DEGRADED, lanes)
+
+    def _reserve_indexes(self, lanes: int) -> None:
+        for images in (self.clean, self.degraded):  # a shuffling window may reach into one more shard
+            images.reserve_indexes(lanes * (WINDOW + 1))
 
     def __getitem__(self, k: int) -> UnpairedBatch:
         """Sample k, k = 0, 1, 2, … without end.
@@ -229,66 +230,3 @@ class StepBatches(Sampler[list[int]]):
         for micro in range(self.start * self.accumulation, self.stop * self.accumulation):
             first = micro * whole + self.rank * self.batch_size
             yield list(range(first, first + self.batch_size))
-
-
-def create_loader(
-    dataset: Dataset[UnpairedBatch], batches: StepBatches, num_workers: int = 0, pin_memory: bool = False
-) -> DataLoader[UnpairedBatch]:
-    """A loader of the batches in the order of `batches`, prefetched by `num_workers` processes.
-
-    `batches` already belong to this process, so `Accelerator.prepare` must not be applied: it would split them again.
-    """
-    return _Loader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=num_workers,
-        pin_memory=pin_memory,
-        persistent_workers=num_workers > 0,
-        worker_init_fn=_init_worker,
-        collate_fn=_Collate(dataset),
-    )
-
-
-class _Loader(DataLoader[UnpairedBatch]):
-    """A loader that passes on the message of a worker's `UserError`, and the bad images that workers find."""
-
-    def __iter__(self) -> Iterator[UnpairedBatch]:  # type: ignore[override]  # an iterator is enough
-        with blocked_stop_signals():
-            batches = super().__iter__()  # starts the workers
-        kill_at_exit(getattr(batches, "_workers", ()))
-        return self._unpack(batches)
-
-    def _unpack(self, batches: Iterable[tuple[UnpairedBatch, list[Bad]]]) -> Iterator[UnpairedBatch]:
-        known: BadImages | None = getattr(self.dataset, "bad", None)
-        try:
-            for batch, bad in batches:
-                if known is not None:
-                    known.add_all(bad)
-                yield UnpairedBatch(*batch)
-        except UserError as error:
-            # torch raises the exception of a worker with the worker's traceback as its message.
-            raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
-
-
-class _Collate:
-    """Collates a batch, and the bad images that this process has found since the last batch."""
-
-    def __init__(self, dataset: Dataset[UnpairedBatch]) -> None:
-        self.dataset = dataset  # the object that the worker reads from: both are sent to it together
-
-    def __call__(self, samples: UnpairedBatch | list[UnpairedBatch]) -> tuple[UnpairedBatch, list[Bad]]:
-        bad: BadImages | None = getattr(self.dataset, "bad", None)
-        is_worker = get_worker_info() is not None  # without workers, the loader shares the list
-        batch = samples if isinstance(samples, UnpairedBatch) else default_collate(samples)
-        return batch, bad.pop_new() if bad is not None and is_worker else []
-
-
-def _init_worker(worker: int) -> None:
-    """One thread for each worker, because OpenCV would start one per core; the image cache is divided among workers."""
-    import cv2
-
-    info = get_worker_info()
-    assert info is not None, "called in a worker"
-    IMAGE_CACHE.limit //= info.num_workers
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)

@@ -47,13 +47,10 @@ def evaluate(
     on_bad: Literal["raise", "skip"] = "raise",
     files: OutputFiles | None = None,
 ) -> Results:
-    """Restore every degraded image and compare it with its ground truth, matched by file stem.
-
-    Under `accelerate launch` the images are divided over the processes; each process returns the whole result.
+    """Restore every degraded image and compare it with its ground truth; processes share the images.
 
     Args:
-        model: a run folder, its `head/`, a hub id, `bicubic`, or a folder of images that another program restored,
-            named as the ground truth.
+        model: a run folder, its `head/`, a hub id, `bicubic`, or a folder of restored images named as the ground truth.
         degraded: a folder, or `sample` for the validation split of the sample photographs.
         clean: the folder of the ground truth, or `sample`.
         border: pixels cropped from every side before measuring; by default the scale, or 0 at scale 1.
@@ -62,14 +59,13 @@ def evaluate(
         perceptual: names of `PERCEPTUAL` to measure as well.
         sheets: a folder for a comparison sheet (PNG) of each image.
         trust_code: see `Task.from_pretrained`.
-        modcrop: crop the ground truth at right and bottom to a multiple of the scale, as super-resolution papers do.
+        modcrop: crop the ground truth at right and bottom to a multiple of the scale.
         on_bad: with `skip`, images that cannot be read or measured are left out and listed in `failed`.
         files: counts the sheets, and collects write errors instead of raising them at the end.
 
     Raises:
         RunStopped: a sheet cannot be written.
-        UserError: the folders hold no pairs, a size contradicts the scale, an image cannot be read or measured, or a
-            perceptual metric is not available.
+        UserError: there are no pairs, an image cannot be read or measured, or a perceptual metric is not available.
     """
     is_folder = is_restored_folder(model)
     if (model == BICUBIC or is_folder) and scale is None:
@@ -77,9 +73,7 @@ def evaluate(
     restorer = None if is_folder else load_model(model, scale, process_state().device, trust_code)
     scale = restorer.scale if restorer else scale or 1
     border = default_border(scale) if border is None else border
-    ground_truth = open_images(clean, "val_clean", scale)
-    ground_truth = ModcropImages(ground_truth, scale) if modcrop else ground_truth
-    pairs = EvaluationPairs(ground_truth, open_images(degraded, "val_degraded", scale), scale)
+    pairs = _open_pairs(clean, degraded, scale, modcrop)
     if restorer:
         restore = _restore_with(restorer, tile)
     else:
@@ -91,12 +85,15 @@ def evaluate(
     if writer:
         _gather_sheets(writer.files, files)
     settings = {"model": model, "scale": scale, "border": border, "count": len(images)}
-    return {
-        **average_metrics([*images.values()]),
-        **settings,
-        "images": images,
-        **({"failed": failed} if failed else {}),
-    }
+    results = {**average_metrics([*images.values()]), **settings, "images": images}
+    return {**results, "failed": failed} if failed else results
+
+
+def _open_pairs(clean: str, degraded: str, scale: int, modcrop: bool) -> EvaluationPairs:
+    ground_truth = open_images(clean, "val_clean", scale)
+    if modcrop:
+        ground_truth = ModcropImages(ground_truth, scale)
+    return EvaluationPairs(ground_truth, open_images(degraded, "val_degraded", scale), scale)
 
 
 def measure_pairs(

@@ -62,20 +62,17 @@ def score_model(
         translate = _Bicubic(_scale_of_bicubic(scale, degraded))
     else:
         translate = Degrader(Degradation(model, seed, scale=scale, trust_code=trust_code), best_device())
-    real = _sample_images(open_images(degraded, "degraded", translate.scale), images, seed)
-    sources = {
-        name: translate.crop(image)
-        for name, image in _sample_images(
-            open_images(clean, "clean", translate.scale), images, seed, translate.scale
-        ).items()
-    }
+    scale = translate.scale
+    real = _sample_images(open_images(degraded, "degraded", scale), images, seed)
+    chosen = _sample_images(open_images(clean, "clean", scale), images, seed, scale)
+    sources = {name: translate.crop(image) for name, image in chosen.items()}
     fakes = [translate(image, name) for name, image in sources.items()]
-    plain = _Bicubic(translate.scale)
+    plain = _Bicubic(scale)
     reals = sort_images(list(real.values()))
     found: Scores = {
         **score(reals, fakes, seed, features),
         "model": model,
-        "scale": translate.scale,
+        "scale": scale,
         "seed": seed,
         "clean": len(fakes),
         "degraded": len(reals),
