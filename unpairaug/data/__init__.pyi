@@ -6,6 +6,7 @@ from .images import (
     read_image as read_image,
     write_image as write_image,
 )
+from .loader import create_loader as create_loader
 from .pairs import ImagePair as ImagePair, ValidationPairs as ValidationPairs
 from .preflight import DataReport as DataReport, SetReport as SetReport
 from .sources import open_images as open_images
@@ -13,5 +14,4 @@ from .streams import (
     StepBatches as StepBatches,
     UnpairedBatch as UnpairedBatch,
     UnpairedCrops as UnpairedCrops,
-    create_loader as create_loader,
 )

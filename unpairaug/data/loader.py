@@ -1,0 +1,203 @@
+"""A loader of batches from worker processes that ends with one message when a worker fails or stalls."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import psutil
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+
+from unpairaug.data.bad import Bad, BadImages
+from unpairaug.data.image_cache import IMAGE_CACHE
+from unpairaug.data.pairs import abbreviate
+from unpairaug.data.streams import StepBatches, UnpairedBatch, UnpairedCrops
+from unpairaug.data.worker_signals import blocked_stop_signals, kill_at_exit
+from unpairaug.errors import RunStopped, UserError
+
+PATIENCE = 600.0
+"""Seconds after which a worker without a batch counts as stalled: far more than the slowest storage needs."""
+_POLL = 0.5
+"""Seconds between two looks at the time that a batch takes."""
+
+
+def create_loader(
+    dataset: Dataset[UnpairedBatch],
+    batches: StepBatches,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+    patience: float = PATIENCE,
+) -> DataLoader[UnpairedBatch]:
+    """A loader of the batches in the order of `batches`, prefetched by `num_workers` processes.
+
+    `batches` already belong to this process, so `Accelerator.prepare` must not be applied: it would split them again.
+    Iterating raises `RunStopped` when a worker ends, or delivers no batch within `patience` seconds.
+
+    Args:
+        dataset: the samples.
+        batches: the sample indices of each batch.
+        num_workers: worker processes; 0 reads in this process.
+        pin_memory: whether batches are in page-locked memory, for faster copies to a GPU.
+        patience: seconds to wait for a batch of a worker.
+    """
+    loader = _Loader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+        persistent_workers=num_workers > 0,
+        worker_init_fn=_init_worker,
+        collate_fn=_Collate(dataset),
+    )
+    loader.patience = patience
+    return loader
+
+
+class _Loader(DataLoader[UnpairedBatch]):
+    """Passes on the message of a worker's `UserError` and the bad images of workers, and watches over the workers."""
+
+    patience = PATIENCE
+
+    def __iter__(self) -> Iterator[UnpairedBatch]:  # type: ignore[override]  # an iterator is enough
+        with blocked_stop_signals():
+            batches: Any = super().__iter__()  # starts the workers
+        workers: list[BaseProcess] = list(getattr(batches, "_workers", ()))
+        kill_at_exit(workers)
+        return self._unpack(batches, workers)
+
+    def _unpack(
+        self, batches: Iterable[tuple[UnpairedBatch, list[Bad]]], workers: list[BaseProcess]
+    ) -> Iterator[UnpairedBatch]:
+        known: BadImages | None = getattr(self.dataset, "bad", None)
+        done = 0
+        with _Watchdog(workers, self) as watchdog:
+            try:
+                for batch, bad in watchdog.watch(batches):
+                    if known is not None:
+                        known.add_all(bad)
+                    done += 1
+                    yield UnpairedBatch(*batch)
+            except UserError as error:
+                # torch raises the exception of a worker with the worker's traceback as its message.
+                raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
+            except RuntimeError as error:
+                if watchdog.has_ended_them:
+                    raise RunStopped(
+                        self._describe_stall(done, watchdog.stopped or [workers[done % len(workers)]])
+                    ) from error
+                if message := describe_worker_failure(error):
+                    raise RunStopped(message) from error
+                raise
+
+    def _describe_stall(self, number: int, workers: list[BaseProcess]) -> str:
+        pids = ", ".join(str(worker.pid) for worker in workers)
+        return (
+            f"the loader's worker process (pid {pids}) stopped or hangs: no batch for {self.patience:g} s, so the workers "
+            f"were ended; the batch is of {self._describe_batch(number)}. Check that the storage answers; the run resumes "
+            "from its latest checkpoint, also with another data.num_workers"
+        )
+
+    def _describe_batch(self, number: int) -> str:
+        """The images of a batch, by its number."""
+        samples = next(islice(iter(self.batch_sampler or ()), number, None), [])
+        if not isinstance(self.dataset, UnpairedCrops):
+            return f"samples {samples}"
+        crops = self.dataset
+        pairs = [crops.image_indices(sample) for sample in samples]
+        names = [name for i, j in pairs for name in (crops.clean.location(i), crops.degraded.location(j))]
+        return abbreviate(names)
+
+
+def describe_worker_failure(error: RuntimeError) -> str | None:
+    """A message for torch's error about a worker that ended; None for any other error."""
+    if not re.search(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)", str(error)):
+        return None
+    reason = str(error).split("\n")[0].removesuffix(" ").rstrip(".")
+    return (
+        f"{reason}, perhaps for lack of memory; the run resumes from its latest checkpoint, also with another "
+        "data.num_workers"
+    )
+
+
+class _Watchdog:
+    """Kills the workers when a batch does not come in time, so that waiting for it ends with an error of torch.
+
+    A timeout of torch itself would not do: it waits for a stopped worker at the end, and for the rest of a batch whose
+    worker stopped while sending it.
+    """
+
+    def __init__(self, workers: list[BaseProcess], loader: _Loader) -> None:
+        self.workers, self.loader = workers, loader
+        self.has_ended_them = False
+        self.stopped: list[BaseProcess] = []
+        """Workers that a signal had stopped."""
+        self._since: float | None = None
+        self._ended = threading.Event()
+
+    def __enter__(self) -> _Watchdog:
+        if self.workers:
+            threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def watch(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """The batches; while one is awaited, the time runs."""
+        iterator = iter(batches)
+        while True:
+            self._since = time.monotonic()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self._since = None
+            yield batch
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_POLL):
+            since = self._since
+            if since is not None and time.monotonic() > since + self.loader.patience:
+                self.has_ended_them = True
+                self.stopped = [worker for worker in self.workers if _is_stopped(worker)]
+                for worker in self.workers:
+                    worker.kill()
+                return
+
+
+def _is_stopped(worker: BaseProcess) -> bool:
+    try:
+        return psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED
+    except psutil.Error:  # ended meanwhile
+        return False
+
+
+class _Collate:
+    """Collates a batch, and the bad images that this process has found since the last batch."""
+
+    def __init__(self, dataset: Dataset[UnpairedBatch]) -> None:
+        self.dataset = dataset  # the object that the worker reads from: both are sent to it together
+
+    def __call__(self, samples: UnpairedBatch | list[UnpairedBatch]) -> tuple[UnpairedBatch, list[Bad]]:
+        bad: BadImages | None = getattr(self.dataset, "bad", None)
+        is_worker = get_worker_info() is not None  # without workers, the loader shares the list
+        batch = samples if isinstance(samples, UnpairedBatch) else default_collate(samples)
+        return batch, bad.pop_new() if bad is not None and is_worker else []
+
+
+def _init_worker(worker: int) -> None:
+    """One thread for each worker, because OpenCV would start one per core; the image cache is divided among workers."""
+    import cv2
+
+    info = get_worker_info()
+    assert info is not None, "called in a worker"
+    IMAGE_CACHE.limit //= info.num_workers
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
