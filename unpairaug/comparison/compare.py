@@ -44,15 +44,12 @@ def compare(
     seeds: Sequence[int] = (),
     files: OutputFiles | None = None,
 ) -> Results:
-    """Train the missing runs, and collect the metrics of every run at its last step.
-
-    Writes the run folders, `compare.json` and `compare.md` into `out`. Collective: under `accelerate launch` every
-    process must call it, and each returns the whole result.
+    """Train the missing runs, and collect the metrics of every run at its last step; every process must call it.
 
     Args:
         recipe_name: a file, or the name of a recipe.
         overrides: `dotted.key=value`, applied to the recipe in every arm.
-        out: the folder of all runs; by default the recipe's `output_dir` with the suffix `_compare`.
+        out: folder for the runs, `compare.json` and `compare.md`; by default `output_dir` with the suffix `_compare`.
         seeds: values of `train.seed`; by default that of the recipe.
         files: collects write errors of the results instead of raising them at the end.
 
@@ -72,8 +69,7 @@ def compare(
     arms = [arm for arm in ARMS if arm != "ceiling" or not no_ceiling]
     _record_recipe(recipe, folder / RECORD, accelerator.is_main_process)
     accelerator.wait_for_everyone()
-    # The same in all arms, since epochs count data.clean.
-    (steps,) = {_train_arm(arm, seed, folder) for seed in seeds for arm in arms}
+    (steps,) = {_train_arm(arm, seed, folder) for seed in seeds for arm in arms}  # epochs count data.clean: the same
     results = {
         "recipe_name": Path(recipe_name).stem,
         "recipe_file": RECORD,

@@ -80,7 +80,7 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
             paired: draw crops of pairs, matched by name.
             lanes: samples of a step over all processes; the order of large sets of shards depends on it.
             own_lanes: samples of a step of this process, by default `lanes`.
-            skip_bad: replace an image that cannot be used by another one, and record it in `bad`; not with `paired`.
+            skip_bad: replace a bad image by another one, and record it in `bad`; not with `paired`.
 
         Raises:
             UserError: the crop does not fit the scale, or with `paired` an image has no partner.
@@ -88,15 +88,13 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
         _check_crop(crop, scale)
         self.clean, self.degraded, self.crop, self.scale, self._seed = clean, degraded, crop, scale, seed
         self._reserve_indexes(own_lanes or lanes)
-        self.matches = matches = match_pairs(clean, degraded, scale) if paired else None
+        self.matches = pairs = match_pairs(clean, degraded, scale) if paired else None
         self.bad = BadImages() if skip_bad and not paired else None
         """The bad images found so far, by the preflight and by this process; None where they are not skipped."""
         self._symmetry = RandomFlipRotate(flip, rotate)
         self._clean = _Side(clean, seed, _CLEAN, crop, self.bad)
         self._degraded = _Side(degraded, seed, _DEGRADED, crop // scale, self.bad)
-        self._clean_order = (
-            WholeOrder(seed, _CLEAN, len(matches)) if matches else image_order(clean, seed, _CLEAN, lanes)
-        )
+        self._clean_order = WholeOrder(seed, _CLEAN, len(pairs)) if pairs else image_order(clean, seed, _CLEAN, lanes)
         self._degraded_order = image_order(degraded, seed, _DEGRADED, lanes)
 
     def _reserve_indexes(self, lanes: int) -> None:

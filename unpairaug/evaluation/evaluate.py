@@ -51,8 +51,7 @@ def evaluate(
 
     Args:
         model: a run folder, its `head/`, a hub id, `bicubic`, or a folder of restored images named as the ground truth.
-        degraded: a folder, or `sample` for the validation split of the sample photographs.
-        clean: the folder of the ground truth, or `sample`.
+        degraded, clean: folders, or `sample` for the validation split of the sample photographs.
         border: pixels cropped from every side before measuring; by default the scale, or 0 at scale 1.
         tile: side in pixels of the tiles of a degraded image; by default images stay whole.
         scale: of `bicubic`, by default inferred from the sizes of the images; a trained head has its own.
@@ -64,29 +63,38 @@ def evaluate(
         files: counts the sheets, and collects write errors instead of raising them at the end.
 
     Raises:
+        UserError: there are no pairs, an image cannot be read or measured, or a metric is not available.
         RunStopped: a sheet cannot be written.
-        UserError: there are no pairs, an image cannot be read or measured, or a perceptual metric is not available.
     """
-    is_folder = is_restored_folder(model)
-    if (model == BICUBIC or is_folder) and scale is None:
-        scale = infer_scale(degraded, clean)
-    restorer = None if is_folder else load_model(model, scale, process_state().device, trust_code)
-    scale = restorer.scale if restorer else scale or 1
+    restorer, scale = _load_restorer(model, degraded, clean, scale, trust_code)
     border = default_border(scale) if border is None else border
     pairs = _open_pairs(clean, degraded, scale, modcrop)
-    if restorer:
-        restore = _restore_with(restorer, tile)
-    else:
-        restore = _read_from(RestoredFolder(model, [pairs.clean.stem(i) for i, _ in pairs.matches], scale))
+    restore = _restore_with(restorer, tile) if restorer else _read_from(_open_restored(model, pairs, scale))
     writer = SheetWriter(sheets, scale, border) if sheets else None
     images, failed = _measure_all(restore, pairs, _make_measure(border, perceptual, writer))
     if failed and (on_bad == "raise" or not images):
         raise UserError("\n".join(failed))
     if writer:
         _gather_sheets(writer.files, files)
-    settings = {"model": model, "scale": scale, "border": border, "count": len(images)}
-    results = {**average_metrics([*images.values()]), **settings, "images": images}
-    return {**results, "failed": failed} if failed else results
+    settings = {"model": model, "scale": scale, "border": border, "count": len(images), "images": images}
+    return {**average_metrics([*images.values()]), **settings, **({"failed": failed} if failed else {})}
+
+
+def _load_restorer(
+    model: str, degraded: str, clean: str, scale: int | None, trust_code: bool
+) -> tuple[Restorer | None, int]:
+    """The model and its scale; None for a folder of restored images."""
+    is_folder = is_restored_folder(model)
+    if (model == BICUBIC or is_folder) and scale is None:
+        scale = infer_scale(degraded, clean)
+    if is_folder:
+        return None, scale or 1
+    restorer = load_model(model, scale, process_state().device, trust_code)
+    return restorer, restorer.scale
+
+
+def _open_restored(folder: str, pairs: EvaluationPairs, scale: int) -> RestoredFolder:
+    return RestoredFolder(folder, [pairs.clean.stem(i) for i, _ in pairs.matches], scale)
 
 
 def _open_pairs(clean: str, degraded: str, scale: int, modcrop: bool) -> EvaluationPairs:

@@ -55,8 +55,7 @@ def score_model(
         trust_code: see `Translator.from_pretrained`.
 
     Raises:
-        UserError: the model or a folder does not exist, the scale is missing or contradicts the model, or there are too
-            few or too small images.
+        UserError: a model or folder is missing, the scale contradicts it, or images are too few or too small.
     """
     if model == BICUBIC:
         translate = _Bicubic(_scale_of_bicubic(scale, degraded))
@@ -67,8 +66,7 @@ def score_model(
     chosen = _sample_images(open_images(clean, "clean", scale), images, seed, scale)
     sources = {name: translate.crop(image) for name, image in chosen.items()}
     fakes = [translate(image, name) for name, image in sources.items()]
-    plain = _Bicubic(scale)
-    reals = sort_images(list(real.values()))
+    plain, reals = _Bicubic(scale), sort_images(list(real.values()))
     found: Scores = {
         **score(reals, fakes, seed, features),
         "model": model,
