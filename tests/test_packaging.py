@@ -70,7 +70,9 @@ def test_every_module_and_recipe_of_the_checkout_is_in_the_wheel(wheel: Path, ch
     beside += [f"unpairaug/recipes/{path.name}" for path in (checkout / "recipes").iterdir() if path.is_file()]
     inside += [path.relative_to(checkout).as_posix() for path in (checkout / "unpairaug").rglob("*.pyi")]
     templates = [
-        path for path in (checkout / "unpairaug" / "registry" / "templates").rglob("*") if path.suffix in TEMPLATE_SUFFIXES
+        path
+        for path in (checkout / "unpairaug" / "registry" / "templates").rglob("*")
+        if path.suffix in TEMPLATE_SUFFIXES
     ]
     inside += [path.relative_to(checkout).as_posix() for path in templates]
     page = [path for path in (checkout / "unpairaug" / "report").rglob("*") if path.is_file()]

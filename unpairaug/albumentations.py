@@ -37,22 +37,26 @@ class LearnedDegradation(ImageOnlyTransform):
 
         model: Any
         strength: Any
+        trust_code: bool
 
-    def __init__(self, model: Model, strength: float | Sequence[float] = 1.0, p: float = 0.5) -> None:
+    def __init__(
+        self, model: Model, strength: float | Sequence[float] = 1.0, p: float = 0.5, trust_code: bool = False
+    ) -> None:
         """Load the translator, or keep a copy of one that is given itself.
 
         Args:
             model: a run folder, its `translator/`, a hub id, or a translator.
             strength: share of the translation in the result: 0 is the image itself; [low, high] draws it each time.
             p: probability that an image is degraded.
+            trust_code: see `Translator.from_pretrained`.
 
         Raises:
             UserError: the model cannot be loaded, or the strength is out of range.
         """
         super().__init__(p=p)
-        self._augment: TranslatorAugment | None = TranslatorAugment(model, strength=strength)
+        self._augment: TranslatorAugment | None = TranslatorAugment(model, strength=strength, trust_code=trust_code)
         self.model = self._augment.translators[0] if isinstance(model, Translator) else fspath(model)
-        self.strength = strength
+        self.strength, self.trust_code = strength, trust_code
 
     def get_params(self) -> dict[str, Any]:
         """What a replay needs: one seed, of which strength and noise follow."""
@@ -69,7 +73,7 @@ class LearnedDegradation(ImageOnlyTransform):
     def augment(self) -> TranslatorAugment:
         """What does the work, loaded at the first image that this process sees."""
         if self._augment is None:
-            self._augment = TranslatorAugment(self.model, strength=self.strength)
+            self._augment = TranslatorAugment(self.model, strength=self.strength, trust_code=self.trust_code)
         return self._augment
 
     def __getstate__(self) -> dict[str, Any]:

@@ -52,8 +52,12 @@ class TranslatorAugment(nn.Module):
         strength: float | Sequence[float] = 1.0,
         seed: int | None = None,
         gradient: bool = False,
+        trust_code: bool = False,
     ) -> None:
         """Load what is given by name; of a translator that is given itself, keep a copy.
+
+        Args:
+            trust_code: see `Translator.from_pretrained`.
 
         Raises:
             UserError: a model cannot be loaded or does not fit the others, or an option is out of range.
@@ -73,7 +77,7 @@ class TranslatorAugment(nn.Module):
         self.count = 0
         """Images seen so far: with `seed`, what the draws of each follow from."""
         # In a tuple, torch does not register them as parts of this module.
-        self.translators = tuple(_load(given) for given, _ in weighted)
+        self.translators = tuple(_load(given, trust_code) for given, _ in weighted)
         self.edges = _edges([weight for _, weight in weighted])
         self.scale = _common_scale(self.translators)
         """How many times smaller the images get: 1 unless the translators shrink them themselves."""
@@ -171,8 +175,9 @@ def _weighted(model: Any) -> list[tuple[Model, float]]:
     return [(given, float(weight)) for given, weight in pairs]
 
 
-def _load(model: Model) -> Translator:
-    translator = deepcopy(model) if isinstance(model, Translator) else Translator.from_pretrained(model)
+def _load(model: Model, trust_code: bool) -> Translator:
+    is_loaded = isinstance(model, Translator)
+    translator = deepcopy(model) if is_loaded else Translator.from_pretrained(model, trust_code=trust_code)
     translator.rng = None  # a training step's, where it is a copy
     translator.eval().requires_grad_(False)
     return nn.utils.convert_conv2d_weight_memory_format(translator, torch.channels_last)  # twice as fast on a CPU

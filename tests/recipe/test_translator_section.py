@@ -98,7 +98,7 @@ def test_a_run_keeps_a_copy_of_what_it_started_from_and_goes_on_without_the_orig
     ("section", "message"),
     [
         ("{from: nowhere, train: false}", "translator.from: no folder 'nowhere' here"),
-        ("{type: stochastic_cyclegan, train: false}", "translator.train: false wants a trained translator"),
+        ("{type: stochastic_cyclegan, train: false}", "translator.train: false needs a trained translator"),
         ("{from: CAMERA, train: maybe}", "translator.train: given 'maybe', should be true or false"),
         ("{from: CAMERA, type: cyclegan}", "translator.type: given 'cyclegan', but"),
         ("{from: CAMERA, widht: 4}", "translator.widht: unknown key; did you mean 'width'?"),

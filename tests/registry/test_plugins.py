@@ -10,12 +10,10 @@ from shutil import copytree, ignore_patterns
 
 import pytest
 import torch
-from accelerate import Accelerator
 
 from unpairaug.errors import UserError
 from unpairaug.recipe import load_recipe, plugin_recipes
 from unpairaug.registry import registry
-from unpairaug.training.build import build_trainer
 
 KINDS = ("task", "head", "translator")
 CODE = {
@@ -233,13 +231,12 @@ def test_a_recipe_of_an_installed_package_is_found_by_its_bare_name():
         load_recipe("kindly_recipe2")
 
 
-def test_a_class_that_is_no_task_is_refused_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_class_that_is_no_task_is_refused_with_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "my_misfit.py").write_text("class Misfit:\n    scale = 1\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    recipe = load_recipe("smoke", ["task={type: 'my_misfit:Misfit'}"]).resolve(steps_per_epoch=1)
-    with pytest.raises(UserError, match=r"Misfit is no task; derive it from unpairaug\.Task"):
-        build_trainer(recipe, Accelerator(cpu=True))
+    with pytest.raises(UserError, match=r"Misfit is no task; derive it from unpairaug\.task\.Task"):
+        load_recipe("smoke", ["task={type: 'my_misfit:Misfit'}"])
 
 
 def environment(*first: Path) -> dict[str, str]:
@@ -281,7 +278,7 @@ def test_the_list_has_every_kind_with_name_origin_and_first_sentence(listing: li
     assert line(listing, "file_task", "built in") == "Restores file_task."
     for kind in KINDS:
         assert line(listing, f"kindly_{kind}", "package kindly 1.2") == f"Restores kindly_{kind}."
-    assert line(listing, "smoke", "built in").startswith("Everything once, in seconds")
+    assert line(listing, "smoke", "built in").startswith("Every step of a run in seconds")
     assert line(listing, "kindly_recipe1", "package kindly 1.2") == "Recipe 1 of kindly."
 
 

@@ -9,28 +9,31 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, ValidationError
+from torch import nn
 
 from unpairaug.errors import UserError
 from unpairaug.registry import HeadSpec, Registry, heads, registry as registry_module, tasks
+from unpairaug.task import Task
 
 
 @heads.register("toy_head")
-class ToyHead:
+class ToyHead(nn.Module):
     def __init__(self, scale: int, depth: Annotated[int, Field(ge=3)] = 20, sizes: tuple[int, ...] = (1, 2)) -> None:
+        super().__init__()
         self.scale, self.depth, self.sizes = scale, depth, sizes
 
 
 @heads.register("toy_plain_head")
-class ToyPlainHead:
+class ToyPlainHead(nn.Module):
     def __init__(self, norm: Literal["batch", "none"] | None = "batch", slope: float = 0.1, bias: bool = True) -> None:
+        super().__init__()
         self.norm, self.slope, self.bias = norm, slope, bias
 
 
 @tasks.register("toy_task")
-class ToyTask:
+class ToyTask(Task):
     def __init__(self, scale: int = 4, head: HeadSpec = "toy_head") -> None:
-        self.scale = scale
-        self.head = heads.build(head, scale=scale)
+        super().__init__(scale, head)
 
 
 class Open:
@@ -90,7 +93,9 @@ def test_every_built_in_class_registers_itself_with_the_decorator_and_is_found_b
 
 def test_a_class_of_a_module_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "my_toys_of_the_day.py").write_text(
-        "class Top:\n    def __init__(self, spin: int = 1): self.spin = spin\n"
+        "from torch import nn\n"
+        "class Top(nn.Module):\n    def __init__(self, spin: int = 1):\n"
+        "        super().__init__()\n        self.spin = spin\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", ["/nowhere"])
@@ -184,3 +189,17 @@ def test_the_options_of_a_name_are_a_pydantic_model():
     assert model().scale == 4
     with pytest.raises(ValidationError):
         model(scale="four")
+
+
+def test_a_class_of_another_kind_is_refused_before_it_is_called():
+    """Registered in the process, or of a module: only a subclass of the kind's base is called."""
+
+    @heads.register("toy_misfit")
+    class Misfit:
+        def __init__(self) -> None:
+            raise AssertionError("nobody may call it")
+
+    for name in ("toy_misfit", "subprocess:Popen"):
+        with pytest.raises(UserError, match=rf"head '{name}': .* is no head; derive it from torch\.nn\.Module"):
+            heads.build(name)
+    del heads._classes["toy_misfit"]

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from unpairaug.commands.trust import TrustCode
+
 Strength = Annotated[
     str,
     typer.Option(help="Blend of source (0) and translation (1): a number, or LOW,HIGH to draw one for each image."),
@@ -47,6 +49,7 @@ def degrade(
     tile: Tile = None,
     shards: Shards = None,
     ray: Ray = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Degrade clean images with a trained translator, as training data for any program.
 
@@ -63,7 +66,7 @@ def degrade(
         from unpairaug.degrading.ray_actors import ray_team
 
         team = ray_team(ray)
-    how = Degradation(model, seed, _parse_strength(strength), scale, tile)
+    how = Degradation(model, seed, _parse_strength(strength), scale, tile, trust_code)
     if summary := do(Job(source, target.expanduser(), how, pairs, draws, shards), team):
         print(summary)
 

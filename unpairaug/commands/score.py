@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from unpairaug.commands.trust import TrustCode
+
 
 def score(
     model: Annotated[
@@ -31,6 +33,7 @@ def score(
     weights: Annotated[
         str, typer.Option(help="Weights of the backbone: 'hub' (downloaded), 'random', or a file.", metavar="WEIGHTS")
     ] = "hub",
+    trust_code: TrustCode = False,
 ) -> None:
     """Score how close a translator's images are to real degraded images of other scenes.
 
@@ -42,7 +45,7 @@ def score(
     from unpairaug.scoring.two_sample import local_spectra
 
     features = backbone_features(backbone, weights) if backbone else local_spectra
-    found = score_model(model, clean, degraded, scale, seed, images, features)
+    found = score_model(model, clean, degraded, scale, seed, images, features, trust_code)
     print(format_table(found))
     if json is not None:
         write_json(found, json)

@@ -13,12 +13,21 @@ from unpairaug.registry.options import Number, Section, Text, TrueOrFalse, Whole
 from unpairaug.registry.registry import losses
 from unpairaug.registry.terms import Terms
 
+MAX_LENGTH = 10**9
+"""Steps, epochs or percent; what is longer is a mistake, and does not end."""
+
 
 def _parse_length(value: Any) -> int | str:
-    words = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(step|epoch|%)s?\s*", value) if isinstance(value, str) else None
+    words = (
+        re.fullmatch(r"\s*([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(step|epoch|%)s?\s*", value)
+        if isinstance(value, str)
+        else None
+    )
     amount = float(words[1]) if words else value
     if isinstance(amount, bool) or not isinstance(amount, (int, float)):
         raise ValueError(f"given {format_value(value)}, should be a number of steps, '200 epochs', or '30%' of the run")
+    if amount > MAX_LENGTH:
+        raise ValueError(f"given {format_value(value)}, should be at most {MAX_LENGTH}")
     if words and words[2] == "%" and amount:
         return f"{words[1]}%"
     if words and words[2] == "epoch" and amount:
@@ -33,7 +42,7 @@ def _parse_range(value: Any) -> float | tuple[float, float]:
     is_range = isinstance(ends, (list, tuple)) and len(ends) == 2
     if not is_range or not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends):
         raise ValueError(f"given {format_value(value)}, should be a number, or two as in [0.5, 1.0]")
-    if not 0 <= ends[0] <= ends[1]:
+    if not 0 <= ends[0] <= ends[1] <= MAX_LENGTH:
         raise ValueError(f"given {format_value(value)}, should be 0 or more, the lower end first")
     return (float(ends[0]), float(ends[1])) if isinstance(value, (list, tuple)) else float(value)
 
@@ -99,7 +108,7 @@ Length = Annotated[int | str, LENGTH]
 Range = Annotated[float | tuple[float, float], BeforeValidator(_parse_range)]
 Perturbation = Annotated[float | tuple[float, float] | Literal["measured"], BeforeValidator(_parse_perturbation)]
 Strength = Annotated[float | tuple[float, float] | Literal["measured"], BeforeValidator(_parse_strength)]
-Count = Annotated[Whole, Field(ge=1)]
+Count = Annotated[Whole, Field(ge=1, le=MAX_LENGTH)]
 Source = Annotated[Text, Field(min_length=1)]
 Sources = Annotated[Source | dict[Text, Number], BeforeValidator(_parse_sources)]
 """One source, or several with weights that are ratios of each other: {photos/a: 3, photos/b: 1}."""
@@ -137,7 +146,7 @@ class RealPathSection(Section):
     """Terms that need no ground truth, as in {gan: 0.01, tv: 0.1}; the names are those of `task.loss`."""
     lambda_cycle: Weight = 0.0
     """Weight of a cycle: a generator of its own computes the real image from the restored one."""
-    cycle_width: Count = 64
+    cycle_width: Annotated[Whole, Field(ge=1, le=65_536)] = 64
     """Features of that generator."""
     cycle_power: Literal[1, 2] = 2
     """Norm of the cycle's differences: 1 absolute; 2 squared, as in CinCGAN."""
@@ -175,15 +184,15 @@ class DataSection(Section):
     """Degraded images of the validation pairs, of the same names."""
     ceiling_clean: Source | None = None
     """Ground truth of `degraded`, for a run that feeds real pairs; no other run reads it."""
-    batch_size: Count = 16
+    batch_size: Annotated[Whole, Field(ge=1, le=65_536)] = 16
     """Images of each side per process and micro-step."""
-    crop: Count = 96
+    crop: Annotated[Whole, Field(ge=1, le=16_384)] = 96
     """Side of a clean training crop, in pixels; a multiple of the task's scale."""
     flip: TrueOrFalse = True
     """Mirror crops at random."""
     rotate: TrueOrFalse = True
     """Turn crops by multiples of 90 degrees at random."""
-    num_workers: Annotated[Whole, Field(ge=0)] = 2
+    num_workers: Annotated[Whole, Field(ge=0, le=1024)] = 2
     """Processes that read images; 0 reads them in the training process."""
     on_bad: Literal["raise", "skip"] = "raise"
     """A training image that cannot be used ends the run, or is named, counted and replaced by another."""
@@ -196,7 +205,7 @@ class TrainSection(Section):
 
     steps: Annotated[Length, AfterValidator(_check_run_length)]
     """Length of the run; a step is one update of every network in play."""
-    seed: Annotated[Whole, Field(ge=0)] = 0
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
     """Seed of initial weights, of the order of the data, and of every random draw."""
     lambda_task: Weight = 1.0
     """Weight of the task loss."""

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from unpairaug.errors import UserError
 from unpairaug.registry.plugins import FAULTS, Entry, find_class, format_error, load_class, package_of, plugins
 from unpairaug.registry.suggestions import suggest
+from unpairaug.registry.trust import check_trusted
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -31,9 +32,11 @@ class ClassLookup(Generic[T]):
     modules of the package in which they stand.
     """
 
-    def __init__(self, kind: str, plural: str | None = None) -> None:
+    def __init__(self, kind: str, plural: str | None = None, base: str | None = None) -> None:
         self.kind = kind
         """What the classes are, in the singular: "task"."""
+        self.base = base
+        """The class that all are derived from, as "module:Class", so that it is imported late."""
         self.group = f"unpairaug.{plural or f'{kind}s'}"
         """The package of the built-in ones, and the entry point group of the others."""
         self._classes: dict[str, type[T]] = {}
@@ -59,19 +62,21 @@ class ClassLookup(Generic[T]):
         return add
 
     def get(self, name: str) -> type[T]:
-        """The class of that name.
+        """The class of that name, a subclass of `base`.
 
         Raises:
-            UserError: there is none, or the module that should hold it cannot be imported.
+            UserError: there is none, the module that should hold it cannot be imported, or the name is a `module:Class`
+                that a model folder gives without trust (see `unpairaug.registry.trust`).
         """
         if name not in self._classes and ":" in name:
-            return self._import_class(name)
+            check_trusted(self.kind, name)
+            return self._check_base(name, self._import_class(name))
         if name not in self._classes:
             self._import_builtins(name)
         if name in self._classes:
-            return self._classes[name]
+            return self._check_base(name, self._classes[name])
         if claims := plugins(self.group).get(name):
-            return self._load_plugin(name, claims)
+            return self._check_base(name, self._load_plugin(name, claims))
         raise UserError(self._describe_unknown(name))
 
     def entries(self) -> Iterator[Entry]:
@@ -90,6 +95,16 @@ class ClassLookup(Generic[T]):
         """Every name but those of the form "module:Class"; no plug-in is imported for it."""
         self._import_builtins()
         return sorted({*self._classes, *plugins(self.group)})
+
+    def _check_base(self, name: str, cls: type[T]) -> type[T]:
+        """The class, which nobody calls before it is known to be one of this kind."""
+        if self.base is None:
+            return cls
+        module, _, base = self.base.partition(":")
+        if not issubclass(cls, getattr(import_module(module), base)):
+            said = f"{cls.__module__}.{cls.__qualname__} is no {self.kind}"
+            raise UserError(f"{self.kind} {name!r}: {said}; derive it from {module}.{base}")
+        return cls
 
     def _is_built_in(self, cls: type) -> bool:
         return cls.__module__.startswith(f"{self.group}.")

@@ -11,6 +11,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -34,13 +35,23 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+MAX_WHOLE = 10_000_000
+"""Largest whole number of a constructor's options: a depth or width beyond it would only exhaust memory."""
+
+
+def _moderate(value: int) -> int:
+    if abs(value) > MAX_WHOLE:
+        raise ValueError(f"given {format_value(value)}, should be at most {MAX_WHOLE}")
+    return value
+
+
 # YAML distinguishes numbers from text and from true and false, so none is converted to another.
 # A number without a fraction counts as whole however it is written: 1e3 is 1000.
 Whole = Annotated[int, BeforeValidator(_whole), Strict()]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Text = Annotated[str, Strict()]
 TrueOrFalse = Annotated[bool, Strict()]
-_STRICT = {int: Whole, float: Number, str: Text, bool: TrueOrFalse}
+_STRICT = {int: Annotated[Whole, AfterValidator(_moderate)], float: Number, str: Text, bool: TrueOrFalse}
 
 _EXPECTED = {
     "bool_type": "should be true or false",

@@ -143,11 +143,12 @@ def _as_spec(given: Any) -> Spec:
     return {"type": given} if isinstance(given, str) else dict(given)
 
 
-tasks: Registry[Any] = Registry("task")
-translators: Registry[Any] = Registry("translator")
-heads: Registry[Any] = Registry("head")
-losses: Registry[Any] = Registry("loss", "losses")
-discriminators: Registry[Any] = Registry("discriminator")
+MODULE = "torch.nn:Module"
+tasks: Registry[Any] = Registry("task", base="unpairaug.task:Task")
+translators: Registry[Any] = Registry("translator", base="unpairaug.translator:Translator")
+heads: Registry[Any] = Registry("head", base=MODULE)
+losses: Registry[Any] = Registry("loss", "losses", base=MODULE)
+discriminators: Registry[Any] = Registry("discriminator", base=MODULE)
 register_task = tasks.register
 register_translator = translators.register
 register_head = heads.register

@@ -1,4 +1,8 @@
-"""Trained parts on disk and on the hub: a folder with `config.json`, `model.safetensors` and a model card."""
+"""Trained parts on disk and on the hub: a folder with `config.json`, `model.safetensors` and a model card.
+
+Whoever made a folder may be a stranger: its files are read as data, within limits, and `config.json` may name code only
+if the caller trusts it (`unpairaug.registry.trust`).
+"""
 
 from __future__ import annotations
 
@@ -14,26 +18,29 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from unpairaug import __version__
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, escape
+from unpairaug.files import read_json
 from unpairaug.registry import Spec
+from unpairaug.sharing.hub_id import download
 from unpairaug.sharing.manifest import MANIFEST, find_damage, flush_to_disk, write_manifest
 from unpairaug.sharing.tensor_file import find_nonfinite, save_tensors
 
 Part = Literal["task", "translator"]
 FOLDER: dict[Part, str] = {"task": "head", "translator": "translator"}
 """Where a run folder keeps each part."""
+MAX_CONFIG_BYTES = 2**20
 
 log = logging.getLogger("unpairaug")
 
 
 class Pretrained(NamedTuple):
-    """What a part's folder holds."""
+    """The contents of a part's folder."""
 
     config: Spec
     """From what the part is built: `type` and the constructor's options."""
     weights: dict[str, Tensor]
     trained: Spec
-    """What the run that trained it noted, see `RunFolder`; empty where nobody did."""
+    """Facts that the training run recorded, see `RunFolder`; empty if the part is not from a run."""
 
 
 def save_part(folder: Path, part: Part, contents: Pretrained, card: str) -> None:
@@ -45,7 +52,7 @@ def save_part(folder: Path, part: Part, contents: Pretrained, card: str) -> None
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = {"part": part, "unpairaug": __version__, part: contents.config, "trained": contents.trained}
-    # Whoever reads while a run writes finds whole files, the old ones or the new ones.
+    # A reader finds complete files while a run writes, the old ones or the new ones.
     save_tensors(folder / "model.partial", contents.weights)
     (folder / "config.partial").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / "README.partial").write_text(card, encoding="utf-8")
@@ -58,28 +65,21 @@ def save_part(folder: Path, part: Part, contents: Pretrained, card: str) -> None
     write_manifest(folder, ("config.json", "model.safetensors"))
 
 
-def load_part(model: str | PathLike[str], part: Part, **download: Any) -> Pretrained:
-    """What a run folder, the part's own folder, or a hub repository `user/name` holds of the part.
+def load_part(model: str | PathLike[str], part: Part, **options: Any) -> Pretrained:
+    """The part in a run folder, in its own folder, or in a hub repository `user/name`, `user/name@revision`.
 
     Args:
-        download: which revision, from where and how, as `huggingface_hub.snapshot_download` takes it.
+        options: of the download: which revision, from where and how, as `huggingface_hub.snapshot_download` takes it.
 
     Raises:
-        UserError: nothing is there, it is the other part, or a file is damaged.
+        UserError: there is no such part, it is the other part, or a file is damaged.
     """
-    from safetensors.torch import load_file
-
-    folder = part_folder(model, part, **download)
-    config = _config(folder, part)
+    folder = part_folder(model, part, **options)
+    config = _read_config(folder, part)
+    spec, trained = _spec(config, part, folder), config.get("trained")
     _check_manifest(folder)
-    try:
-        weights = load_file(folder / "model.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(_not_whole(folder, part, error)) from error
-    if names := find_nonfinite(weights):
-        raise UserError(f"{folder} holds weights that are not finite, such as {names[0]!r}: training went wrong")
-    trained = config.get("trained")
-    return Pretrained(_spec(config, part, folder), weights, trained if isinstance(trained, dict) else {})
+    weights = _read_weights(folder, part)
+    return Pretrained(spec, weights, trained if isinstance(trained, dict) else {})
 
 
 def _check_manifest(folder: Path, attempts: int = 3) -> None:
@@ -93,11 +93,13 @@ def _check_manifest(folder: Path, attempts: int = 3) -> None:
         sleep(0.1)
         return _check_manifest(folder, attempts - 1)
     if damage == {MANIFEST: "is missing"}:
-        return _warn_once(f"{folder} has no {MANIFEST}, as earlier versions wrote none: its files are not checked")
+        return _warn_once(
+            f"{escape(folder)} has no {MANIFEST}, as earlier versions wrote none: its files are not checked"
+        )
     if fault := damage.pop("config.json", None):
-        _warn_once(f"config.json of {folder} {fault}; it is used as it is")
+        _warn_once(f"config.json of {escape(folder)} {fault}; it is used as it is")
     for name, fault in damage.items():
-        raise UserError(f"{folder} is damaged: {name!r} {fault}; copy or train it again")
+        raise UserError(f"{escape(folder)} is damaged: {name!r} {fault}; copy or train it again")
 
 
 @cache
@@ -106,63 +108,73 @@ def _warn_once(text: str) -> None:
 
 
 def part_spec(model: str | PathLike[str], part: Part) -> Spec:
-    """From what the part is built, as `load_part` says it, without its weights.
+    """The `config` that `load_part` returns, without reading the weights.
 
     Raises:
-        UserError: nothing is there, or it is the other part.
+        UserError: there is no such part, or it is the other part.
     """
     folder = part_folder(model, part)
-    return _spec(_config(folder, part), part, folder)
+    return _spec(_read_config(folder, part), part, folder)
 
 
-def _config(folder: Path, part: Part) -> dict[str, Any]:
+def _read_config(folder: Path, part: Part) -> dict[str, Any]:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(_not_whole(folder, part, error)) from error
+        config = read_json(folder / "config.json", MAX_CONFIG_BYTES)
+    except UserError as error:
+        raise UserError(_describe_damage(folder, part, error)) from error
     if part not in config:
-        raise UserError(f"{folder} holds a {config.get('part', 'model of another program')}, not a {part}")
+        other = config.get("part") if config.get("part") in FOLDER else "model of another program"
+        raise UserError(f"{escape(folder)} holds a {other}, not a {part}")
     return config
 
 
-def _not_whole(folder: Path, part: Part, error: Exception) -> str:
-    return f"{folder} does not hold a whole {part} (config.json and model.safetensors): {error}"
+def _read_weights(folder: Path, part: Part) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    path = folder / "model.safetensors"
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError("model.safetensors is no regular file")
+        weights = load_file(path)
+    except (OSError, ValueError, OverflowError, SafetensorError) as error:
+        raise UserError(_describe_damage(folder, part, error)) from error
+    if names := find_nonfinite(weights):
+        raise UserError(
+            f"{escape(folder)} holds weights that are not finite, such as {names[0]!r}: training went wrong"
+        )
+    return weights
+
+
+def _describe_damage(folder: Path, part: Part, error: Exception) -> str:
+    reason = error if isinstance(error, UserError) else escape(str(error))
+    return f"{escape(folder)} does not hold a whole {part} (config.json and model.safetensors): {reason}"
 
 
 def _spec(config: dict[str, Any], part: Part, folder: Path) -> Spec:
     spec = config[part]
-    if not isinstance(spec, dict) or "type" not in spec:
-        raise UserError(f"{folder / 'config.json'}: {part!r} must be a mapping with a 'type', got {spec!r}")
+    if not isinstance(spec, dict) or not isinstance(spec.get("type"), str):
+        raise UserError(f"{escape(folder / 'config.json')}: {part!r} should be a section with a 'type'")
     return spec
 
 
-def part_folder(model: str | PathLike[str], part: Part, **download: Any) -> Path:
-    """The folder with the part's files, here or in the hub's cache, of what `load_part` takes.
+def part_folder(model: str | PathLike[str], part: Part, **options: Any) -> Path:
+    """The folder with the part's files, here or in the hub's cache; arguments as those of `load_part`.
 
     Raises:
-        UserError: nothing is there.
+        UserError: there is none.
     """
     given = Path(model)
-    for folder in (given / FOLDER[part], given):
-        if (folder / "config.json").is_file():
-            return folder
-    if given.exists():
-        raise UserError(
-            f"{given} is neither a run folder with a finished {FOLDER[part]}/ nor such a folder itself (no config.json)"
-        )
-    return _download(str(model), part, download)
-
-
-def _download(repo_id: str, part: Part, options: dict[str, Any]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
     try:
-        folder = Path(snapshot_download(repo_id, allow_patterns=["*.json", "*.safetensors"], **options))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        for folder in (given / FOLDER[part], given):
+            if (folder / "config.json").is_file():
+                return folder
+        is_here = given.exists()
+    except (OSError, ValueError) as error:  # a name that is too long, or that holds NUL
+        raise UserError(f"{escape(given)} is no model: {error}") from error
+    if is_here:
         raise UserError(
-            f"no folder {repo_id!r} here, and the hub gave none of that name ({reason}); give a run folder, "
-            f"its {FOLDER[part]}/ folder, or a hub id 'user/name'"
-        ) from error
+            f"{escape(given)} is neither a run folder with a finished {FOLDER[part]}/ nor such a folder itself "
+            "(no config.json)"
+        )
+    folder = download(str(model), f"its {FOLDER[part]}/ folder", options)
     return folder / FOLDER[part] if (folder / FOLDER[part] / "config.json").is_file() else folder

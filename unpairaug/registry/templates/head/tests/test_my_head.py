@@ -19,5 +19,5 @@ def test_the_head_keeps_the_contract(scale: int) -> None:
 
 def test_two_steps_of_the_recipe_leave_what_can_be_loaded(tmp_path: Path) -> None:
     train(str(RECIPE), [*SHORT, f"output_dir={tmp_path / 'run'}"])
-    restored = Task.from_pretrained(tmp_path / "run")(torch.rand(1, 3, 20, 30))
+    restored = Task.from_pretrained(tmp_path / "run", trust_code=True)(torch.rand(1, 3, 20, 30))
     assert restored.shape == (1, 3, 40, 60)

@@ -17,6 +17,6 @@ def test_the_translator_keeps_the_contract() -> None:
 
 def test_two_steps_of_the_recipe_leave_what_can_be_loaded(tmp_path: Path) -> None:
     train(str(RECIPE), [*SHORT, f"output_dir={tmp_path / 'run'}"])
-    translator = Translator.from_pretrained(tmp_path / "run")
+    translator = Translator.from_pretrained(tmp_path / "run", trust_code=True)
     fake = translator(torch.rand(1, 3, 20, 30))
     assert fake.shape == (1, 3, 20, 30)
