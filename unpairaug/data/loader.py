@@ -98,9 +98,9 @@ class _Loader(DataLoader[UnpairedBatch]):
     def _describe_stall(self, number: int, workers: list[BaseProcess]) -> str:
         pids = ", ".join(str(worker.pid) for worker in workers)
         return (
-            f"the loader's worker process (pid {pids}) stopped or hangs: no batch for {self.patience:g} s, so the workers "
-            f"were ended; the batch is of {self._describe_batch(number)}. Check that the storage answers; the run resumes "
-            "from its latest checkpoint, also with another data.num_workers"
+            f"the loader's worker process (pid {pids}) stopped or hangs: no batch for {self.patience:g} s, so the "
+            f"workers were ended; the batch is of {self._describe_batch(number)}. Check that the storage answers; the "
+            "run resumes from its latest checkpoint, also with another data.num_workers"
         )
 
     def _describe_batch(self, number: int) -> str:

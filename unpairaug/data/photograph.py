@@ -58,7 +58,7 @@ def read_photograph(path: str | os.PathLike[str]) -> Photograph:
         UserError: as `read_image` does.
     """
     data = read_file(path)
-    return EncodedImage(data, lambda: os.fspath(path)).read(lambda image: _to_photograph(image, data, escape(path)))
+    return EncodedImage(data, lambda: os.fspath(path)).read(lambda image: convert_photograph(image, data, escape(path)))
 
 
 def write_photograph(path: Path, photograph: Photograph) -> None:
@@ -67,7 +67,7 @@ def write_photograph(path: Path, photograph: Photograph) -> None:
     write_file(path, encode(photograph))
 
 
-def _to_photograph(image: Image.Image, data: bytes, where: str) -> Photograph:
+def convert_photograph(image: Image.Image, data: bytes, where: str) -> Photograph:
     exif = _upright_exif(image, where)
     is_grey = image.mode in ("1", "L", "LA", "La") or (image.format == "PNG" and data[25] in (0, 4))
     pixels = decode_exact_pixels(image, data)  # also applies the orientation to `image`

@@ -25,7 +25,7 @@ import numpy as np
 from unpairaug.data.cache import cache_folder, read_cached, write_cached
 from unpairaug.data.files import write_file
 from unpairaug.data.storage import is_url, read_text, stat_file, strip_query
-from unpairaug.data.tar_scan import BLOCK, SCAN_VERSION, ShardIndex, scan_shard
+from unpairaug.data.tar_scan import BLOCK, MAX_NAME, SCAN_VERSION, ShardIndex, scan_shard
 from unpairaug.errors import UserError, escape
 
 VERSION = 1
@@ -138,10 +138,13 @@ def _validate_index(values: dict[str, Any], path: str, shard: str, size: int) ->
 
 def _index_from_json(values: dict[str, Any]) -> ShardIndex:
     samples = values["samples"]
-    keys = ("offset", "size", "width", "height")
-    places = np.array([[int(sample[key]) for key in keys] for sample in samples], np.int64).reshape(-1, 4)
-    names = [str(sample["key"]) for sample in samples], [intern(str(sample["ext"])) for sample in samples]
-    return ShardIndex(*names, places, *([str(name) for name in values.get(left, [])] for left in ("odd", "beside")))
+    numbers = ("offset", "size", "width", "height")
+    places = np.array([[int(sample[key]) for key in numbers] for sample in samples], np.int64).reshape(-1, 4)
+    keys, extensions = [str(sample["key"]) for sample in samples], [intern(str(sample["ext"])) for sample in samples]
+    skipped = [[str(name) for name in values.get(part, [])] for part in ("odd", "beside")]
+    if too_long := next((name for name in (*keys, *extensions) if len(name) > MAX_NAME), None):
+        raise ValueError(f"a name of {len(too_long)} characters")
+    return ShardIndex(keys, extensions, places, *skipped)
 
 
 def _index_to_json(shard: str, size: int, index: ShardIndex) -> dict[str, Any]:
@@ -174,4 +177,4 @@ def _cache_path(shard: str, size: int, mark: str) -> Path | None:
 
 
 def _index_error(path: str, reason: str) -> UserError:
-    return UserError(f"{escape(path)}: {escape(reason)}; create the shards again, or remove it")
+    return UserError(f"{escape(path)}: {escape(reason[:300])}; create the shards again, or remove it")

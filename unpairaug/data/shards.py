@@ -270,13 +270,13 @@ def _folder(shard: str) -> str:
 def _describe_skipped(shards: Sequence[str], indexes: Sequence[ShardIndex]) -> Iterator[str]:
     for shard, index in zip(shards, indexes, strict=True):
         if index.skipped_members:
-            named = ", ".join(map(repr, index.skipped_members[:MAX_LISTED])) + (
+            named = ", ".join(repr(name[:80]) for name in index.skipped_members[:MAX_LISTED]) + (
                 ", …" if len(index.skipped_members) > MAX_LISTED else ""
             )
             many = f"{escape(shard)}: {len(index.skipped_members)} members"
             yield f"{many} are skipped, because they are no regular files or lead out of the folder: {named}"
     if beside := sorted({extension for index in indexes for extension in index.skipped_extensions}):
-        named = ", ".join(map(repr, beside[:MAX_LISTED])) + (", …" if len(beside) > MAX_LISTED else "")
+        named = ", ".join(repr(name[:80]) for name in beside[:MAX_LISTED]) + (", …" if len(beside) > MAX_LISTED else "")
         location = escape(strip_query(shards[0])) + (", …" if len(shards) > 1 else "")
         yield (
             f"{location}: further images of the samples are skipped: {named}; the image of a sample is the one whose "

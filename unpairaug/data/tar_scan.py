@@ -17,6 +17,8 @@ from unpairaug.errors import UserError, escape
 
 SCAN_VERSION = 3
 """The version of `scan_shard`: increase it with every change of its result, so that older caches are not used."""
+MAX_NAME = 1024
+"""Characters of a member's name; no file system takes a longer one below a folder."""
 BLOCK = tarfile.BLOCKSIZE
 """Bytes of a tar header; data and archive are padded to whole blocks."""
 
@@ -32,7 +34,7 @@ class ShardIndex:
     places: NDArray[np.int64]
     """(samples, 4): offset and size in bytes, width and height in pixels; 0 where the size is unknown."""
     skipped_members: list[str] = field(default_factory=list)
-    """Skipped members: no regular files, or names with `..` or an absolute path."""
+    """Skipped members: no regular files, or names with `..`, an absolute path, or more than `MAX_NAME` characters."""
     skipped_extensions: list[str] = field(default_factory=list)
     """Extensions of skipped further images of a sample, such as `seg.png` beside `jpg`."""
 
@@ -94,7 +96,7 @@ def _classify_member(
     parts = [part for part in re.split(r"[/\\]", member.name) if part not in ("", ".")]
     if member.isdir() or (".." not in parts and any(part.startswith(".") for part in parts)):
         return  # hidden files and folders are skipped, as in a folder
-    if not member.isreg() or member.name.startswith(("/", "\\")) or ".." in parts:
+    if not member.isreg() or member.name.startswith(("/", "\\")) or ".." in parts or len(member.name) > MAX_NAME:
         skipped_members.append(member.name)
     elif member.name.lower().endswith(EXTENSIONS):
         name = "/".join(parts)
