@@ -4,7 +4,7 @@ from pathlib import Path
 
 import lazy_loader
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0.dev0"
 
 # A wheel carries `tasks/` and `recipes/` inside this package; a checkout has them beside it.
 _checkout = Path(__file__).resolve().parent.parent
