@@ -1,10 +1,12 @@
 """Damage that Pillow does not report: half a scan before the end marker, holes; and JPEGs of endless scans."""
 
 import io
+import struct
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from unpairaug.data import damage
@@ -107,3 +109,19 @@ def test_a_webp_with_a_hole_is_refused(lossless: bool):
 def test_a_missing_end_is_found_in_formats_without_checksums(photograph, kind: str, cut: Callable[[bytes], bytes]):
     with pytest.raises(UserError, match="cannot be read"):
         decode_image(cut(encode(photograph, kind)), "half")
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 16)}, {"rowsperstrip": 7}])
+def test_a_tiff_with_too_few_strips_or_tiles_is_not_taken_for_black(options: dict):
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.full((40, 30, 3), 200, np.uint8), photometric="rgb", metadata=None, **options)
+    data = file.getvalue()
+    assert decode_image(data, "a.tif").min() == 200
+    height = struct.pack("<HHII", 257, 4, 1, 40)
+    short = struct.pack("<HHIHH", 257, 3, 1, 40, 0)
+    assert (height in data) != (short in data)
+    taller = data.replace(height, struct.pack("<HHII", 257, 4, 1, 90)).replace(
+        short, struct.pack("<HHIHH", 257, 3, 1, 90, 0)
+    )
+    with pytest.raises(UserError, match=r"a\.tif: .*(truncated|cannot be read)"):
+        decode_image(taller, "a.tif")

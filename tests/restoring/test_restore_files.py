@@ -53,6 +53,13 @@ def test_a_folder_keeps_its_tree_and_becomes_png(album: Path, tmp_path: Path):
     assert "images/s" in result.stderr
 
 
+def test_files_that_are_no_images_are_said_once(album: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (album / "IMG_1.HEIC").write_bytes(b"")
+    plan_outputs(album, tmp_path / "out")
+    assert [record.message for record in caplog.records if "skipped 1 .heic" in record.message] == caplog.messages[:1]
+    assert len(caplog.messages) == 1
+
+
 def test_a_single_image_goes_to_a_file_or_into_a_folder(album: Path, tmp_path: Path):
     image = album / "trip" / "b.jpg"
     assert plan_outputs(image, tmp_path / "new.png") == {image: tmp_path / "new.png"}

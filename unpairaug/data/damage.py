@@ -74,6 +74,14 @@ def check_png(image: Image.Image, data: bytes) -> None:
         raise ValueError(f"truncated: {held} of {expected} bytes of pixels")
 
 
+def check_tiff(image: Image.Image) -> None:
+    """Raise for a TIFF, not loaded yet, whose strips or tiles do not cover the image: Pillow leaves the rest black."""
+    tiles = getattr(image, "tile", [])
+    covered = sum((right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in tiles)
+    if covered < image.width * image.height:
+        raise ValueError(f"truncated: its strips or tiles have {covered} of {image.width * image.height} pixels")
+
+
 def check_webp(data: bytes) -> None:
     """Raise for a WebP with a hole of zeros in its compressed pixels.
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from PIL.ExifTags import Base
 
 from unpairaug.data.bit_depth import UPRIGHT, bit_depth, is_negative, read_colour, read_grey, read_pixmap
-from unpairaug.data.damage import check_png, check_webp, decode_jpeg
+from unpairaug.data.damage import check_png, check_tiff, check_webp, decode_jpeg
 from unpairaug.errors import UserError, escape
 
 Array = NDArray[np.uint8]
@@ -144,6 +144,8 @@ def decode_exact_pixels(
         return _crop(UPRIGHT.get(orientation, np.asarray)(pixels), place)
     if image.format == "WEBP":
         check_webp(data)
+    if image.format == "TIFF":
+        check_tiff(image)
     image.load()
     if image.format == "PNG":
         check_png(image, data)

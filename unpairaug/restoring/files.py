@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from unpairaug.data.images import has_images, list_images
+from unpairaug.data.images import find_images, has_images
 from unpairaug.data.output_files import OutputFiles
 from unpairaug.data.photograph import Photograph, read_photograph, write_photograph
 from unpairaug.errors import UserError, escape
 from unpairaug.restoring.restore import Bicubic, Restorer, choose_tile, restore_image, restore_within_memory
+
+log = logging.getLogger("unpairaug")
 
 
 def plan_outputs(source: Path, target: Path) -> dict[Path, Path]:
@@ -95,7 +98,10 @@ def _plan_folder(source: Path, target: Path) -> dict[Path, Path]:
         raise UserError(f"{escape(source)} is both input and output folder; give another folder for the results")
     # Skip an output folder inside the input folder, or the next call would restore the results again.
     inside = source.resolve() in place.parents
-    inputs = [path for path in list_images(source) if not (inside and place in path.resolve().parents)]
+    images, skipped = find_images(source)
+    if skipped:
+        log.warning(skipped)
+    inputs = [path for path in images if not (inside and place in path.resolve().parents)]
     if not inputs:
         raise UserError(
             f"{escape(source)} holds no images outside the output folder {escape(target)}; there is nothing to restore"
