@@ -113,7 +113,7 @@ def preflight(
     problems = {part: dict(_find_problems(scans[part], smallest.get(part, 1))) for part in parts}
     bad = _remove_bad(scans, problems, max_bad) if max_bad is not None else []
     _raise_problems(problem for part in problems.values() for problem in part.values())
-    _raise_problems(_find_flat_sets(parts, scans))
+    _check_detail(parts, scans)
     for one, other in (("val_clean", "val_degraded"), ("ceiling_clean", "degraded")):
         if one in parts and other in parts:
             _raise_problems(_scale_mismatches(parts[one], parts[other], scans[one], scans[other], scale))
@@ -153,7 +153,7 @@ def _raise_problems(problems: Iterable[str | None]) -> None:
     rest = [f"and {len(found) - _MAX_LISTED} more"] if len(found) > _MAX_LISTED else []
     lines = "".join(f"\n  {line}" for line in found[:_MAX_LISTED] + rest)
     what = "1 image cannot be used" if len(found) == 1 else f"{len(found)} images cannot be used"
-    raise UserError(f"{what}; mend or remove the files, or change data.crop or task.scale:{lines}")
+    raise UserError(f"{what}; repair or remove the files, or change data.crop or task.scale:{lines}")
 
 
 def _scale_mismatches(
@@ -210,11 +210,14 @@ def _warn_identical_pixels(these: Iterable[ScannedImage], those: Iterable[Scanne
     return [f"{both[0].location} {what} {known[both[0].facts.digest]}{more}, with identical pixels"]
 
 
-def _find_flat_sets(parts: Mapping[str, ImageSet], scans: Mapping[str, dict[int, ScannedImage]]) -> Iterable[str]:
+def _check_detail(parts: Mapping[str, ImageSet], scans: Mapping[str, dict[int, ScannedImage]]) -> None:
     for part in _TRAINING:
         decoded = [scan.facts for scan in scans[part].values() if scan.facts.digest]
         if decoded and all(facts.is_flat for facts in decoded):
-            yield f"data.{part}: {escape(parts[part].source)}: every image has a single colour, no detail to learn from"
+            raise UserError(
+                f"data.{part}: {escape(parts[part].source)}: every image has a single colour, and no detail to learn "
+                "from; give photographs"
+            )
 
 
 def _warn_flat_images(scans: Mapping[str, dict[int, ScannedImage]]) -> list[str]:
