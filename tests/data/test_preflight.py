@@ -64,7 +64,7 @@ def test_all_unusable_images_are_named_in_one_message(data):
     with pytest.raises(UserError) as caught:
         look(data)
     message = str(caught.value)
-    assert message.startswith("3 images cannot be used; mend or remove the files, or change data.crop or task.scale:")
+    assert message.startswith("3 images cannot be used; repair or remove the files, or change data.crop or task.scale:")
     for expected in ("c0.png: the file is empty", "tiny.png: 1×1 px is smaller than the crop of 32×32 px", "d1.png: "):
         assert expected in message
 

@@ -1,7 +1,7 @@
 """Detect damaged image files that Pillow decodes without an error: missing data and holes.
 
-JPEG, PNG and WebP files reveal damage, each in its own way. Uncompressed TIFF, BMP and PNM files reveal only a missing
-end: of a byte that changed within them, nothing tells.
+JPEG, PNG and WebP files reveal damage, each in its own way. Uncompressed TIFF, BMP and PNM files reveal only missing
+data: a changed byte within them cannot be detected.
 """
 
 from __future__ import annotations
