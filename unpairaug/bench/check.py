@@ -1,4 +1,4 @@
-"""Preflight of a run: its recipe, its data, two steps, time and memory."""
+"""Preflight of a run: its recipe, its data, measured camera, two steps, time and memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from unpairaug.bench.dry_run import DryRun, dry_run
 from unpairaug.recipe import load_recipe
 from unpairaug.terminal.progress import format_duration
 from unpairaug.training.build import build_trainer, make_accelerator, open_data, resolve_lengths
+from unpairaug.training.measure_camera import format_camera, measure_camera
 
 
 def check(recipe_name: str, overrides: Sequence[str] = (), report: Callable[[str], object] = print) -> DryRun:
@@ -28,6 +29,8 @@ def check(recipe_name: str, overrides: Sequence[str] = (), report: Callable[[str
     recipe = resolve_lengths(recipe, data, accelerator.num_processes)
     report(data.epochs(recipe, accelerator.num_processes))
     trainer = build_trainer(recipe, accelerator)
+    if found := measure_camera(recipe, data, trainer):
+        report(format_camera(found))
     for name, network in trainer.networks.items():
         report(f"{name:<22} {sum(p.numel() for p in network.parameters()):>12,} parameters")
     steps = trainer.schedule.steps

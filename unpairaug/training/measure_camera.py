@@ -13,20 +13,22 @@ from unpairaug.recipe.translator_section import START
 from unpairaug.terminal.progress import with_bar
 from unpairaug.training.build import TrainingData
 from unpairaug.training.loop import to_device
-from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.trainer import JointTrainer
 
 log = logging.getLogger("unpairaug")
 
 
-def measure_camera(recipe: Recipe, data: TrainingData, trainer: JointTrainer, run: RunFolder) -> None:
-    """Measure the camera on the first crops of the stream, unless the translator holds none or is a trained one.
+def measure_camera(recipe: Recipe, data: TrainingData, trainer: JointTrainer) -> dict[str, float]:
+    """Measure the camera on the first crops of the stream, and return its figures by name, as a run logs them.
 
-    The figures are logged, and kept in the run's metrics (split `camera`). Every process reads the same crops, so all
-    measure the same.
+    Nothing is measured, and the result is empty, where the translator holds no camera or is a trained one. Every
+    process reads the same crops, so all measure the same.
+
+    Raises:
+        UserError: the degraded images have nothing to measure.
     """
     if trainer.translator.camera is None or START in recipe.translator:
-        return
+        return {}
     sides = [data.report.sets[part].shortest_side for part in ("clean", "degraded")]
     crop = crop_to_measure(recipe.data.crop, trainer.task.scale, *sides)
     if crop != recipe.data.crop:
@@ -36,6 +38,9 @@ def measure_camera(recipe: Recipe, data: TrainingData, trainer: JointTrainer, ru
     clean, real, _ = to_device(data.first_samples(count), trainer.accelerator)
     is_main = trainer.accelerator.is_main_process
     progress = partial(with_bar, total=FIT_STEPS, what="measuring the camera") if is_main else iter
-    found = trainer.measure_camera(clean, real, count_scenes(data.crops), progress).values()
-    run.log_metrics(0, "camera", found)
-    log.info("camera  " + "  ".join(f"{name} {value:.2f}" for name, value in found.items()))
+    return trainer.measure_camera(clean, real, count_scenes(data.crops), progress).values()
+
+
+def format_camera(found: dict[str, float]) -> str:
+    """The figures as one line of a log."""
+    return "camera  " + "  ".join(f"{name} {value:.2f}" for name, value in found.items())

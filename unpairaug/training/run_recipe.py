@@ -14,7 +14,7 @@ from unpairaug.terminal.console import log_to_console
 from unpairaug.training.build import TrainingData, build_trainer, make_accelerator, open_data, resolve_lengths
 from unpairaug.training.checkpoint_selection import CheckpointSelection, sample_count
 from unpairaug.training.loop import TrainingLoop, to_device
-from unpairaug.training.measure_camera import measure_camera
+from unpairaug.training.measure_camera import format_camera, measure_camera
 from unpairaug.training.resume import Resumed, resume
 from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.stopping import StopRequests
@@ -60,8 +60,9 @@ def _run(
             _log_nothing_to_do(run, start.step, is_alone=may_change is None)
             return start.step
         _open_folder(recipe, name, run, accelerator, data, start)
-        if start.step == 0:
-            measure_camera(recipe, data, trainer, run)
+        if start.step == 0 and (found := measure_camera(recipe, data, trainer)):
+            run.log_metrics(0, "camera", found)
+            log.info(format_camera(found))
         run.save_best(selection.best if selection else None)
         sides = data.first_samples(), data.validation
         loop = TrainingLoop(accelerator, trainer, recipe.train, run, *sides, start.step, data.bad, selection, stop)
