@@ -152,7 +152,7 @@ def test_what_cannot_be_read_is_named_and_added_once_it_is_mended(tmp_path, mode
     (photographs / "photo 1.png").write_bytes(whole[:100])
     (photographs / "photo 3.png").unlink()
     Image.fromarray(photograph(1, 50)).save(photographs / "photo 3.png")
-    with pytest.raises(UserError, match=r"bad photographs: 2; 2 pairs of 2 images are in [\s\S]*too small for scale 2"):
+    with pytest.raises(UserError, match=r"2 images not read; 2 pairs of 2 images in [\s\S]*too small for scale 2"):
         degrade(job)
     assert [row["source"] for row in rows(tmp_path / "out")] == ["below/photo 2.png", "photo 0.png"]
     (photographs / "photo 1.png").write_bytes(whole)

@@ -29,7 +29,7 @@ def measure(
     Writes a translator folder with `camera.json` and `camera.png`. `unpairaug degrade DIR …`, `TranslatorAugment` and
     the recipe key `translator.from` take it.
     """
-    from unpairaug.evaluation.evaluate import write_json
+    from unpairaug.evaluation.results import write_json
     from unpairaug.measuring.measurement import describe, measure, write_picture
     from unpairaug.terminal.console import log_to_console
 

@@ -40,7 +40,7 @@ def score(
     Needs no pairs. Prints each score beside two references: plain downsampling, and one half of the real images against
     the other, which shows the effect of the scenes alone.
     """
-    from unpairaug.evaluation.evaluate import write_json
+    from unpairaug.evaluation.results import write_json
     from unpairaug.scoring.score_model import backbone_features, format_table, score_model
     from unpairaug.scoring.two_sample import local_spectra
 

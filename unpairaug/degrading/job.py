@@ -20,15 +20,16 @@ from typing import Any, NamedTuple, TypedDict
 
 from filelock import FileLock, Timeout
 
-from unpairaug.data.files import write_file
+from unpairaug.data.files import create_folder, write_error, write_file
 from unpairaug.data.images import ImageSet
+from unpairaug.data.output_files import OutputFiles
 from unpairaug.data.shard_index import FOLDER_INDEX, format_folder_index, read_index
 from unpairaug.data.sources import open_images
 from unpairaug.data.storage import is_url
 from unpairaug.degrading.degrade import Degradation
 from unpairaug.errors import UserError, escape
 from unpairaug.prepare.journal import Journal
-from unpairaug.prepare.record import raise_bad_photographs, read_settings
+from unpairaug.prepare.record import read_settings
 from unpairaug.prepare.remove import PARTIAL
 from unpairaug.prepare.run import ADDRESS, list_differences, stop_on_write_error
 from unpairaug.prepare.shards import write_json
@@ -105,8 +106,8 @@ class Job:
     def rows(self) -> Iterator[Row]:
         """Manifest lines of complete images, from the manifest of an earlier call and from the journals."""
         if os.path.exists(manifest := self.target / MANIFEST):
-            with manifest.open(encoding="utf-8") as file:
-                yield from map(json.loads, file)
+            with manifest.open("rb") as file:
+                yield from (_parse_row(line, f"{escape(manifest)}, line {i}") for i, line in enumerate(file, 1))
         for path in sorted(self.target.glob(JOURNALS)):
             yield from (row for entry in Journal[Entry](path) for row in entry["rows"])
 
@@ -123,30 +124,32 @@ class Job:
             RunStopped: OUT cannot be written.
         """
         check_output_folder(self.source, self.target)
+        create_folder(self.target)
         try:
-            self.target.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.target / ".lock")
             lock.acquire(timeout=0)
         except Timeout as error:
             raise UserError(f"{escape(self.target)}: another `degrade` is writing here; wait for it") from error
         except OSError as error:
-            raise UserError(
-                f"{escape(self.target)} cannot be written: {error.strerror}; give another folder"
-            ) from error
+            raise write_error(self.target, error, "folder") from error
         with lock:
             with stop_on_write_error(self.target):
                 self._prepare_output(self._make_settings(facts))
             yield
 
-    def finish(self, problems: Sequence[str]) -> str:
+    def finish(self, unreadable: Sequence[str], unwritten: Sequence[str]) -> str:
         """Write the manifest and, for shards, their index; return a summary of OUT.
 
+        Args:
+            unreadable: messages about images that could not be read.
+            unwritten: messages about files that could not be written.
+
         Raises:
-            UserError: some images could not be read.
-            RunStopped: OUT cannot be written.
+            RunStopped: a file of OUT could not be written.
+            UserError: every file could be written, but some images could not be read.
         """
         at = {name: i for i, name in enumerate(self.images.names)}
-        lines = {(at[row["source"]], row["draw"]): row for row in self.rows()}
+        lines = {(at[row["source"]], row["draw"]): row for row in self.rows() if self._is_intact(row)}
         with stop_on_write_error(self.target):
             if self.shards and not self.pairs:
                 found = sorted({row["shard"] for row in lines.values()})
@@ -156,11 +159,10 @@ class Job:
             write_file(self.target / MANIFEST, text.encode())
             self._remove_temporary_files()
         what = f"{len(lines)} {'pairs' if self.pairs else 'images'} of {len({i for i, _ in lines})} images"
-        if problems:
-            raise_bad_photographs(
-                problems, f"{what} are in {escape(self.target)}; repair these, and the same command adds them"
-            )
-        return f"{what} in {escape(self.target)}"
+        summary = f"{what} in {escape(self.target)}"
+        heading = f"{len(unreadable)} images not read; {summary}; repair these files, and the same command adds them:"
+        OutputFiles(len(lines), [*unwritten]).check_complete(unreadable, heading)
+        return summary
 
     def _prepare_output(self, settings: dict[str, Any]) -> None:
         previous = _read_settings(self.target)
@@ -254,6 +256,24 @@ def _split_by_size(sizes: Iterable[int], limit: int) -> Iterator[int]:
             total = 0
         total += size
     yield count
+
+
+def _parse_row(line: bytes, where: str) -> Row:
+    """A line of the manifest.
+
+    Raises:
+        UserError: it was not written by `degrade`.
+    """
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    names = ("shard",) if isinstance(row, dict) and "shard" in row else ("file", "bytes")
+    kinds = {"source": str, "source_bytes": int, "draw": int, "shard": str, "file": str, "bytes": int}
+    keys = ("source", "source_bytes", "draw", *names)
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), kinds[key]) for key in keys):
+        raise UserError(f"{where}: damaged; delete {MANIFEST}, and the same command degrades the images again")
+    return row
 
 
 def _read_settings(target: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -14,18 +15,21 @@ from uuid import uuid4
 from accelerate.utils import gather_object
 
 from unpairaug.data.decode import Array, decode_image
+from unpairaug.data.files import WriteError, create_folder, write_error
 from unpairaug.degrading.degrade import Degrader, sha256_of
 from unpairaug.degrading.job import PARTS, Job, Part, Row, file_size
 from unpairaug.errors import RunStopped, UserError
 from unpairaug.prepare.keys import make_keys
 from unpairaug.prepare.run import stop_on_write_error
-from unpairaug.prepare.shards import ShardWriter
+from unpairaug.prepare.shards import ShardWriter, shard_name
 from unpairaug.prepare.work import encode_png
 from unpairaug.restoring.processes import process_state
 from unpairaug.terminal.progress import with_progress
 
 PATIENCE = timedelta(days=30)
 """Timeout of the process group: the others wait for the process with the largest images."""
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Faults that no further file would escape: the work stops, and the same command resumes it."""
 UNBOUNDED = 2**63
 """Size limit of an output shard; its part alone determines the size."""
 
@@ -37,8 +41,10 @@ class PartResult:
     first_image: str
     """For the progress display."""
     rows: list[Row] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
     """Messages about images that could not be read."""
+    unwritten: list[str] = field(default_factory=list)
+    """Messages about files that could not be written."""
 
     def __str__(self) -> str:
         return self.first_image
@@ -74,17 +80,36 @@ class Worker:
             (self._write_shard if self.job.shards else self._write_files)(part, result)
         return result
 
+    @contextmanager
+    def _attempt(self, result: PartResult) -> Iterator[None]:
+        """Write a file in this block; record a fault of this file alone, and raise one of the whole disk."""
+        try:
+            yield
+        except WriteError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in OF_THE_DISK:
+                raise
+            result.unwritten.append(str(error))
+
     def _write_files(self, part: Part, result: PartResult) -> None:
         for image in self._degrade_part(part, result):
             row: Row = {"file": f"lq/{image.key}.png" if self.job.pairs else f"{image.key}.png"}
-            self._write_atomically(row["file"], image.degraded)
-            if image.clean is not None:
-                row["clean"] = f"gt/{image.key}.png"
-                self._write_atomically(row["clean"], image.clean)
-            result.rows.append({**row, **image.facts})
+            with self._attempt(result):
+                self._write_atomically(row["file"], image.degraded)
+                if image.clean is not None:
+                    row["clean"] = f"gt/{image.key}.png"
+                    self._write_atomically(row["clean"], image.clean)
+                result.rows.append({**row, **image.facts})
 
     def _write_shard(self, part: Part, result: PartResult) -> None:
-        shard = ShardWriter(self.job.target, part.number, UNBOUNDED)
+        path = self.job.target / shard_name(part.number)
+        with self._attempt(result):
+            try:
+                shard = ShardWriter(self.job.target, part.number, UNBOUNDED)
+                self._fill_shard(shard, part, result)
+            except OSError as error:
+                raise write_error(path, error) from error
+
+    def _fill_shard(self, shard: ShardWriter, part: Part, result: PartResult) -> None:
         try:
             for image in self._degrade_part(part, result):
                 row: Row = {"shard": shard.path.name}
@@ -96,16 +121,21 @@ class Worker:
                     shard.add(image.key, "gt.png", len(image.clean), width, height, BytesIO(image.clean))
                     row["clean"] = f"{image.key}.gt.png"
                 result.rows.append({**row, **image.facts})
+            shard.close() if result.rows else shard.discard()
         except BaseException:
+            result.rows.clear()
             shard.discard()
             raise
-        shard.close() if result.rows else shard.discard()
 
     def _write_atomically(self, name: str, data: bytes) -> None:
         path, partial = self.job.target / name, self.job.target / PARTS / uuid4().hex
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
+        create_folder(path.parent)
+        try:
+            partial.write_bytes(data)
+            partial.replace(path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise write_error(path, error) from error
 
     def _degrade_part(self, part: Part, result: PartResult) -> Iterator[DegradedImage]:
         """Degrade the part's images in order, each with its draws; unreadable images are recorded and skipped."""
@@ -115,7 +145,7 @@ class Worker:
                 data = images.read_bytes(i)
                 clean = self.degrader.crop(decode_image(data, images.location(i)))
             except UserError as error:
-                result.problems.append(str(error))
+                result.unreadable.append(str(error))
                 continue
             facts = {"source": images.names[i], "source_bytes": file_size(images, i), "source_sha256": sha256_of(data)}
             del data
@@ -175,13 +205,14 @@ def degrade(job: Job, team: Team | None = None) -> str:
                 f"{len(unfinished)} of {len(job.parts)} {'shards' if job.shards else 'images'} to process", flush=True
             )
         mine = unfinished[state.process_index :: state.num_processes]
-        journal, problems = job.journal(state.process_index), []
+        journal, unreadable, unwritten = job.journal(state.process_index), list[str](), list[str]()
         for result in with_progress(team(job, mine) if team else map(worker, mine), len(mine)):
             with stop_on_write_error(job.target):
                 journal.append({"rows": result.rows})
-            problems += result.problems
-        problems = gather_object(problems)
-        return job.finish(problems) if state.is_main_process else ""
+            unreadable += result.unreadable
+            unwritten += result.unwritten
+        unreadable, unwritten = gather_object(unreadable), gather_object(unwritten)
+        return job.finish(unreadable, unwritten) if state.is_main_process else ""
 
 
 @contextmanager
