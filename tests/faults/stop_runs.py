@@ -23,21 +23,19 @@ import psutil
 from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
-ACCELERATE = [
-    "--cpu",
-    "--num_processes",
-    "1",
-    "--num_machines",
-    "1",
-    "--mixed_precision",
-    "no",
-    "--dynamo_backend",
-    "no",
-]
+ACCELERATE = ["--cpu", "--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no"]
 LAUNCHERS = {
     "python -m unpairaug.run": ["-m", "unpairaug.run"],
     "unpairaug train": ["-m", "unpairaug", "train"],
-    "accelerate launch": ["-m", "accelerate.commands.launch", *ACCELERATE, "-m", "unpairaug.run"],
+    "accelerate launch": [
+        "-m",
+        "accelerate.commands.launch",
+        *ACCELERATE,
+        "--dynamo_backend",
+        "no",
+        "-m",
+        "unpairaug.run",
+    ],
     "torchrun": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "unpairaug.run"],
 }
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")

@@ -12,7 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import unpairaug.training.run_recipe  # noqa: F401  # imports torch, once for all runs
+# Imported once, for all forked runs.
+import torch._dynamo
+import torch.distributed.fsdp
+import torch.utils.tensorboard  # noqa: F401
+
+import unpairaug.training.run_recipe  # noqa: F401
 from unpairaug.errors import run_cli
 from unpairaug.run import train
 from unpairaug.training import launcher
