@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, SupportsIndex, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -109,8 +109,9 @@ class Translator(HubPart, nn.Module):
         Raises:
             RuntimeError: they do not fit.
         """
-        of_camera = {name.removeprefix(CAMERA): t for name, t in weights.items() if name.startswith(CAMERA)}
-        self.generators.load_state_dict({name: t for name, t in weights.items() if not name.startswith(CAMERA)})
+        own = self.generators.state_dict().keys()  # a generator may be called `camera`, too
+        of_camera = {n.removeprefix(CAMERA): t for n, t in weights.items() if n.startswith(CAMERA) and n not in own}
+        self.generators.load_state_dict({n: t for n, t in weights.items() if n in own or not n.startswith(CAMERA)})
         if self.camera is not None:
             self.camera.load_state_dict(of_camera)
         elif of_camera:
@@ -162,7 +163,6 @@ class KeepsImages(Protocol):
 
     def load_image_pool(self, pool: dict[str, Tensor]) -> None:
         """Load what `image_pool` gave."""
-        ...
 
 
 @runtime_checkable
@@ -219,35 +219,36 @@ class BehindCamera(Translator):
     def forward(self, source: Tensor, rng: Rng = None) -> Tensor:
         rng = self.rng if rng is None else rng
         seen = self.camera.apply_optics(source)
-        if not isinstance(self, LearnsNoise):
-            seen = seen + self.camera.noise(seen, rng)
-        self.seen = seen if self.training else None
+        seen = seen if isinstance(self, LearnsNoise) else seen + self.camera.noise(seen, rng)
+        self.seen = seen if self.training and own_scale(self) == 1 else None
         fake = self.degrade(seen, rng)
         return fake if self.training else self.camera.apply_jpeg(fake)
 
     def losses_g(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
-        assert self.seen is not None, "losses_g follows a call on the same batch"
-        return super().losses_g(self.seen, real, self.camera.apply_jpeg(fake))
+        return super().losses_g(self._as_seen(source), real, self.camera.apply_jpeg(fake))
 
     def losses_d(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
-        assert self.seen is not None, "losses_d follows a call on the same batch"
-        return super().losses_d(self.seen, real, self.camera.apply_jpeg(fake))
+        return super().losses_d(self._as_seen(source), real, self.camera.apply_jpeg(fake))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _new_behind_camera, (self.plain,), self.__dict__  # so that copies and worker processes find the class
+    def _as_seen(self, source: Tensor) -> Tensor:
+        """The source as the camera shows it; unchanged where the class shrinks clean images, as only noise follows."""
+        assert self.seen is not None or own_scale(self) > 1, "losses follow a call on the same batch"
+        return source if self.seen is None else self.seen
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        # By name, so that copies and worker processes find the class.
+        return _new_behind_camera, (self.plain,), super().__reduce_ex__(2)[2]
 
 
 @cache
 def behind_camera(plain: type[Translator]) -> type[Translator]:
     """The translator class with `BehindCamera` mixed in."""
-    return type(
-        f"{plain.__name__}BehindCamera", (BehindCamera, plain), {"plain": plain, "__module__": plain.__module__}
-    )
+    attributes = {"plain": plain, "__module__": plain.__module__}
+    return type(f"{plain.__name__}BehindCamera", (BehindCamera, plain), attributes)
 
 
 def _new_behind_camera(plain: type[Translator]) -> Translator:
-    cls = behind_camera(plain)
-    return cls.__new__(cls)
+    return object.__new__(behind_camera(plain))
 
 
 def hold_camera(translator: Translator, measure: Measure) -> Translator:
@@ -257,9 +258,10 @@ def hold_camera(translator: Translator, measure: Measure) -> Translator:
         UserError: it shrinks clean images itself, so that measured optics or noise have no place in front of it.
     """
     if own_scale(translator) > 1 and (measure == "all" or not isinstance(translator, LearnsNoise)):
+        possible = "noise or none" if isinstance(translator, LearnsNoise) else "none"
         raise UserError(
             f"translator.measure {measure!r}: {translator.config['type']!r} shrinks clean images by "
-            f"{own_scale(translator)} itself, but a camera is measured at the size of real images; give measure: none"
+            f"{own_scale(translator)} itself, but a camera is measured at the size of real images; give {possible}"
         )
     translator.camera = MeasuredCamera(measure)
     translator.smallest_side = max(translator.smallest_side, MeasuredCamera.smallest_side)
@@ -291,8 +293,7 @@ def build_translator(spec: str | Spec) -> Translator:
     given: Spec = {"type": spec} if isinstance(spec, str) else dict(spec)
     measure: Measure | None = given.pop(MEASURE, None)
     translator: Translator = translators.build(given)
-    measure = translator.default_measure if measure is None else measure
-    if measure == "none":
+    if (measure := measure or translator.default_measure) == "none":
         return translator
     translator = hold_camera(translator, measure)
     translator.config = {**translator.config, MEASURE: measure}

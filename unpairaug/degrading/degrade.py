@@ -93,7 +93,8 @@ class Degrader:
         """Settings in a line of the manifest; `model_sha256` is the hash of `model.safetensors`."""
         from safetensors.torch import save
 
-        weights = {name: tensor.cpu().contiguous() for name, tensor in self.translator.generators.state_dict().items()}
+        _, saved = self.translator.saved()
+        weights = {name: tensor.cpu().contiguous() for name, tensor in saved.items()}
         facts = asdict(self.degradation)
         del facts["trust_code"]
         return {
