@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from PIL import Image, ImageDraw
+from dead_leaves import dead_leaves
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -30,25 +30,9 @@ SEEN = 5
 """Rings in which a blurred image still shows something above its noise."""
 
 
-def leaves(seed: int, count: int = SCENES, side: int = 64) -> Tensor:
-    """Discs that hide each other, as things in photographs do (Lee et al., 2001): (count, 3, side, side) in [0, 1]."""
-    random = np.random.default_rng(seed)
-    crops = []
-    for _ in range(count):
-        large = Image.new("RGB", (4 * side, 4 * side))
-        draw = ImageDraw.Draw(large)
-        for _ in range(400):
-            radius = min(8 / random.uniform(0.05, 1), 120)
-            x, y = random.uniform(-radius, 4 * side + radius, 2)
-            colour = tuple(int(random.uniform(30, 225)) for _ in range(3))
-            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
-        crops.append(np.asarray(large.resize((side, side), Image.Resampling.BICUBIC)))
-    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2) / 255
-
-
 @pytest.fixture(scope="module")
 def scenes() -> tuple[Tensor, Tensor]:
-    return leaves(0), leaves(1)
+    return dead_leaves(0, SCENES), dead_leaves(1, SCENES)
 
 
 def noisy(images: Tensor, steps: float) -> Tensor:
