@@ -1,5 +1,6 @@
 """Bad files: refused, or named once, counted and replaced by what the seed says, whoever reads them."""
 
+import json
 import os
 from pathlib import Path
 
@@ -98,3 +99,18 @@ def test_the_share_counts_each_file_of_all_processes_once():
     assert count.share(step=0) == 2 / 50, "the preflight looked at more than was shown"
     assert count.share(step=50) == 2 / 400
     assert count.share(step=10**6) == 2 / 1000
+
+
+def test_a_resumed_run_reports_each_bad_image_once_and_those_that_waited_to_be_reported():
+    images = BadImages()
+    count = BadCount(images, max_bad=0.5, checked=10, count=10, per_step=1)
+    images.add("a", "a is bad")
+    assert count.add(images.pop_new()) == ["a is bad"]
+    images.add("b", "b is bad")  # found, and not reported when the checkpoint is saved
+    state = count.state_dict([images.unreported(), [("c", "c is bad")]])
+
+    again = BadImages()
+    resumed = BadCount(again, max_bad=0.5, checked=10, count=10, per_step=1)
+    resumed.load_state_dict(json.loads(json.dumps(state)), rank=0, processes=1)
+    again.add("a", "a is bad")  # read again: it might have been repaired
+    assert resumed.add(again.pop_new()) == ["b is bad", "c is bad"] and len(resumed) == 3
