@@ -63,6 +63,8 @@ class WarmRun:
             os.dup2(output, 1)
             os.dup2(output, 2)
             launcher.PARENT = os.getppid()
+            torch.set_num_threads(1)
+            os.environ.update(ACCELERATE_USE_CPU="true", NO_ALBUMENTATIONS_UPDATE="1")
             if processes > 1:
                 world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
                 os.environ.update({key: str(value) for key, value in world.items()})
