@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from small_parts import built_in, small
 
 from unpairaug.bridge import Bridge
+from unpairaug.camera.spectra import BANDS, kernel_of
 from unpairaug.data import UnpairedBatch
 from unpairaug.recipe import TrainSection
 from unpairaug.recipe.optimizer_sections import OptimizerSection
@@ -42,7 +43,8 @@ def divisible_translators() -> dict[str, dict]:
     every = every_translator(pool_size=0)
     every["cincgan"]["norm"] = "none"
     every["cyclegan"]["discriminator"] = PATCH  # a norm over the four places that a deeper one sees enlarges rounding
-    return every
+    behind_camera = {f"{name} behind a camera": {**every[name], MEASURE: "all"} for name in ("cyclegan", "one_sided")}
+    return {**every, **behind_camera}
 
 
 def make_trainer(
@@ -66,9 +68,13 @@ def make_trainer(
 
 
 def translator_at_scale(spec: Spec, scale: int) -> Translator:
-    """The translator, which is given the task's scale as a recipe gives it."""
+    """The translator with the task's scale, as a recipe builds it; its camera, if it has one, blurs and adds noise."""
     of_class = {key: value for key, value in spec.items() if key != MEASURE}
-    return build_translator({**spec, **translators.complete(of_class, {"scale": scale})})
+    translator = build_translator({**spec, **translators.complete(of_class, {"scale": scale})})
+    if translator.camera is not None:
+        translator.camera.optics.kernel.copy_(kernel_of(torch.linspace(1.0, 0.1, BANDS + 1), 15))
+        translator.camera.noise.ends.fill_(0.02)
+    return translator
 
 
 def make_batch(first: int = 0, size: int = 4) -> UnpairedBatch:
