@@ -15,7 +15,7 @@ from typing import Any
 # Imported once, for all forked runs.
 import torch._dynamo
 import torch.distributed.fsdp
-import torch.utils.tensorboard  # noqa: F401
+import torch.utils.tensorboard
 
 import unpairaug.training.run_recipe  # noqa: F401
 from unpairaug.errors import run_cli

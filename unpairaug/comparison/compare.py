@@ -19,6 +19,7 @@ from unpairaug.errors import UserError, escape
 from unpairaug.evaluation.results import write_json
 from unpairaug.recipe import Recipe, differences, load_recipe, to_yaml
 from unpairaug.terminal.console import log_to_console
+from unpairaug.training import launcher as launcher  # notes the parent process before torch is imported
 
 ARMS = {
     "floor": ("translator={type: bicubic}", "bridge={}", "real_path={}"),

@@ -37,6 +37,9 @@ from unpairaug.translator import Translator
 
 PACKAGES = ["torch", "accelerate", "albumentations", "numpy", "pillow", "scikit-image", "safetensors", "spandrel"]
 
+LOCK_PATIENCE = 7.0
+"""Seconds to wait for the lock of the folder: loader workers of a killed run may hold it until they end, within 5 s."""
+
 
 class RunFolder:
     """One run's folder. Only the main process writes: on the others `active` is False, and no call does anything."""
@@ -71,7 +74,7 @@ class RunFolder:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.lock.acquire(timeout=0)
+            self.lock.acquire(timeout=LOCK_PATIENCE)
         except Timeout as error:
             raise UserError(
                 f"another run is writing to {self.path}: wait until it ends, or give another output_dir"
