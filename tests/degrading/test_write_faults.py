@@ -99,6 +99,12 @@ def test_a_full_disk_stops_the_work_and_the_next_call_resumes_it(model, photogra
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
 
+def test_files_that_are_no_images_are_counted(model, photographs, tmp_path, capsys):
+    (photographs / "a.heic").touch()
+    degrade(Job(str(photographs), tmp_path / "out", Degradation(str(model))))
+    assert "photographs: skipped 1 .heic, which are not read as images" in capsys.readouterr().out
+
+
 def test_a_folder_below_a_file_is_refused(model, photographs, tmp_path):
     (tmp_path / "file").write_text("a file")
     done = run(model, photographs, tmp_path / "file" / "out")

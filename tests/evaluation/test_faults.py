@@ -96,6 +96,12 @@ def test_bad_images_are_named_and_the_others_measured(pairs: list[str], tmp_path
         evaluate("bicubic", pairs[1], pairs[3])
 
 
+def test_files_that_are_no_images_are_counted(pairs: list[str], tmp_path: Path):
+    (tmp_path / "degraded" / "a.heic").touch()
+    done = run(pairs)
+    assert done.returncode == 0 and "degraded: skipped 1 .heic, which are not read as images" in done.stderr
+
+
 def test_a_set_of_bad_images_alone_is_refused(pairs: list[str], tmp_path: Path):
     for path in (tmp_path / "degraded").iterdir():
         path.write_bytes(b"no image")

@@ -200,7 +200,7 @@ def degrade(job: Job, team: Team | None = None) -> str:
         unfinished = job.unfinished_parts()
         state.wait_for_everyone()  # no process may write before all have listed the unfinished parts
         if state.is_main_process:
-            print(worker.degrader, flush=True)
+            print("\n".join([*job.images.remarks, str(worker.degrader)]), flush=True)
             print(
                 f"{len(unfinished)} of {len(job.parts)} {'shards' if job.shards else 'images'} to process", flush=True
             )

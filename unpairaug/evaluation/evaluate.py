@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -25,6 +26,8 @@ from unpairaug.evaluation.restored_folder import RestoredFolder, is_restored_fol
 from unpairaug.evaluation.results import Results
 from unpairaug.restoring.processes import process_state
 from unpairaug.restoring.restore import BICUBIC, Restorer, best_device, load_model, restore_image
+
+log = logging.getLogger("unpairaug")
 
 SAMPLE_SCALE = 2
 """Scale of `bicubic` on the sample, which exists at any scale; the same as in the bundled recipes."""

@@ -14,6 +14,7 @@ class ModcropImages(ImageSet):
     def __init__(self, images: ImageSet, scale: int) -> None:
         self.images, self.scale = images, scale
         self.source, self.names, self.shard_sizes = images.source, images.names, images.shard_sizes
+        self.remarks = images.remarks
 
     def __getitem__(self, i: int) -> Array:
         image = self.images[i]
