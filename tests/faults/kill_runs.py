@@ -112,7 +112,8 @@ class Attack:
             else:
                 run = WarmRun(arguments, folder, case.processes)
                 time.sleep(self.random.uniform(0, 1.1 * seconds))
-                os.kill(self.random.choice([pid for pid in run.pids if pid not in run.codes]), signal.SIGKILL)
+                if run.is_running():
+                    os.kill(self.random.choice([pid for pid in run.pids if pid not in run.codes]), signal.SIGKILL)
             time.sleep(self.random.uniform(0, 0.2))  # a launcher kills the others a little later
             run.signal(signal.SIGKILL)
             codes = run.wait()

@@ -14,7 +14,7 @@ from unpairaug.data import StepBatches, UnpairedBatch, create_loader
 from unpairaug.errors import RunPreempted, RunStopped
 from unpairaug.training import launcher
 from unpairaug.training.build import make_accelerator
-from unpairaug.training.stopping import LAUNCHER_ENDED, StopRequests
+from unpairaug.training.stopping import LAUNCHER_ENDED, StopRequests, explain_lost_processes
 
 QUICK = [
     ("python -m unpairaug.run", "SIGTERM", "all"),
@@ -85,6 +85,20 @@ def test_a_run_ends_with_its_launcher_but_not_with_a_shell(
     assert stop.agree(1, 1.0) == 0
     monkeypatch.setattr(launcher, "PARENT", -1)
     assert stop.agree(2, 1.0) == (LAUNCHER_ENDED if variable else 0)
+
+
+LOST = "[pair.cc:561] gloo: Connection closed by peer [127.0.0.1]:39631\nmore"
+
+
+@pytest.mark.parametrize(
+    ("processes", "text", "kind"), [(2, LOST, RunStopped), (1, LOST, RuntimeError), (2, "shapes differ", RuntimeError)]
+)
+def test_a_lost_process_is_one_message(processes: int, text: str, kind: type[Exception]):
+    with pytest.raises(kind) as raised, explain_lost_processes(processes):
+        raise RuntimeError(text)
+    if kind is RunStopped:
+        assert "Connection closed by peer" in str(raised.value) and "the same command resumes" in str(raised.value)
+        assert "more" not in str(raised.value) and raised.value.is_of_one_process
 
 
 class Samples(torch.utils.data.Dataset):

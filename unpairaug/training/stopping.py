@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import signal
 import threading
 import time
@@ -102,3 +103,24 @@ def stop_error(reason: int, what: str) -> RunStopped:
     """The error that ends a run for a reason; `what` says when, and what is saved."""
     cause = "because its launcher has ended" if reason == LAUNCHER_ENDED else f"by {signal.Signals(reason).name}"
     return (RunPreempted if reason == PREEMPTION else RunStopped)(f"stopped {cause} {what}")
+
+
+@contextmanager
+def explain_lost_processes(processes: int) -> Iterator[None]:
+    """Turn the error of a collective whose other side has ended into a message.
+
+    Raises:
+        RunStopped: another process of the run has ended or cannot be reached.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).split("\n")[0]
+        if processes == 1 or not re.search(r"\b(gloo|NCCL)\b", text, re.IGNORECASE):
+            raise
+        stopped = RunStopped(
+            f"another process of the run has ended or cannot be reached ({text}); the same command resumes from the "
+            f"last checkpoint"
+        )
+        stopped.is_of_one_process = True
+        raise stopped from error
