@@ -44,6 +44,31 @@ def test_optics_change_nothing_before_they_are_measured():
     assert torch.equal(Optics()(image), image)
 
 
+@pytest.mark.parametrize(("height", "width"), [(128, 128), (131, 250)])
+def test_large_images_are_filtered_as_small_ones(height: int, width: int):
+    optics, image = Optics(), torch.rand(2, 3, height, width)
+    optics.kernel.copy_(kernel_of(torch.linspace(1.0, 0.1, BANDS + 1), 15))
+    whole = optics(image)
+    for rows, columns in ((slice(0, 100), slice(0, 127)), (slice(-90, None), slice(-120, None))):
+        part = optics(image[..., rows, columns])
+        inner = slice(7, -7)
+        assert torch.allclose(part[..., inner, inner], whole[..., rows, columns][..., inner, inner], atol=1e-6)
+    corner = optics(image[..., :100, :100])[..., :93, :93]
+    assert torch.allclose(corner, whole[..., :93, :93], atol=1e-6), "the border is repeated outwards"
+
+
+def test_measuring_again_gives_the_same_gain_and_kernel():
+    crops = [images.unfold(2, 32, 32).unfold(3, 32, 32) for images in (dead_leaves(0, 4), dead_leaves(1, 4))]
+    source, other = (some.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 32, 32) for some in crops)
+    optics = Optics()
+    first, _ = optics.measure(source, low_pass(other, 1.0), 4)
+    kernel = optics.kernel.clone()
+    again, _ = optics.measure(source, low_pass(other, 1.0), 4)
+    assert torch.equal(first, again) and torch.equal(kernel, optics.kernel)
+    optics.measure(source, other, 4, is_same=True)
+    assert torch.equal(optics.kernel, Optics().kernel), "where the optics are the same, they change nothing"
+
+
 @pytest.mark.parametrize("level", [1.0, 0.5])
 def test_a_flat_gain_keeps_every_pixel_where_it_is(level: float):
     kernel = kernel_of(torch.full((BANDS + 1,), 1.0), 15)

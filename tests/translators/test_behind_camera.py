@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -357,3 +358,14 @@ def test_weights_of_a_camera_that_the_translator_does_not_hold_are_refused(behin
     _, weights = behind("stranger", "all").saved()
     with pytest.raises(RuntimeError, match=r"unexpected weights of a measured camera: .*optics\.kernel"):
         build("stranger", "none").load_saved(weights)
+
+
+@pytest.mark.parametrize("quality", [0, 60])
+def test_tiles_of_a_large_image_are_degraded_as_the_whole(quality: int, behind: Behind, tmp_path: Path):
+    translator = behind("measured", "all")
+    assert translator.camera is not None
+    translator.camera.jpeg.set(quality)
+    translator.save_pretrained(tmp_path)
+    photograph = np.random.default_rng(0).integers(0, 256, (300, 310, 3), dtype=np.uint8)
+    whole, tiled = (Degrader(Degradation(str(tmp_path), tile=tile))(photograph, "name") for tile in (None, 128))
+    assert (whole != tiled).mean() < 1e-4, "only where 8 bits round the other way"
