@@ -6,18 +6,32 @@ import os
 import sys
 from collections.abc import Callable
 
+MAX_MESSAGE = 2000
+"""Characters of a message; names and texts of others can have any length."""
+MAX_NAME = 500
+"""Characters of a name within it."""
 
-class UserError(Exception):
+
+class _MessageError(Exception):
+    """An error whose text can be shown: others' names in it cannot steer a terminal, nor fill it."""
+
+    def __str__(self) -> str:
+        return format_message(super().__str__())
+
+
+class UserError(_MessageError):
     """What the user gave is wrong; the message says what was given, what was expected and what to do. Exit code 2."""
 
     is_of_one_process = False
     """Whether only this process has found the error, so that it prints the message whatever its rank."""
 
 
-class RunStopped(Exception):
+class RunStopped(_MessageError):
     """A run ended before its last step; the message says why, what is kept and how to go on. Exit code 1."""
 
     exit_code = 1
+    is_of_one_process = False
+    """Whether this process prints the message whatever its rank."""
 
 
 class RunPreempted(RunStopped):
@@ -27,8 +41,23 @@ class RunPreempted(RunStopped):
 
 
 def escape(name: object) -> str:
-    """A path or foreign text for a message: on one line, with control and undecodable characters escaped."""
+    """A path or foreign text for a message: on one line, of readable length, control characters escaped."""
     text = os.fspath(name) if isinstance(name, os.PathLike) else str(name)
+    if len(text) > MAX_NAME:
+        text = f"{text[: MAX_NAME // 2]}… ({len(text)} characters) …{text[-MAX_NAME // 4 :]}"
+    return _escape_characters(text)
+
+
+def format_message(text: str) -> str:
+    """A message for people: at most `MAX_MESSAGE` characters, with control characters but line breaks escaped."""
+    start = "\n".join(map(_escape_characters, text[:MAX_MESSAGE].split("\n")))
+    if len(text) <= MAX_MESSAGE and len(start) <= MAX_MESSAGE:
+        return start
+    note = f" … (cut here: the message has {len(text)} characters)"
+    return start[: MAX_MESSAGE - len(note)] + note
+
+
+def _escape_characters(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
@@ -40,7 +69,7 @@ def run_cli(program: Callable[[], object]) -> None:
         program()
     except (UserError, RunStopped) as error:
         # All processes find the same mistake and one prints it, unless only this process has found it.
-        if os.environ.get("RANK", "0") == "0" or getattr(error, "is_of_one_process", False):
+        if os.environ.get("RANK", "0") == "0" or error.is_of_one_process:
             print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(error, UserError) else error.exit_code)
     except KeyboardInterrupt:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import logging
 import sys
 
+from unpairaug.errors import format_message
+
 log = logging.getLogger("unpairaug")
+
+
+class MessageFormatter(logging.Formatter):
+    """Formats log lines for people: without control characters, and cut to a readable length."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return format_message(super().formatMessage(record))
 
 
 def log_to_console(is_main: bool) -> None:
@@ -16,4 +25,6 @@ def log_to_console(is_main: bool) -> None:
     log.setLevel(logging.INFO if is_main else logging.ERROR)
     for handler in [handler for handler in log.handlers if type(handler) is logging.StreamHandler]:
         log.removeHandler(handler)
-    log.addHandler(logging.StreamHandler(sys.stdout))
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(MessageFormatter())
+    log.addHandler(handler)

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from unpairaug.errors import escape
+
 log = logging.getLogger("unpairaug")
 T = TypeVar("T")
 
@@ -87,5 +89,7 @@ def _print_progress(items: Iterable[T], total: int, every: float = 10.0) -> Iter
         if done == total or now - last >= every:
             last, rate = now, done / max(now - start, 1e-9)
             left = format_duration((total - done) / rate)
-            print(f"{done}/{total} images, {rate:.2f} images/s, {left} left: {item}", file=sys.stderr, flush=True)
+            print(
+                f"{done}/{total} images, {rate:.2f} images/s, {left} left: {escape(item)}", file=sys.stderr, flush=True
+            )
         yield item
