@@ -234,7 +234,7 @@ def test_a_repeated_key_is_refused_with_both_places(refused: Callable[..., str])
         ("task: a: b\n", r"r.yaml:1:8: mapping values are not allowed here; quote"),
         ("task: [1, 2\n", r"r.yaml:2:1: expected ',' or '\]'"),
         ("task: !!python/object:os.system x\n", r"r.yaml:1:7: could not determine a constructor"),
-        ("task: &a [*a]\n", "r.yaml: "),
+        ("task: &a [*a]\n", r"r.yaml:1:7: more than 32 sections within each other"),
         ("task: !!int x\n", "r.yaml: "),
         ("\x00", "r.yaml: "),
     ],
@@ -408,7 +408,8 @@ def test_a_recipe_cannot_be_changed_by_accident(load: Load):
         load().train.seed = 3
 
 
-texts = st.text(min_size=1) | st.sampled_from(
+CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0")
+texts = st.text(CHARACTERS, min_size=1) | st.sampled_from(
     ["1e-4", "no", "true", "null", "010", "1:30", "2024-01-01", "~", "=", "- a", "a: b"]
 )
 lengths = st.integers(50, 99) | st.integers(1, 99).map(lambda n: f"{n} epochs")
@@ -443,7 +444,7 @@ def test_a_recipe_written_as_yaml_loads_to_an_equal_one(
 
 
 @settings(max_examples=200)
-@given(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text())
+@given(st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False) | st.text(CHARACTERS))
 def test_every_plain_value_survives_writing_and_reading(value: Any):
     read = parse(dump({"key": value}), "r.yaml").values["key"]
     assert read == value and type(read) is type(value)

@@ -95,8 +95,9 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole_number(text: str) -> int:
-    if len(text) > MAX_DIGITS:
-        raise _InvalidError(f"a whole number of {len(text)} digits")
+    digits = len(text.lstrip("-"))
+    if digits > MAX_DIGITS:
+        raise _InvalidError(f"a whole number of {digits} digits")
     return int(text)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError, model_validator
 
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, escape
 from unpairaug.recipe.optimizer_sections import AT_LEAST_ONE, OptimizerSection
 from unpairaug.recipe.renamed import explain_renamed
 from unpairaug.recipe.sections import (
@@ -26,6 +26,7 @@ from unpairaug.recipe.sections import (
 )
 from unpairaug.recipe.translator_section import LEARNS, TranslatorSpec
 from unpairaug.recipe.yaml_file import Document, dump, parse
+from unpairaug.recipe.yaml_values import MAX_CHARACTERS
 from unpairaug.registry.options import UNKNOWN_KEY, Mistake, Path, Section, dotted_key, mistakes, validation_error
 from unpairaug.registry.plugins import folder_of, plugins
 from unpairaug.registry.registry import TaskSpec, tasks
@@ -69,6 +70,7 @@ class Recipe(Section):
         return self
 
 
+MAX_BYTES = MAX_CHARACTERS  # a character has at least one
 _SECTIONS = {"bridge": BridgeSection, "schedule": ScheduleSection, "data": DataSection, "train": TrainSection}
 _SECTION_OF_KEY = {key: f"{name}.{key}" for name, section in _SECTIONS.items() for key in section.model_fields}
 _SECTION_OF_KEY |= {
@@ -129,17 +131,23 @@ def plugin_recipes() -> dict[str, FilePath]:
 def _read(recipe: str) -> tuple[str, str]:
     """The name of the file that `recipe` stands for, and its text."""
     path, known = FilePath(recipe), {**plugin_recipes(), **bundled_recipes()}
-    if not path.is_file():
-        path = known.get(recipe.removesuffix(".yaml"), path)
     try:
-        return str(path), path.read_text(encoding="utf-8")
+        if not path.is_file() and not path.is_dir():
+            path = known.get(recipe.removesuffix(".yaml"), path)
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for
+            raise UserError(f"recipe {escape(path)} is no regular file; give a YAML file")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise UserError(f"recipe {escape(path)} has more than {MAX_BYTES} bytes; give a smaller YAML file")
+        return str(path), data.decode("utf-8")
     except FileNotFoundError as error:
         raise UserError(
             f"no recipe {recipe!r}: no such file, and no recipe of that name comes with unpairaug or another package; "
             f"{suggest(path.stem, sorted(known), list_known=True)}"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"recipe {recipe!r} cannot be read; give a YAML file in UTF-8: {error}") from error
+    except (OSError, ValueError) as error:  # UnicodeDecodeError, and a name with NUL
+        raise UserError(f"recipe {escape(path)} cannot be read; give a YAML file in UTF-8: {error}") from error
 
 
 def _validate(values: dict[str, Any], place: Callable[[Path], str]) -> Recipe:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import copy
-import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, escape
+from unpairaug.recipe.yaml_values import MAX_DEPTH, Values, dump, explain
 from unpairaug.registry.options import Path, dotted_key, format_value
 from unpairaug.registry.terms import as_terms
 
-_REMEDIES = {
-    "'\\t'": "indent with spaces, not tabs",
-    "mapping values are not allowed": "quote a value that holds ': '",
-    "could not find expected ':'": "is a ':' missing after a key?",
-}
+__all__ = ["Document", "dump", "parse"]
+
 _COMPONENTS = ("task", "translator", "optimizer")
 _LOSS = ("task", "loss")
 _KEPT_OPTIONS: dict[Any, tuple[str, ...]] = {
@@ -27,48 +23,6 @@ _KEPT_OPTIONS: dict[Any, tuple[str, ...]] = {
     ("optimizer", 2): ("lr", "lr_schedule"),
 }
 """Options that stay when a component's type changes, by first key and depth: they belong to the run."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads plain scalars by the rules below, not by those of YAML 1.1."""
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes every text that this module or a YAML 1.1 reader would not read as text."""
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    # PyYAML 6.0 folds some of Unicode's line breaks to spaces in every style but this one.
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
-
-
-def _represent_list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=True)
-
-
-def _add_scalar_type(name: str, pattern: str, convert: Callable[[str], Any]) -> None:
-    def construct(loader: yaml.SafeLoader, node: Any) -> Any:
-        return convert(loader.construct_scalar(node))
-
-    tag, whole = f"tag:yaml.org,2002:{name}", re.compile(rf"(?:{pattern})\Z")
-    _Loader.add_implicit_resolver(tag, whole, None)
-    _Loader.add_constructor(tag, construct)
-    _Dumper.add_implicit_resolver(tag, whole, None)
-
-
-# YAML 1.1, which PyYAML speaks, reads `no` as false, `1e-4` as text, `010` as 8, `1:30` as 90 and `2024-01-01` as a
-# date. A recipe is read by the core schema of YAML 1.2 (§10.3.2), and takes 1_000 for a number as Python does.
-_Loader.yaml_implicit_resolvers = {}
-_add_scalar_type("bool", r"true|True|TRUE|false|False|FALSE", lambda text: text.lower() == "true")
-_add_scalar_type("null", r"~|null|Null|NULL|", lambda text: None)
-_add_scalar_type("int", r"[-+]?[0-9]+(_[0-9]+)*", int)
-_add_scalar_type(
-    "float",
-    r"[-+]?([0-9]+(_[0-9]+)*\.?([0-9]+(_[0-9]+)*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-    lambda text: float(re.sub(r"\.(?=[iInN])", "", text)),
-)
-_Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(list, _represent_list)
 
 
 @dataclass
@@ -95,8 +49,9 @@ class Document:
             UserError: the text has another form, or goes into a value that has no keys.
         """
         key, equals, value = text.partition("=")
+        text = escape(text)
         path: Path = tuple(key.strip().split("."))
-        if not equals or not all(path):
+        if not equals or not all(path) or len(path) > MAX_DEPTH:
             raise UserError(f"override {text}: should be dotted.key=value, such as train.seed=1")
         new = _override_value(text, value)
         section = self._section(path[:-1], text)
@@ -149,66 +104,19 @@ def parse(text: str, name: str) -> Document:
     """The document in a YAML text; `name` is the file's, for messages.
 
     Raises:
-        UserError: the text is no YAML, holds no mapping, or gives a key twice.
+        UserError: the text is no YAML, exceeds a limit of `yaml_values`, holds no mapping, or gives a key twice.
     """
     places = {(): name}
     try:
-        values = _Reader(text, name, places).values()
+        values = Values(text, name, places).value
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise UserError(f"{place}: {_explain(error)}") from error
+        raise UserError(f"{place}: {explain(error)}") from error
     if not isinstance(values, dict):
         found = "is empty" if values is None else "does not hold `key: value` lines"
         raise UserError(f"{name}: the file {found}; a recipe has the sections task, translator, data and train")
     return Document(values, places)
-
-
-def dump(values: dict[str, Any]) -> str:
-    """The values as YAML that `parse` reads back to the same values."""
-    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-
-
-class _Reader:
-    """Converts YAML nodes to values, and records the place of each key."""
-
-    def __init__(self, text: str, name: str, places: dict[Path, str]) -> None:
-        self.loader = _Loader(text)
-        self.name, self.places = name, places
-        self.duplicates: list[str] = []
-
-    def values(self) -> Any:
-        try:
-            node = self.loader.get_single_node()
-            values = None if node is None else self.read(node, ())
-        finally:
-            self.loader.dispose()
-        if self.duplicates:
-            raise UserError("\n".join(self.duplicates))
-        return values
-
-    def read(self, node: yaml.Node, path: Path) -> Any:
-        if isinstance(node, yaml.SequenceNode):
-            self.places.update({(*path, index): self.at(item) for index, item in enumerate(node.value)})
-            return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
-        if not isinstance(node, yaml.MappingNode):
-            return self.loader.construct_object(node)
-        lines: dict[str, int] = {}
-        values: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            # The text of the key: `no`, `1` and `true` are names here.
-            key, line = str(key_node.value), key_node.start_mark.line + 1
-            here = (*path, key)
-            if key in lines:
-                self.duplicates.append(
-                    f"{self.at(key_node)}: {dotted_key(here)}: already given in line {lines[key]}; keep one"
-                )
-            lines[key], self.places[here] = line, self.at(key_node)
-            values[key] = self.read(value_node, here)
-        return values
-
-    def at(self, node: yaml.Node) -> str:
-        return f"{self.name}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
 
 
 def _key_of(value: Any, path: Path) -> str | None:
@@ -219,13 +127,19 @@ def _key_of(value: Any, path: Path) -> str | None:
 
 
 def _override_value(text: str, value: str) -> Any:
+    """The value of an override: YAML, but for plain text, which is taken as it stands.
+
+    A value comes from a shell, not from a document: `photos #1` is the name of a folder, and has no comment.
+    """
     try:
-        return _Reader(value, f"override {text}", {}).values()
+        read = Values(value, f"override {text}")
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"override {text}: the value is not YAML ({_explain(error)}); put it in quotes") from error
-
-
-def _explain(error: Exception) -> str:
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in problem), None)
-    return f"{problem}; {remedy}" if remedy else problem
+        raise UserError(f"override {text}: the value is not YAML ({explain(error)}); put it in quotes") from error
+    node: Any = read.node
+    is_whole = node is not None and not value[node.end_mark.index :].strip()
+    is_plain = node is None or (isinstance(node, yaml.ScalarNode) and node.style is None)
+    if is_plain and (isinstance(read.value, str) or (value.strip() and not is_whole)):
+        return value
+    if not is_plain and not is_whole:
+        raise UserError(f"override {text}: text behind the value; put the value in quotes")
+    return read.value
