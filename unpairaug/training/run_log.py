@@ -7,6 +7,8 @@ import os
 from logging.handlers import MemoryHandler
 from pathlib import Path
 
+from unpairaug.terminal.console import MessageFormatter
+
 log = logging.getLogger("unpairaug")
 
 
@@ -28,7 +30,7 @@ class RunLog:
         if length is not None and self.length() > length:
             os.truncate(self.path, length)
         self.file = logging.FileHandler(self.path, encoding="utf-8")
-        self.file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        self.file.setFormatter(MessageFormatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         self.early_lines.setTarget(self.file)
         self.early_lines.close()  # writes its lines to the file
         log.removeHandler(self.early_lines)
