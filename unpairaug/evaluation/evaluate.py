@@ -104,7 +104,11 @@ def _open_pairs(clean: str, degraded: str, scale: int, modcrop: bool) -> Evaluat
     ground_truth = open_images(clean, "val_clean", scale)
     if modcrop:
         ground_truth = ModcropImages(ground_truth, scale)
-    return EvaluationPairs(ground_truth, open_images(degraded, "val_degraded", scale), scale)
+    inputs = open_images(degraded, "val_degraded", scale)
+    if process_state().is_main_process:
+        for remark in dict.fromkeys([*ground_truth.remarks, *inputs.remarks]):
+            log.warning(remark)
+    return EvaluationPairs(ground_truth, inputs, scale)
 
 
 def measure_pairs(
