@@ -21,7 +21,7 @@ from unpairaug.data import (
 )
 from unpairaug.data.augment import SYMMETRIES, Views, splitmix64
 from unpairaug.errors import UserError
-from unpairaug.training.loop import to_device
+from unpairaug.training.step_reader import to_device
 
 
 def coordinates(height: int, width: int, number: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from unpairaug.recipe import Recipe, load_recipe, to_yaml
 from unpairaug.registry import translators
 from unpairaug.run import train
 from unpairaug.training.build import build_trainer, make_accelerator, open_data, resolve_lengths
-from unpairaug.training.loop import to_device
+from unpairaug.training.step_reader import to_device
 from unpairaug.training.trainer import JointTrainer
 from unpairaug.translator import Translator
 

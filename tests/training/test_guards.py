@@ -13,18 +13,19 @@ from test_trainer import CYCLEGAN, STOCHASTIC, make_batch, make_trainer
 from torch import Tensor, nn
 
 from unpairaug.bridge import Bridge
-from unpairaug.data import StepBatches, UnpairedBatch, loader
+from unpairaug.camera.measured_camera import MeasuredCamera
+from unpairaug.data import StepBatches, UnpairedBatch, create_loader
 from unpairaug.networks.filters import low_pass
 from unpairaug.networks.generators import ResidualGenerator
 from unpairaug.recipe import TrainSection, load_recipe
 from unpairaug.recipe.optimizer_sections import OptimizerSection
 from unpairaug.registry import tasks
 from unpairaug.rng import Rng
-from unpairaug.training.build import build_trainer, in_steps, open_data
+from unpairaug.training.build import build_trainer, open_data, resolve_lengths
 from unpairaug.training.guards import PAGE, PATIENCE, Guards
-from unpairaug.training.loop import to_device
 from unpairaug.training.real_path import RealPath
 from unpairaug.training.schedule import Schedule
+from unpairaug.training.step_reader import to_device
 from unpairaug.training.trainer import JointTrainer
 from unpairaug.translators.bicubic import Bicubic
 from unpairaug.translators.cyclegan import CycleGAN
@@ -207,13 +208,17 @@ def faint_batch(first: int, size: int = 8) -> UnpairedBatch:
     return UnpairedBatch(blotches, 0.5 + SHARE * (other - 0.5), torch.arange(first, first + size))
 
 
-def trained_on_faint_fakes(bridge: Bridge, feedback: float, seed: int = 0) -> tuple[dict[str, float], list[str]]:
+def trained_on_faint_fakes(
+    bridge: Bridge, feedback: float, seed: int = 0, camera: MeasuredCamera | None = None
+) -> tuple[dict[str, float], list[str]]:
     """The values of the last check of a short run, and the sections of all warnings."""
     torch.manual_seed(seed)
     task = tasks.build({"type": "denoise", "head": {"type": "test_guards:Filter"}})
     rates = OptimizerSection.model_validate({"generator": {"lr": 2e-4}, "head": {"lr": 0.1}})
     how, schedule = TrainSection(steps=240, seed=seed), Schedule(steps=240, feedback=feedback)
-    trainer = JointTrainer(Accelerator(cpu=True), Faint(), task, bridge, RealPath(1), schedule, how, rates)
+    translator = Faint()
+    translator.camera = camera
+    trainer = JointTrainer(Accelerator(cpu=True), translator, task, bridge, RealPath(1), schedule, how, rates)
     guards, values, warned = Guards(trainer, faint_batch(0), seed), {}, []
     for step in range(1, 241):
         batch = faint_batch(8 * step)
@@ -231,25 +236,22 @@ def test_a_head_that_uses_hidden_detail_leaks():
     assert values["leak_gain"] > 6 and values["leak_error_ratio"] > 1.5, "far above the bounds"
 
 
-def through_the_default_bridge(
-    monkeypatch: pytest.MonkeyPatch, doubt: float, trust: float
-) -> tuple[dict[str, float], list[str]]:
-    monkeypatch.setattr(Faint, "doubt", doubt)
-    monkeypatch.setattr(Faint, "trust", trust)
-    return trained_on_faint_fakes(Bridge(**load_recipe("cyclesr_sr").bridge.model_dump()), feedback=1.0)
+def through_the_default_bridge(max_perturbation: float, min_strength: float) -> tuple[dict[str, float], list[str]]:
+    camera = MeasuredCamera("none")
+    camera.max_perturbation.fill_(max_perturbation)
+    camera.min_strength.fill_(min_strength)
+    return trained_on_faint_fakes(Bridge(**load_recipe("cyclesr_sr").bridge.model_dump()), feedback=1.0, camera=camera)
 
 
-def test_through_the_bridge_of_the_default_recipe_nothing_leaks_where_its_camera_sharpens(
-    monkeypatch: pytest.MonkeyPatch,
-):
-    values, warned = through_the_default_bridge(monkeypatch, doubt=9.6, trust=0.5)  # as City100's gives them
+def test_through_the_bridge_of_the_default_recipe_nothing_leaks_where_its_camera_sharpens():
+    values, warned = through_the_default_bridge(max_perturbation=9.6, min_strength=0.5)  # as measured on City100
     assert "leak" not in warned
     assert values["leak_gain"] < 2.5 and values["leak_error_ratio"] < 1.04, "well below the bounds"
 
 
-def test_at_full_strength_and_with_little_noise_this_translator_leaks(monkeypatch: pytest.MonkeyPatch):
-    """What the recipe finds on its own photographs; a translator that hides all it can is seen there."""
-    _, warned = through_the_default_bridge(monkeypatch, doubt=0.0, trust=1.0)
+def test_at_full_strength_and_with_little_noise_this_translator_leaks():
+    """As measured on the sample; a translator that hides all it can is detected there."""
+    _, warned = through_the_default_bridge(max_perturbation=0.0, min_strength=1.0)
     assert "leak" in warned
 
 
@@ -258,10 +260,10 @@ def test_no_guard_warns_of_the_default_recipe_at_toy_size():
     length = ["train.steps=30", "data.batch_size=2", "data.crop=32"]
     recipe = load_recipe("cyclesr_sr", [*small, *length])
     data, accelerator = open_data(recipe), Accelerator(cpu=True)
-    trainer = build_trainer(in_steps(recipe, data, processes=1), accelerator)
-    guards, warned = Guards(trainer, to_device(data.shown(), accelerator), seed=0), []
+    trainer = build_trainer(resolve_lengths(recipe, data, processes=1), accelerator)
+    guards, warned = Guards(trainer, to_device(data.first_samples(), accelerator), seed=0), []
     order = StepBatches(0, 30, 2, 1, 0, 1)
-    for step, batch in enumerate(loader(data.crops, order, 0, False), 1):
+    for step, batch in enumerate(create_loader(data.crops, order, 0, False), 1):
         guards.add_colours(on_device := to_device(batch, accelerator))
         trainer.train_step([on_device], step - 1)
         if step % 5 == 0:
@@ -272,7 +274,7 @@ def test_no_guard_warns_of_the_default_recipe_at_toy_size():
 def test_every_guard_has_its_section_on_the_page_it_names():
     page = (Path(__file__).resolve().parents[2] / PAGE).read_text(encoding="utf-8")
     anchors = {heading.lower().replace(" ", "-") for heading in re.findall(r"^## (.+)$", page, re.MULTILINE)}
-    assert set(guards_of().guards) <= anchors
+    assert {*guards_of().guards, "not-finite", "divergence", "no-gradient"} <= anchors
 
 
 def test_guards_that_are_saved_and_loaded_go_on_as_if_never_interrupted():

@@ -40,3 +40,12 @@ def test_a_pool_resumes_from_its_state():
 
 def test_a_pool_of_size_0_shows_every_fake():
     assert torch.equal(ImagePool(0).query(fakes(3, 2)), fakes(3, 2))
+
+
+def test_a_pool_restored_from_an_empty_state_is_empty():
+    pool = ImagePool(4)
+    empty = pool.state()
+    pool.query(torch.full((2, 1, 1, 1), torch.nan))
+    pool.load_state(empty)
+    assert torch.equal(pool.query(torch.ones(2, 1, 1, 1)), torch.ones(2, 1, 1, 1)) and pool.filled == 1
+    assert pool.images is not None and bool(torch.isfinite(pool.images).all())

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from unpairaug.bench.memory import PeakMemory, total_memory
 from unpairaug.data import StepBatches, UnpairedBatch, create_loader
 from unpairaug.errors import UserError
-from unpairaug.training.loop import to_device
+from unpairaug.training.step_reader import to_device
 from unpairaug.training.trainer import JointTrainer
 
 

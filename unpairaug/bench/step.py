@@ -20,7 +20,7 @@ from unpairaug.losses import cycle_loss, gan_loss, identity_loss
 from unpairaug.recipe import Recipe
 from unpairaug.recipe.optimizer_sections import NetworkOptimizer, OptimizerSection
 from unpairaug.training.build import build_trainer
-from unpairaug.training.loop import to_device
+from unpairaug.training.step_reader import to_device
 from unpairaug.training.trainer import JointTrainer
 
 Step = Callable[[], object]

@@ -34,7 +34,7 @@ class UnpairedBatch(NamedTuple):
     """The input of a training step. A single sample has the same fields without the batch dimension.
 
     Images are uint8, channels last in memory as decoded: a quarter of the bytes of float32 between worker, trainer and
-    GPU. `loop.to_device` converts them to float32 in [0, 1].
+    GPU. `training.step_reader.to_device` converts them to float32 in [0, 1].
     """
 
     clean: Tensor

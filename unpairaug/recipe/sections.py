@@ -211,6 +211,11 @@ class TrainSection(Section):
     """Weight of the task loss."""
     clip: Rate | None = None
     """Largest gradient norm of each network; null does not clip."""
+    on_nonfinite: Literal["stop", "skip", "rollback"] = "stop"
+    """At a step whose losses, gradients or weights are not finite: `stop` saves the state before it and ends the run;
+    `skip` leaves the step out; `rollback` also leaves out the steps since the last line of the log."""
+    max_nonfinite: Count = 3
+    """How many such steps a run passes with `skip` or `rollback`, before it stops."""
     ema: Decay = 0.999
     """Decay of the running averages of the weights, which are measured and saved; 0 takes the weights as they are."""
     gradient_accumulation: Count = 1

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from unpairaug.report.record import LogLine, Record
-from unpairaug.training.guards import Collapse, ColourDrift, Guard, Leak, Saturation
+from unpairaug.training.guard_kinds import Collapse, ColourDrift, Guard, Leak, Saturation
 
 MAX_POINTS = 600
 """Largest number of points of a curve; more would not be visible and would enlarge the page."""
 
-PROGRESS = ("lr_", "feedback", "steps_per_second")
+PROGRESS = ("lr_", "feedback", "gradient_norm_", "dead_", "steps_per_second")
 """Prefixes of the numbers in split `train` that are not losses."""
 
 

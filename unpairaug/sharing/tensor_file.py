@@ -18,8 +18,8 @@ class NonFiniteError(RunStopped):
     """A tensor that was to be saved holds NaN or infinity; nothing was written."""
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file.
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file, with text by name as its metadata.
 
     Raises:
         NonFiniteError: a tensor holds NaN or infinity.
@@ -28,7 +28,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
     check_finite(tensors, str(path))
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata)
 
 
 def check_finite(tensors: Mapping[str, Tensor], target: str) -> None:

@@ -10,8 +10,6 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from unpairaug.errors import escape
-
 log = logging.getLogger("unpairaug")
 T = TypeVar("T")
 
@@ -29,6 +27,13 @@ class Progress:
         self.step += 1
         if self.bar:
             self.bar.update()
+
+    def go_back(self, step: int) -> None:
+        """Count from another step, because steps are taken again."""
+        self.step = step
+        if self.bar:
+            self.bar.n = step
+            self.bar.refresh()
 
     @property
     def steps_per_second(self) -> float:
@@ -89,7 +94,5 @@ def _print_progress(items: Iterable[T], total: int, every: float = 10.0) -> Iter
         if done == total or now - last >= every:
             last, rate = now, done / max(now - start, 1e-9)
             left = format_duration((total - done) / rate)
-            print(
-                f"{done}/{total} images, {rate:.2f} images/s, {left} left: {escape(item)}", file=sys.stderr, flush=True
-            )
+            print(f"{done}/{total} images, {rate:.2f} images/s, {left} left: {item}", file=sys.stderr, flush=True)
         yield item

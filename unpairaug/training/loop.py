@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from unpairaug.data import UnpairedBatch, ValidationPairs
 from unpairaug.data.bad import BadCount
-from unpairaug.errors import RunStopped, UserError
+from unpairaug.errors import RunStopped
 from unpairaug.evaluation.evaluate import measure_pairs
 from unpairaug.losses import Losses
 from unpairaug.recipe import TrainSection
@@ -23,9 +21,12 @@ from unpairaug.rng import mix_seed
 from unpairaug.terminal.progress import Progress
 from unpairaug.training.checkpoint_selection import CheckpointSelection
 from unpairaug.training.guards import Guards
+from unpairaug.training.recovery import Recovery
 from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.running_losses import RunningLosses
 from unpairaug.training.samples import sample_sheet, save_sheet
+from unpairaug.training.step_reader import StepReader, to_device
+from unpairaug.training.step_watch import CHECK_EVERY, BadStep
 from unpairaug.training.stopping import StopRequests, stop_error
 from unpairaug.training.trainer import JointTrainer
 
@@ -41,6 +42,7 @@ class TrainingLoop:
         run: RunFolder,
         samples: UnpairedBatch,
         validation: ValidationPairs | None,
+        reader: StepReader,
         start: int,
         bad: BadCount | None = None,
         selection: CheckpointSelection | None = None,
@@ -55,6 +57,7 @@ class TrainingLoop:
             run: where everything is written.
             samples: shown on the sample sheets and checked by the guards; 8-bit images on any device.
             validation: pairs that the averaged head is measured on, if there are any.
+            reader: reads the samples of the steps.
             start: steps taken already.
             bad: counts the images that are skipped, where they are.
             selection: scores the steps, on the main process alone.
@@ -68,46 +71,54 @@ class TrainingLoop:
         self.losses = RunningLosses(accelerator)
         self.stop = stop or StopRequests(accelerator)
         self.saved_step = start
+        self.reader, self.recovery = reader, Recovery(trainer, run, self, reader)
 
-    def run_steps(self, batches: Iterable[UnpairedBatch]) -> None:
+    def run_steps(self) -> None:
         """Take every step that is left; save a checkpoint and the trained parts.
 
         Raises:
             RunStopped: a stop was requested, and a checkpoint is saved; a loss is not finite; the disk is full.
         """
-        batches = iter(batches)
         if self.progress.step == 0:
             self.measure_input()
             self.validate(0)
         with self.stop.deferred():
-            for step in range(self.progress.step, self.steps):
-                self.seed(step)
-                losses = self.trainer.train_step(self.next_batches(batches), step)
-                self.add_losses(losses, step)
-                self.progress.advance()
-                self.run_periodic(step + 1)
-                reason = self.stop.agree(step + 1, self.progress.steps_per_second)
-                if reason and step + 1 < self.steps:
-                    self.save_between_intervals(step + 1)
-                    raise stop_error(
-                        reason, f"after step {step + 1}, and saved a checkpoint; the same command resumes from it"
-                    )
+            while self.progress.step < self.steps:
+                try:
+                    batches = self.reader.read_from(self.progress.step)
+                    while self.progress.step < self.steps:
+                        self.take_step(self.progress.step, batches)
+                except BadStep as bad:
+                    if self.recovery.handle(bad):
+                        self.progress.go_back(bad.step)
+                        self.end_step(bad.step)
         self.progress.close()
 
-    def next_batches(self, batches: Iterator[UnpairedBatch]) -> list[UnpairedBatch]:
-        """The micro-batches of a step, on the device.
+    def take_step(self, step: int, batches: Iterator[list[UnpairedBatch]]) -> None:
+        """Take one step, counted from 0, and what follows it.
 
         Raises:
-            UserError: an image cannot be read. The processes read different images, so the one that fails reports it.
+            BadStep: this step, or one since the last check, is not finite.
+            RunStopped: see `run_steps`.
         """
-        try:
-            found = [to_device(b, self.accelerator) for b in islice(batches, self.train.gradient_accumulation)]
-        except UserError as error:
-            error.is_of_one_process = True
-            raise
-        for batch in found:
+        self.recovery.begin_step(step)
+        self.seed(step)
+        micro_batches = next(batches)
+        for batch in micro_batches:
             self.guards.add_colours(batch)
-        return found
+        losses = self.trainer.train_step(micro_batches, step)
+        self.recovery.end_step(step, losses, micro_batches)
+        self.add_losses(losses, step)
+        self.end_step(step)
+
+    def end_step(self, step: int) -> None:
+        """Count a step, do what is due after it, and stop if that is requested."""
+        self.progress.advance()
+        self.run_periodic(step + 1)
+        reason = self.stop.agree(step + 1, self.progress.steps_per_second)
+        if reason and step + 1 < self.steps:
+            self.save_between_intervals(step + 1)
+            raise stop_error(reason, f"after step {step + 1}, and saved a checkpoint; the same command resumes from it")
 
     def seed(self, step: int) -> None:
         """Seed the global generator, which layers such as dropout draw from."""
@@ -118,16 +129,23 @@ class TrainingLoop:
     def run_periodic(self, step: int) -> None:
         """Log, sample, validate and save, each at its own interval and all at the last step."""
         train, last = self.train, step == self.steps
-        if step % train.log_every == 0 or last:
+        due = {
+            every: step % every == 0 or last
+            for every in (train.log_every, train.sample_every, train.validate_every, train.checkpoint_every)
+        }
+        if step % CHECK_EVERY == 0 or any(due.values()):
+            self.recovery.check(step)  # before anything is written
+        self.recovery.is_due |= any(due.values())
+        if due[train.log_every]:
             self.log_losses(step)
             self.report_bad_images(step)
-        if step % train.sample_every == 0 or last:
+        if due[train.sample_every]:
             self.save_samples(step)
             self.check_guards(step)
-        if step % train.validate_every == 0 or last:
+        if due[train.validate_every]:
             self.validate(step)
             self.select_checkpoint(step)
-        if step % train.checkpoint_every == 0 or last:
+        if due[train.checkpoint_every]:
             self.save(step)
 
     def add_losses(self, losses: Losses, step: int) -> None:
@@ -140,29 +158,16 @@ class TrainingLoop:
         """Log the mean of each loss term since the last call, over all processes.
 
         Raises:
-            RunStopped: a mean is not finite.
+            BadStep: a loss or a gradient since the last check is not finite.
         """
         if not self.losses:
             return  # nothing is trained: the warm-up of a translator without networks
-        values = self.finite_losses(step)
+        self.recovery.check(step)
+        self.recovery.is_due = True
+        values = self.losses.means()
         self.losses.reset()
         self.progress.report(values)
-        self.record(step, "train", {**values, **self.schedule_values(step - 1)})
-
-    def finite_losses(self, step: int) -> dict[str, float]:
-        """The mean of each loss term since the last line of the log, over all processes.
-
-        Raises:
-            RunStopped: a mean is not finite.
-        """
-        values = self.losses.means() if self.losses else {}
-        broken = [name for name, value in values.items() if not math.isfinite(value)]
-        if broken:
-            raise RunStopped(
-                f"not finite: {', '.join(broken)}, from step {step - self.losses.steps} to {step}; earlier checkpoints "
-                f"in {self.run.checkpoints} are whole. Lower the learning rates, set train.clip, or use full precision."
-            )
-        return values
+        self.record(step, "train", {**values, **self.recovery.watch.latest, **self.schedule_values(step - 1)})
 
     def report_bad_images(self, step: int) -> None:
         """Log the images that any process found bad since the last call.
@@ -242,18 +247,19 @@ class TrainingLoop:
 
     def save(self, step: int) -> None:
         """Save a checkpoint and the trained parts."""
-        self.log_losses(step)  # raises if a loss is not finite, so that no such checkpoint is saved
+        self.log_losses(step)
         self.save_state(step)
 
     def save_between_intervals(self, step: int) -> None:
         """Save a checkpoint at a step that no interval asks for, and log nothing: the resumed run logs as planned."""
-        self.finite_losses(step)
+        self.recovery.check(step)
         if self.saved_step != step:
             self.save_state(step)
 
     def save_state(self, step: int) -> None:
         """Write checkpoint and trained parts; everything logged so far is on disk before them."""
         files, state = self.trainer.state()
+        self.recovery.check_state(step, files)
         if self.selection is not None:
             files["best"], state["best"] = self.selection.state()
         state["loop"] = self.state_dict()
@@ -265,7 +271,8 @@ class TrainingLoop:
 
     def state_dict(self) -> dict[str, Any]:
         """What logs and warnings of the next steps depend on, as JSON holds it. Collective."""
-        state = {"losses": self.losses.state_dict(), "guards": self.guards.state_dict()}
+        parts = {"losses": self.losses, "guards": self.guards, "watch": self.recovery}
+        state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
         if self.bad is not None:
             state["bad_images"] = self.bad.state_dict(gather_object([self.bad.images.unreported()]))
         return state
@@ -274,6 +281,7 @@ class TrainingLoop:
         """Restore what `state_dict` returned, on any number of processes."""
         self.losses.load_state_dict(state["losses"])
         self.guards.load_state_dict(state["guards"])
+        self.recovery.load_state_dict(state["watch"])
         if self.bad is not None and "bad_images" in state:
             self.bad.load_state_dict(
                 state["bad_images"], self.accelerator.process_index, self.accelerator.num_processes
@@ -283,15 +291,3 @@ class TrainingLoop:
         """Write numbers to `metrics.jsonl` and to the event files."""
         self.run.log_metrics(step, split, values)
         self.accelerator.log({f"{split}/{name}": value for name, value in values.items()}, step=step)
-
-
-def to_device(batch: UnpairedBatch, accelerator: Accelerator) -> UnpairedBatch:
-    """The batch on this process's device, its images of 8 bits as float32 in [0, 1].
-
-    They stay channels-last: convolutions are faster so, on CPUs too.
-    """
-    clean, degraded = (
-        image.to(accelerator.device, memory_format=torch.channels_last, non_blocking=True).div(255)
-        for image in batch[:2]
-    )
-    return UnpairedBatch(clean, degraded, batch.index)

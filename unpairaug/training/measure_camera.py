@@ -12,7 +12,7 @@ from unpairaug.recipe import Recipe
 from unpairaug.recipe.translator_section import START
 from unpairaug.terminal.progress import with_bar
 from unpairaug.training.build import TrainingData
-from unpairaug.training.loop import to_device
+from unpairaug.training.step_reader import to_device
 from unpairaug.training.trainer import JointTrainer
 
 log = logging.getLogger("unpairaug")

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from contextlib import closing
 
 from accelerate import Accelerator
 
-from unpairaug.data import StepBatches, UnpairedBatch, create_loader
 from unpairaug.recipe import Recipe
 from unpairaug.terminal.console import log_to_console
 from unpairaug.training.build import TrainingData, build_trainer, make_accelerator, open_data, resolve_lengths
 from unpairaug.training.checkpoint_selection import CheckpointSelection, sample_count
-from unpairaug.training.loop import TrainingLoop, to_device
+from unpairaug.training.loop import TrainingLoop
 from unpairaug.training.measure_camera import format_camera, measure_camera
 from unpairaug.training.resume import Resumed, resume
 from unpairaug.training.run_folder import RunFolder
+from unpairaug.training.step_reader import StepReader, to_device
 from unpairaug.training.stopping import StopRequests
 from unpairaug.training.trainer import JointTrainer
 
@@ -65,10 +65,13 @@ def _run(
             log.info(format_camera(found))
         run.save_best(selection.best if selection else None)
         sides = data.first_samples(), data.validation
-        loop = TrainingLoop(accelerator, trainer, recipe.train, run, *sides, start.step, data.bad, selection, stop)
+        reader = StepReader(data.crops, recipe, accelerator)
+        loop = TrainingLoop(
+            accelerator, trainer, recipe.train, run, *sides, reader, start.step, data.bad, selection, stop
+        )
         if start.loop is not None:
             loop.load_state_dict(start.loop)
-        loop.run_steps(_batches(recipe, accelerator, data, start.step, trainer.schedule.steps))
+        loop.run_steps()
         _log_result(run, trainer.schedule.steps)
         for tracker in accelerator.trackers:
             tracker.finish()
@@ -95,15 +98,6 @@ def _open_folder(
         log.info(message)
     log.info(f"{name} → {recipe.output_dir}, {processes} × {accelerator.device}\n{data.report}")
     log.info(data.epochs(recipe, processes))
-
-
-def _batches(
-    recipe: Recipe, accelerator: Accelerator, data: TrainingData, start: int, steps: int
-) -> Iterable[UnpairedBatch]:
-    """This process's micro-batches of the steps from `start` to `steps`."""
-    accumulation, rank = recipe.train.gradient_accumulation, accelerator.process_index
-    batches = StepBatches(start, steps, recipe.data.batch_size, accumulation, rank, accelerator.num_processes)
-    return create_loader(data.crops, batches, recipe.data.num_workers, accelerator.device.type == "cuda")
 
 
 def _log_nothing_to_do(run: RunFolder, steps: int, is_alone: bool) -> None:

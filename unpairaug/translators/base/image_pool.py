@@ -48,8 +48,8 @@ class ImagePool:
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        if state:
-            self.images, self.filled = state["images"].clone(), int(state["filled"][0])
+        """Restore what `state` returned; an empty history where it returned nothing."""
+        self.images, self.filled = (state["images"].clone(), int(state["filled"][0])) if state else (None, 0)
 
     def _history(self, fake: Tensor) -> Tensor:
         """The history for fakes of this shape, begun anew where the shape has changed."""
