@@ -17,7 +17,7 @@ from unpairaug.training.measure_camera import format_camera, measure_camera
 from unpairaug.training.resume import Resumed, resume
 from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.step_reader import StepReader, to_device
-from unpairaug.training.stopping import StopRequests
+from unpairaug.training.stopping import StopRequests, explain_lost_processes
 from unpairaug.training.trainer import JointTrainer
 
 log = logging.getLogger("unpairaug")
@@ -41,7 +41,7 @@ def run_recipe(recipe: Recipe, name: str, may_change: Collection[str] | None = N
     accelerator = make_accelerator(recipe, log_with="tensorboard", project_dir=recipe.output_dir)
     log_to_console(accelerator.is_main_process)
     stop = StopRequests(accelerator)
-    with stop.handlers():
+    with stop.handlers(), explain_lost_processes(accelerator.num_processes):
         return _run(recipe, name, accelerator, stop, may_change)
 
 
