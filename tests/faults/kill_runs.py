@@ -163,6 +163,7 @@ class Attack:
         else:
             self.counts["identical runs"] += 1
             shutil.rmtree(folder)
+        print(f"{self.total('kills')} kills, {self.total('stops')} stops, {self.counts['runs']} runs", file=sys.stderr)
 
 
 class _Launcher:
