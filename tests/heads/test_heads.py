@@ -271,6 +271,26 @@ def test_a_task_with_another_name_for_its_head_is_saved_without_its_checkpoint_t
         assert torch.allclose(Task.from_pretrained(tmp_path / "head")(image()), task(image()), atol=1e-6)
 
 
+AVERAGED, PLAIN = ("generator_ema", "net_g_ema", "ema"), ("generator", "net_g", "model")
+
+
+@pytest.mark.parametrize("is_nested", [False, True], ids=["prefixes", "nested"])
+@pytest.mark.parametrize("names", [(AVERAGED[i], PLAIN[i]) for i in range(3)], ids=lambda names: names[0])
+def test_averaged_weights_are_taken_first_from_the_state_of_a_training_program(
+    names: tuple[str, str], is_nested: bool, checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    averaged = torch.load(checkpoint)["params_ema"]
+    plain = {key: torch.zeros_like(value) for key, value in averaged.items()}
+    parts = {names[1]: plain, names[0]: averaged, "discriminator": {"conv.weight": torch.zeros(1, 3, 3, 3)}}
+    flat = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
+    torch.save({"state_dict": parts if is_nested else flat, "optimizer": {}}, tmp_path / "training.pth")
+    spec = {"type": "spandrel", "checkpoint": str(tmp_path / "training.pth")}
+    with caplog.at_level("INFO", "unpairaug"), torch.no_grad():
+        expected = heads.build({**spec, "checkpoint": str(checkpoint)}, scale=2).eval()(image(batch=1))
+        assert torch.equal(heads.build(spec, scale=2).eval()(image(batch=1)), expected)
+    assert f"training.pth: loaded the weights under {names[0]!r}" in caplog.text
+
+
 def test_a_checkpoint_of_something_else_or_another_scale_is_refused(checkpoint: Path, tmp_path: Path):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")

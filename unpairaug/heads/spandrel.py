@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unpairaug.errors import UserError
+from unpairaug.heads.checkpoint_file import load_descriptor
 from unpairaug.registry import Spec, register_head
 from unpairaug.registry.options import UNKNOWN_KEY, Mistake, format_value
 from unpairaug.registry.suggestions import suggest
@@ -163,10 +164,10 @@ def _from_file(checkpoint: str) -> ImageModelDescriptor[nn.Module]:
     Raises:
         UserError: the file is damaged, or spandrel does not know what is in it.
     """
-    from spandrel import ModelLoader, UnsupportedModelError
+    from spandrel import UnsupportedModelError
 
     try:
-        return ModelLoader().load_from_file(checkpoint)  # type: ignore[return-value]
+        return load_descriptor(checkpoint)
     except UnsupportedModelError as error:
         raise UserError(
             f"task.head.checkpoint {checkpoint}: spandrel recognises no architecture of its main registry in it; "
