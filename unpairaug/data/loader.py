@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import psutil
 import torch
+from torch._C import _remove_worker_pids as remove_worker_pids
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from unpairaug.data.bad import Bad, BadImages
@@ -27,6 +27,13 @@ _POLL = 0.5
 """Seconds between two looks at the time that a batch takes."""
 
 
+class LoaderStopped(RunStopped):
+    """A worker process of a loader ended, stopped or hangs; the message names it. Exit code 1."""
+
+    is_of_one_process = True
+    """Other processes of the run do not find the error, so this one prints it whatever its rank."""
+
+
 def create_loader(
     dataset: Dataset[UnpairedBatch],
     batches: StepBatches,
@@ -37,7 +44,7 @@ def create_loader(
     """A loader of the batches in the order of `batches`, prefetched by `num_workers` processes.
 
     `batches` already belong to this process, so `Accelerator.prepare` must not be applied: it would split them again.
-    Iterating raises `RunStopped` when a worker ends, or delivers no batch within `patience` seconds.
+    Iterating raises `LoaderStopped` when a worker ends, or delivers no batch within `patience` seconds.
 
     Args:
         dataset: the samples.
@@ -67,6 +74,7 @@ class _Loader(DataLoader[UnpairedBatch]):
     def __iter__(self) -> Iterator[UnpairedBatch]:  # type: ignore[override]  # an iterator is enough
         with blocked_stop_signals():
             batches: Any = super().__iter__()  # starts the workers
+        _detach_sigchld_handler(batches)
         workers: list[BaseProcess] = list(getattr(batches, "_workers", ()))
         kill_at_exit(workers)
         return self._unpack(batches, workers)
@@ -85,18 +93,17 @@ class _Loader(DataLoader[UnpairedBatch]):
                     yield UnpairedBatch(*batch)
             except UserError as error:
                 # torch raises the exception of a worker with the worker's traceback as its message.
-                raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
-            except RuntimeError as error:
+                raise UserError(str(error.args[0]).rpartition("UserError: ")[2].strip()) from error
+            except (RuntimeError, OSError, EOFError) as error:  # of a pipe to a worker that ended, too
                 if watchdog.has_ended_them:
-                    raise RunStopped(
-                        self._describe_stall(done, watchdog.stopped or [workers[done % len(workers)]])
-                    ) from error
-                if message := describe_worker_failure(error):
-                    raise RunStopped(message) from error
+                    raise LoaderStopped(self._describe_stall(done, watchdog, workers)) from error
+                if dead := _find_dead(workers):
+                    raise LoaderStopped(_describe_death(dead)) from error
                 raise
 
-    def _describe_stall(self, number: int, workers: list[BaseProcess]) -> str:
-        pids = ", ".join(str(worker.pid) for worker in workers)
+    def _describe_stall(self, number: int, watchdog: _Watchdog, workers: list[BaseProcess]) -> str:
+        stalled = watchdog.stopped or [workers[number % len(workers)]]
+        pids = ", ".join(str(worker.pid) for worker in stalled)
         return (
             f"the loader's worker process (pid {pids}) stopped or hangs: no batch for {self.patience:g} s, so the "
             f"workers were ended; the batch is of {self._describe_batch(number)}. Check that the storage answers; the "
@@ -114,14 +121,20 @@ class _Loader(DataLoader[UnpairedBatch]):
         return abbreviate(names)
 
 
-def describe_worker_failure(error: RuntimeError) -> str | None:
-    """A message for torch's error about a worker that ended; None for any other error."""
-    if not re.search(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)", str(error)):
-        return None
-    reason = str(error).split("\n")[0].removesuffix(" ").rstrip(".")
+def _find_dead(workers: list[BaseProcess]) -> list[BaseProcess]:
+    """The workers that have ended; a broken pipe may be noticed a moment before the end."""
+    for _ in range(20):
+        if dead := [worker for worker in workers if not worker.is_alive()]:
+            return dead
+        time.sleep(0.05)
+    return []
+
+
+def _describe_death(dead: list[BaseProcess]) -> str:
+    ends = ", ".join(f"pid {worker.pid}, exit code {worker.exitcode}" for worker in dead)
     return (
-        f"{reason}, perhaps for lack of memory; the run resumes from its latest checkpoint, also with another "
-        "data.num_workers"
+        f"a worker process of the loader ended ({ends}), perhaps for lack of memory; the run resumes from its latest "
+        "checkpoint, also with another data.num_workers"
     )
 
 
@@ -170,6 +183,16 @@ class _Watchdog:
                 for worker in self.workers:
                     worker.kill()
                 return
+
+
+def _detach_sigchld_handler(batches: Any) -> None:
+    """Keep torch from raising the error about a worker that ended anywhere in the program, by its handler of SIGCHLD.
+
+    Then `next` alone raises it, within some seconds.
+    """
+    if getattr(batches, "_worker_pids_set", False):
+        remove_worker_pids(id(batches))
+        batches._worker_pids_set = False
 
 
 def _is_stopped(worker: BaseProcess) -> bool:

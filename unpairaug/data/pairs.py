@@ -149,3 +149,12 @@ def abbreviate(names: list[str]) -> str:
     return ", ".join(names[:_MAX_LISTED]) + (
         f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
     )
+
+
+def list_lines(lines: Sequence[str], most: int, characters: int = 1500) -> str:
+    """Lines for a message, indented: the first `most` that fit into `characters`, and the number of the others."""
+    shown = 1
+    while shown < min(most, len(lines)) and sum(map(len, lines[: shown + 1])) <= characters:
+        shown += 1
+    rest = [f"and {len(lines) - shown} more"] if len(lines) > shown else []
+    return "".join(f"\n  {line}" for line in [*lines[:shown], *rest])

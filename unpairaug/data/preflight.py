@@ -9,7 +9,7 @@ from math import ceil
 
 from unpairaug.data.bad import Bad
 from unpairaug.data.images import ImageSet, size_problem
-from unpairaug.data.pairs import match_pairs, scale_mismatch
+from unpairaug.data.pairs import list_lines, match_pairs, scale_mismatch
 from unpairaug.data.scan import ScannedImage, scan_images
 from unpairaug.errors import UserError, escape
 
@@ -150,8 +150,7 @@ def _raise_problems(problems: Iterable[str | None]) -> None:
     found = [problem for problem in problems if problem]
     if not found:
         return
-    rest = [f"and {len(found) - _MAX_LISTED} more"] if len(found) > _MAX_LISTED else []
-    lines = "".join(f"\n  {line}" for line in found[:_MAX_LISTED] + rest)
+    lines = list_lines(found, _MAX_LISTED)
     what = "1 image cannot be used" if len(found) == 1 else f"{len(found)} images cannot be used"
     raise UserError(f"{what}; repair or remove the files, or change data.crop or task.scale:{lines}")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from unpairaug.data.files import open_atomic, write_file
+from unpairaug.data.pairs import list_lines
 from unpairaug.data.shard_index import FOLDER_INDEX, format_folder_index, read_folder_index
 from unpairaug.errors import UserError, escape
 from unpairaug.files.foreign_json import read_json
@@ -176,9 +177,7 @@ def raise_bad_photographs(problems: Sequence[str], what_now: str) -> NoReturn:
     Raises:
         UserError: always.
     """
-    more = [f"and {len(problems) - _MAX_LISTED} more"] if len(problems) > _MAX_LISTED else []
-    listed = "".join(f"\n  {line}" for line in [*problems[:_MAX_LISTED], *more])
-    raise UserError(f"bad photographs: {len(problems)}; {what_now}{listed}")
+    raise UserError(f"bad photographs: {len(problems)}; {what_now}{list_lines(problems, _MAX_LISTED)}")
 
 
 def _find_unlicensed(sources: Sequence[Source], licences: Licences | None) -> list[str]:
