@@ -230,6 +230,7 @@ def _losses(side: str, change: Callable[[Noise, dict[str, Tensor], Tensor], dict
 
 
 BAD_TRANSLATORS: dict[str, dict[str, Any]] = {
+    "`scale` \\(if any\\) a whole number": {"scale": 0.5},
     "the trainer knows no other": {"__init__": _weights_outside_the_lists},
     "keeps the size of any image": _degrade(lambda self, fake: fake[..., 1:]),
     "the same seed gives the same image": _degrade(lambda self, fake: fake + torch.rand(())),

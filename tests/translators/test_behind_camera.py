@@ -31,7 +31,7 @@ from unpairaug.networks.filters import low_pass
 from unpairaug.recipe import load_recipe
 from unpairaug.registry import register_translator
 from unpairaug.rng import Rng, sample_rng
-from unpairaug.testing import check_translator
+from unpairaug.testing import ContractBroken, check_translator
 from unpairaug.training.build import build_trainer
 from unpairaug.training.checkpoint import load_checkpoint, save_checkpoint
 from unpairaug.translator import LearnsNoise, Translator, build_translator, measure_camera
@@ -369,3 +369,29 @@ def test_tiles_of_a_large_image_are_degraded_as_the_whole(quality: int, behind: 
     photograph = np.random.default_rng(0).integers(0, 256, (300, 310, 3), dtype=np.uint8)
     whole, tiled = (Degrader(Degradation(str(tmp_path), tile=tile))(photograph, "name") for tile in (None, 128))
     assert (whole != tiled).mean() < 1e-4, "only where 8 bits round the other way"
+
+
+@register_translator("toy_with_a_name_of_the_base_class")
+class AttributeNamedCamera(Translator):
+    """Keeps a function where the base class keeps the measured camera."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.camera = low_pass  # type: ignore[assignment]
+
+    def degrade(self, source: Tensor, rng: Rng = None) -> Tensor:
+        return low_pass(source, 1.0)
+
+
+def test_another_thing_in_the_place_of_the_camera_is_refused_by_its_name():
+    name = "toy_with_a_name_of_the_base_class"
+    with pytest.raises(ContractBroken, match=r"Seen: a function as `camera`"):
+        check_translator(name)
+    recipe = load_recipe("smoke", [f"translator={name}", "schedule={}"]).resolve(steps_per_epoch=1)
+    with pytest.raises(UserError, match=r"attribute `camera` is a function, .* keeps a MeasuredCamera .* another name"):
+        build_trainer(recipe, Accelerator(cpu=True))
+
+
+def test_a_translator_that_was_not_built_by_its_name_cannot_be_saved(tmp_path: Path):
+    with pytest.raises(UserError, match=r"this Stranger was not built by a name.*build_translator\(\.\.\.\)"):
+        Stranger().save_pretrained(tmp_path)

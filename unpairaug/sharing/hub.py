@@ -58,9 +58,12 @@ class HubPart(ModelHubMixin, library_name="unpairaug"):
             license: licence on the card; an SPDX identifier in lower case, as the hub uses them. None: not stated.
             config: passed by the mixin; ignored, since the part has its own.
             model_card_kwargs: passed to `generate_model_card`.
+
+        Raises:
+            UserError: the part was not built by its name, so its configuration is unknown.
         """
         card = self.generate_model_card(**{"license": license, **(model_card_kwargs or {})})
-        spec, weights = self.saved()
+        spec, weights = self._contents()
         save_part(Path(save_directory), self.part, Pretrained(spec, weights, self.trained), str(card))
 
     @classmethod
@@ -117,6 +120,15 @@ class HubPart(ModelHubMixin, library_name="unpairaug"):
 
     def generate_model_card(self, *, license: str | None = None, repo_id: str | None = None) -> ModelCard:
         """The model card: purpose, use, training, validation, licence."""
-        spec, _ = self.saved()
+        spec, _ = self._contents()
         data = card_data(self.part, spec, self.trained, license)
         return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{card_text(self.part, spec, self.trained, license, repo_id)}")
+
+    def _contents(self) -> tuple[Spec, dict[str, Tensor]]:
+        if not hasattr(self, "config"):
+            build = {"task": "unpairaug.registry.tasks.build", "translator": "unpairaug.translator.build_translator"}
+            raise UserError(
+                f"this {type(self).__name__} was not built by a name, so a folder cannot say how to build it again; "
+                f"register a class with `@register_{self.part}(...)`, and build it with `{build[self.part]}(...)`"
+            )
+        return self.saved()

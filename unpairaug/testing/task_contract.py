@@ -9,12 +9,15 @@ from torch import Tensor
 
 from unpairaug.task import Task
 from unpairaug.testing.contract import SIDE, SIZES, difference, find_not_finite, images
+from unpairaug.translator import Translator
 
 
 def is_a_task(task: Task) -> str | None:
-    """It is an `unpairaug.Task` with a whole `scale` of 1 or more."""
+    """It is an `unpairaug.Task` with a whole `scale` of 1 or more; `restorer` is None or a translator."""
     if not isinstance(task, Task):
         return f"a {type(task).__name__}"
+    if not isinstance(task.restorer, Translator | None):
+        return f"a {type(task.restorer).__name__} as `restorer`"
     return None if isinstance(task.scale, int) and task.scale >= 1 else f"scale {task.scale!r}"
 
 

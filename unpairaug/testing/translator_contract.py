@@ -9,18 +9,24 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
+from unpairaug.camera import MeasuredCamera
 from unpairaug.losses import Losses
 from unpairaug.rng import sample_rng
 from unpairaug.testing.contract import SIDE, SIZES, difference, find_not_finite, flat_gradient, images, rebuild
-from unpairaug.translator import KeepsImages, Translator, build_translator
+from unpairaug.translator import KeepsImages, Translator, build_translator, own_scale
 
 ROUNDED = 1e-3
 """Share of an 8-bit image's values that rounding may move by one level."""
 
 
 def is_a_translator(translator: Translator) -> str | None:
-    """It is an `unpairaug.Translator`."""
-    return None if isinstance(translator, Translator) else f"a {type(translator).__name__}"
+    """It is an `unpairaug.Translator`; `camera` is None or a `MeasuredCamera`, `scale` (if any) a whole number."""
+    if not isinstance(translator, Translator):
+        return f"a {type(translator).__name__}"
+    if not isinstance(translator.camera, MeasuredCamera | None):
+        return f"a {type(translator.camera).__name__} as `camera`"
+    scale = own_scale(translator)
+    return None if isinstance(scale, int) and scale >= 1 else f"scale {scale!r}"
 
 
 def weights_are_in_their_lists(translator: Translator) -> str | None:
@@ -51,7 +57,7 @@ def seed_decides(translator: Translator) -> str | None:
 
 
 def own_generator_is_used(translator: Translator) -> str | None:
-    """Without `rng`, `degrade` draws from `translator.rng`, which the trainer sets."""
+    """Called without `rng`, it draws from `translator.rng`, which the trainer sets."""
     expected = _degraded(translator, images(SIDE, SIDE))
     translator.rng = sample_rng(0, [0, 1])
     with torch.no_grad():

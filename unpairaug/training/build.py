@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin, set_seed
 
 from unpairaug.bridge import Bridge
+from unpairaug.camera import MeasuredCamera
 from unpairaug.data import UnpairedBatch, UnpairedCrops, ValidationPairs, open_images
 from unpairaug.data.bad import BadCount
 from unpairaug.data.images import ImageSet
@@ -192,6 +193,14 @@ def _validate_base_classes(recipe: Recipe, translator: object, task: object) -> 
         if not isinstance(part, base):
             what, cls = base.__name__.lower(), type(part).__name__
             raise UserError(f"{what} {spec['type']!r}: {cls} is no {what}; derive it from unpairaug.{base.__name__}")
+    reserved = ((translator, "camera", MeasuredCamera, recipe.translator), (task, "restorer", Translator, recipe.task))
+    for part, name, kind, spec in reserved:
+        value = getattr(part, name)
+        if value is not None and not isinstance(value, kind):
+            raise UserError(
+                f"{spec['type']!r}: its attribute `{name}` is a {type(value).__name__}, but the base class keeps a "
+                f"{kind.__name__} there; give yours another name"
+            )
 
 
 def _validate_translator_methods(recipe: Recipe, translator: Translator) -> None:
