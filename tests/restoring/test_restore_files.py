@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from unpairaug.commands.restore import restore
 from unpairaug.data.images import read_image, write_image
-from unpairaug.data.photograph import Photograph, read_photograph, write_photograph
+from unpairaug.data.photograph import Photograph, insert_chunks, read_photograph, write_photograph
 from unpairaug.errors import UserError
 from unpairaug.restoring.files import plan_outputs, restore_files
 from unpairaug.restoring.restore import PIXELS_AT_ONCE, Bicubic, restore_image
@@ -164,6 +164,34 @@ def test_a_turned_photograph_comes_out_upright_with_its_exif_and_profile(photogr
         assert image.getexif()[Base.Orientation] == 1 and image.getexif()[Base.Model] == "Toy"
         assert image.info["icc_profile"] == profile
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.02)
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [(b"cICP", bytes([12, 13, 0, 1]))],
+        [(b"gAMA", (50000).to_bytes(4, "big"))],
+        [
+            (
+                b"cHRM",
+                b"".join(value.to_bytes(4, "big") for value in (31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)),
+            )
+        ],
+        [(b"sRGB", b"\0")],
+    ],
+    ids=lambda chunks: chunks[0][0].decode(),
+)
+def test_what_a_png_says_of_its_colours_is_kept(photograph: np.ndarray, tmp_path: Path, chunks: list, depth: type):
+    pixels = photograph.astype(depth) * depth(np.iinfo(depth).max // 255)
+    write_photograph(tmp_path / "in.png", Photograph(pixels))
+    (tmp_path / "in.png").write_bytes(insert_chunks((tmp_path / "in.png").read_bytes(), chunks))
+    run("bicubic", tmp_path / "in.png", tmp_path / "out.png", "--scale", "2")
+    written = (tmp_path / "out.png").read_bytes()
+    ((name, content),) = chunks
+    assert written.count(name) == 1 and name + content in written
+    assert written.index(name) < written.index(b"IDAT"), "where the specification wants it"
+    assert np.array_equal(read_photograph(tmp_path / "out.png").pixels, restore_image(Bicubic(2), pixels))
 
 
 def test_frames_of_a_video_keep_their_names_and_order(tmp_path: Path):

@@ -116,6 +116,11 @@ def write_error(path: Path, error: OSError, kind: str = "file") -> WriteError:
     return WriteError(f"{escape(path)}: this {kind} cannot be written ({reason}); {advice}")
 
 
+def real_path(path: Path) -> Path:
+    """The absolute path without links; unlike `Path.resolve`, it raises no error for a link to itself."""
+    return Path(os.path.realpath(path))
+
+
 def partial_path(path: Path) -> Path:
     """A hidden temporary file beside `path`, of this process alone; 21 bytes long, however long the name of `path`."""
     digest = blake2b(f"{path.name}\n{os.getpid()}".encode(errors="surrogateescape"), digest_size=6).hexdigest()

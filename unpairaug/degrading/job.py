@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from filelock import FileLock, Timeout
 
-from unpairaug.data.files import create_folder, write_error, write_file
+from unpairaug.data.files import create_folder, real_path, write_error, write_file
 from unpairaug.data.images import ImageSet
 from unpairaug.data.output_files import OutputFiles
 from unpairaug.data.shard_index import FOLDER_INDEX, format_folder_index, read_index
@@ -233,7 +233,7 @@ def check_output_folder(source: str, target: Path) -> None:
     if (
         not is_url(source)
         and os.path.isdir(folder)
-        and folder.resolve() in (target.resolve(), *target.resolve().parents)
+        and real_path(folder) in (real_path(target), *real_path(target).parents)
     ):
         raise UserError(
             f"{escape(target)} lies in {escape(source)}, where the next call would read the results as images; "

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from unpairaug.data.files import real_path
 from unpairaug.data.images import find_images, has_images
 from unpairaug.data.output_files import OutputFiles
 from unpairaug.data.photograph import Photograph, read_photograph, write_photograph
@@ -93,15 +94,15 @@ def _refuse_shards(source: Path) -> None:
 def _plan_folder(source: Path, target: Path) -> dict[Path, Path]:
     if os.path.isfile(target):
         raise UserError(f"{escape(source)} is a folder and {escape(target)} a file; give a folder for the results")
-    place = target.resolve()
-    if place == source.resolve():
+    place = real_path(target)
+    if place == real_path(source):
         raise UserError(f"{escape(source)} is both input and output folder; give another folder for the results")
     # Skip an output folder inside the input folder, or the next call would restore the results again.
-    inside = source.resolve() in place.parents
+    inside = real_path(source) in place.parents
     images, skipped = find_images(source)
     if skipped:
         log.warning(skipped)
-    inputs = [path for path in images if not (inside and place in path.resolve().parents)]
+    inputs = [path for path in images if not (inside and place in real_path(path).parents)]
     if not inputs:
         raise UserError(
             f"{escape(source)} holds no images outside the output folder {escape(target)}; there is nothing to restore"
@@ -120,10 +121,10 @@ def _plan_file(source: Path, target: Path) -> Path:
 
 
 def _refuse_overwriting(outputs: Mapping[Path, Path]) -> None:
-    sources = {source.resolve(): source for source in outputs}
+    sources = {real_path(source): source for source in outputs}
     first: dict[Path, Path] = {}
     for source, target in outputs.items():
-        if target.resolve() in sources:
+        if real_path(target) in sources:
             raise UserError(f"{escape(target)} is an input image and would be overwritten; give another output folder")
         if (other := first.setdefault(target, source)) != source:
             raise UserError(
