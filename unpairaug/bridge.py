@@ -37,7 +37,7 @@ class Bridge:
         """Share of the translation in the blend, drawn uniformly per sample: 0 is the source, 1 the fake; None draws it
         between the measured camera's `min_strength` and 1."""
         self.round = round
-        """Round to 8 bits, after a JPEG where the measured camera writes such files, with a straight-through gradient."""
+        """Round to 8 bits, after a JPEG where the measured camera writes files, with a straight-through gradient."""
         self.perturbation = None if perturbation == "measured" else _as_range(perturbation)
         """Standard deviation of Gaussian noise added before rounding, in 8-bit steps, drawn uniformly per sample; None
         draws it between 0 and the measured camera's `max_perturbation`."""
