@@ -15,7 +15,8 @@ from unpairaug.camera.jpeg import quality_of
 from unpairaug.commands import _add_commands, app
 from unpairaug.data.sample import sample_images
 from unpairaug.measuring.crops import crop_to_measure
-from unpairaug.measuring.measurement import Measurement, describe, measure, write_picture
+from unpairaug.measuring.measurement import Measurement, describe, measure
+from unpairaug.measuring.picture import write_picture
 from unpairaug.run import train
 
 

@@ -30,7 +30,8 @@ def measure(
     the recipe key `translator.from` take it.
     """
     from unpairaug.evaluation.results import write_json
-    from unpairaug.measuring.measurement import describe, measure, write_picture
+    from unpairaug.measuring.measurement import describe, measure
+    from unpairaug.measuring.picture import write_picture
     from unpairaug.terminal.console import log_to_console
 
     log_to_console(is_main=True)

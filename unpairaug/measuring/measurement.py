@@ -6,7 +6,6 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -111,10 +110,3 @@ def describe(found: Measurement) -> str:
             f"{values['min_strength']:.2f} to 1 and add up to {values['max_perturbation']:.1f} steps of noise"
         )
     return "\n".join(lines)
-
-
-def write_picture(found: Measurement, path: str | PathLike[str]) -> None:
-    """Draw the gain by frequency and the noise by light, as a PNG."""
-    from unpairaug.measuring.picture import draw
-
-    draw(found).save(Path(path), format="PNG")

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from os import PathLike
+from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from unpairaug.camera.spectra import MIDDLES
-
-if TYPE_CHECKING:
-    from unpairaug.measuring.measurement import Measurement
+from unpairaug.measuring.measurement import Measurement
 
 WIDTH, HEIGHT, MARGIN = 460, 320, 56
 """Size in pixels of a panel, and of the room for its labels."""
 INK, GRID, LINE, BAND = "#222222", "#dddddd", "#1f5fa8", "#c9dcf2"
 Point = tuple[float, float]
+
+
+def write_picture(found: Measurement, path: str | PathLike[str]) -> None:
+    """Draw the gain by frequency and the noise by light into a PNG file."""
+    draw(found).save(Path(path), format="PNG")
 
 
 def draw(found: Measurement) -> Image.Image:
