@@ -348,6 +348,10 @@ def test_no_gap_is_said_in_words(tmp_path):
 def test_runs_without_their_last_validation_or_measured_on_other_images_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"metrics\.jsonl has no validation at step 6; remove .*floor_0"):
         gather_results(runs(tmp_path / "a", BY_HAND), list(ARMS), [0], 6)
+    damaged = tmp_path / "a" / "floor_0" / "metrics.jsonl"
+    damaged.write_text(damaged.read_text() + '{"step": 4, "spl')
+    with pytest.raises(UserError, match=r"metrics\.jsonl has no validation at step 4; remove .*floor_0"):
+        gather_results(tmp_path / "a", list(ARMS), [0], 4)
     runs(tmp_path / "b", {"floor": [28.0]})
     with pytest.raises(UserError, match=r"different validation images: psnr_rgb of the input is 27\.00, 26\.00"):
         gather_results(runs(tmp_path / "b", {"recipe": [28.0]}, unprocessed=26.0), ["floor", "recipe"], [0], 4)

@@ -121,9 +121,11 @@ def _decode_only(files: Files, recipe: Recipe, batches: int) -> Iterator[object]
 
 def _plain_loader(files: Files, recipe: Recipe, batches: int) -> Iterator[object]:
     """A plain PyTorch pipeline: PIL, random crops and flips, a DataLoader for each side."""
-    shown = _files_of_batches(files, recipe, batches)
+    batches_of_files = _files_of_batches(files, recipe, batches)
     sides = [
-        _PlainCrops([pair[side] for batch in shown for pair in batch], crop, recipe.data.flip, recipe.data.rotate)
+        _PlainCrops(
+            [pair[side] for batch in batches_of_files for pair in batch], crop, recipe.data.flip, recipe.data.rotate
+        )
         for side, crop in enumerate((recipe.data.crop, recipe.data.crop // recipe.task.get("scale", 1)))
     ]
     return zip(*(DataLoader(side, batch_size=recipe.data.batch_size) for side in sides), strict=True)

@@ -73,9 +73,9 @@ class ReferenceStep:
         guess = task(fake)
 
         translator.discriminators.requires_grad_(True)
-        for domain, shown, made in (("degraded", real, fake), ("clean", source, restored)):
-            judge, pooled = translator.discriminators[domain], translator.pools[domain].query(made.detach())
-            loss = (gan_loss(judge(shown), True) + gan_loss(judge(pooled), False)) / 2
+        for domain, target, output in (("degraded", real, fake), ("clean", source, restored)):
+            judge, pooled = translator.discriminators[domain], translator.pools[domain].query(output.detach())
+            loss = (gan_loss(judge(target), True) + gan_loss(judge(pooled), False)) / 2
             self.update(self.opt_d[domain], loss, [judge])
 
         translator.discriminators.requires_grad_(False)

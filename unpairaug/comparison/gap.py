@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any, NamedTuple
 
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, escape
 from unpairaug.evaluation.metrics import METRICS, average_metrics
 
 Metrics = dict[str, float]
@@ -31,7 +31,7 @@ def gather_results(folder: Path, arms: Sequence[str], seeds: Sequence[int], step
     if not all(isclose(one[GAP_METRIC], inputs[0][GAP_METRIC], abs_tol=0.01) for one in inputs):
         values = ", ".join(f"{one[GAP_METRIC]:.2f}" for one in inputs)
         raise UserError(
-            f"the runs in {folder} have different validation images: {GAP_METRIC} of the input is {values}; "
+            f"the runs in {escape(folder)} have different validation images: {GAP_METRIC} of the input is {values}; "
             "give another --out"
         )
     measured = {arm: _summarize_seeds(arm, seeds, [run.last for run in runs]) for arm, runs in by_arm.items()}
@@ -54,14 +54,16 @@ class _RunMetrics(NamedTuple):
 def _read_metrics(run: Path, steps: int) -> _RunMetrics:
     path = run / "metrics.jsonl"
     by_split: dict[tuple[str, int], Metrics] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        values = json.loads(line)
-        by_split[values.pop("split"), values.pop("step")] = values
     try:
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            values = json.loads(line)
+            by_split[values.pop("split"), values.pop("step")] = values
         name = "input" if ("val_input", 0) in by_split else "bicubic"
         return _RunMetrics(name, by_split[f"val_{name}", 0], by_split["val", steps])
-    except KeyError as error:
-        raise UserError(f"{path} has no validation at step {steps}; remove {run} to train it again") from error
+    except (KeyError, ValueError, AttributeError) as error:  # a line is missing, or damaged
+        raise UserError(
+            f"{escape(path)} has no validation at step {steps}; remove {escape(run)} to train it again"
+        ) from error
 
 
 def _summarize_seeds(arm: str, seeds: Sequence[int], runs: Sequence[Metrics]) -> Results:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unpairaug.bridge import Bridge, round_to_8_bits
 from unpairaug.data.decode import Array
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, escape
 from unpairaug.networks.resize import shrink
 from unpairaug.restoring.tiles import Box, split_into_tiles
 from unpairaug.rng import PositionRng, mix_seed, uniform
@@ -55,7 +55,7 @@ class Degradation:
     tile: int | None = None
     """Side in pixels of the source's tiles; None uses `TILE_SIDE` for sources above `MAX_WHOLE_PIXELS`."""
     trust_code: bool = False
-    """See `Translator.from_pretrained`. It is not recorded: whoever reads a manifest decides for himself."""
+    """See `Translator.from_pretrained`. It is not recorded: the reader of a manifest decides anew."""
 
     @staticmethod
     def from_row(row: Mapping[str, Any]) -> Degradation:
@@ -80,12 +80,14 @@ class Degrader:
         self.task = Task.from_pretrained(degradation.model, trust_code=trust) if in_run else None
         if self.task is not None and degradation.scale not in (None, self.task.scale):
             raise UserError(
-                f"{degradation.model} is a run at scale {self.task.scale}, but --scale is {degradation.scale}; omit it "
-                f"or give its {FOLDER['translator']}/ folder to use the translator at another scale"
+                f"{escape(degradation.model)} is a run at scale {self.task.scale}, but --scale is {degradation.scale}; "
+                f"omit it or give its {FOLDER['translator']}/ folder to use the translator at another scale"
             )
         self.scale = self.task.scale if self.task is not None else degradation.scale or own_scale(self.translator)
         if (own := own_scale(self.translator)) not in (1, self.scale):
-            raise UserError(f"{degradation.model} downsamples images by {own} itself, but --scale is {self.scale}")
+            raise UserError(
+                f"{escape(degradation.model)} downsamples images by {own} itself, but --scale is {self.scale}"
+            )
         self.bridge = Bridge(strength=degradation.strength)
 
     @cached_property
@@ -107,7 +109,7 @@ class Degrader:
     def __str__(self) -> str:
         size = "the size" if self.scale == 1 else f"1/{self.scale} of the width and height"
         origin = f"from its task {self.task.config['type']}" if self.task else "from --scale; MODEL is not a run folder"
-        return f"{self.degradation.model}: degraded images have {size} of the clean images ({origin})"
+        return f"{escape(self.degradation.model)}: degraded images have {size} of the clean images ({origin})"
 
     def crop(self, clean: Array) -> Array:
         """Crop an image (H, W, 3) at right and bottom, so that both sides are multiples of the scale.
@@ -159,7 +161,7 @@ class Degrader:
             part = self._translate(within, Box(start, start, side, side))
             if (part[..., margin:, margin:] - whole).abs().max() <= MAX_TILE_DIFFERENCE / 255:
                 return margin
-        log.warning("%s has global context; large images are not cut into tiles", self.degradation.model)
+        log.warning("%s has global context; large images are not cut into tiles", escape(self.degradation.model))
         return None
 
     def _tile_side(self, height: int, width: int) -> int | None:
@@ -169,7 +171,9 @@ class Degrader:
         if max(height, width) <= self.degradation.tile:
             return None
         if self.margin is None:
-            raise UserError(f"{self.degradation.model} has global context, so tiles would have seams; omit --tile")
+            raise UserError(
+                f"{escape(self.degradation.model)} has global context, so tiles would have seams; omit --tile"
+            )
         return self.degradation.tile
 
     def _degrade_window(self, clean: Array, window: Box, seed: int) -> Array:
@@ -195,7 +199,9 @@ class Degrader:
                 f"{self.device}; give a smaller --tile"
             ) from error
         if not degraded.isfinite().all():
-            raise UserError(f"{self.degradation.model} has output that is not finite; use an earlier checkpoint")
+            raise UserError(
+                f"{escape(self.degradation.model)} has output that is not finite; use an earlier checkpoint"
+            )
         return degraded[0].mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
 
     def _make_source(self, clean: Tensor) -> Tensor:

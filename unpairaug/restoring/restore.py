@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, escape
 from unpairaug.networks.resize import enlarge
 from unpairaug.restoring.tiles import Box, stitch
 from unpairaug.task import Task
@@ -85,7 +85,7 @@ def load_model(
         return Bicubic(scale)
     task = Task.from_pretrained(model, trust_code=trust_code)
     if scale not in (None, task.scale):
-        raise UserError(f"{model} was trained for scale {task.scale} and cannot restore at scale {scale}")
+        raise UserError(f"{escape(model)} was trained for scale {task.scale} and cannot restore at scale {scale}")
     return task.to(device or best_device())
 
 

@@ -90,7 +90,7 @@ def backbone_features(model: str, weights: str) -> Features:
     def features(image: Pixels) -> Floats:
         if min(image.shape[:2]) < backbone.smallest_side:
             raise UserError(
-                f"{OPTION} {model} needs images of at least {backbone.smallest_side} px a side; one image has "
+                f"{OPTION} {escape(model)} needs images of at least {backbone.smallest_side} px a side; one image has "
                 f"{image.shape[1]}×{image.shape[0]} px"
             )
         pixels = torch.tensor(image, device=best_device()).permute(2, 0, 1)[None].float() / 255
