@@ -13,11 +13,14 @@ from unpairaug.registry import HeadSpec, LossSpec, register_task
 from unpairaug.task import Task
 
 
+Scale = Annotated[int, Field(ge=1, le=16)]
+
+
 @register_task("sr")
 class SuperResolution(Task):
     """Single-image super-resolution by a whole `scale`; VDSR (Kim et al., 2016) unless another head is named."""
 
-    def __init__(self, scale: Annotated[int, Field(ge=1)] = 4, head: HeadSpec = "vdsr", loss: LossSpec = "l1") -> None:
+    def __init__(self, scale: Scale = 4, head: HeadSpec = "vdsr", loss: LossSpec = "l1") -> None:
         super().__init__(scale, head, loss)
 
     def source(self, clean: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ def _read(case: Case, read: Callable[[Case], object]) -> tuple[str, str]:
         read(case)
     except UserError as error:
         message = str(error)
-        if not message.replace("\n  ", "").isprintable():
+        if not message.replace("\n", "").isprintable():
             return "refused", f"a message with control characters: {message!r}"
         if "MemoryError" in message:
             return "refused", f"more than {MEMORY} bytes of memory: {message:.300}"

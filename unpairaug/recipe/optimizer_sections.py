@@ -131,7 +131,7 @@ def _parse_schedule(value: Any) -> Any:
     if name == "plateau":
         why = "depends on the metrics, so a resumed run would differ from an uninterrupted one"
         raise validation_error(Mistake(("type",), f"'plateau' {why}; known here: {known}"))
-    if name not in LR_SCHEDULES:
+    if not isinstance(name, str) or name not in LR_SCHEDULES:
         hint = suggest(str(name), LR_SCHEDULES, list_known=True)
         said = f"given {format_value(name)}, should be a learning-rate schedule; {hint}"
         raise validation_error(Mistake(("type",), said))

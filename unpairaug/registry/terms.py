@@ -14,6 +14,9 @@ from pydantic_core import CoreSchema, core_schema
 from unpairaug.errors import UserError
 from unpairaug.registry.options import Mistake, format_value, mistakes, validation_error
 
+MAX_TERMS = 50
+"""Of a loss; more are no loss of anybody's, and to look for each takes time."""
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -86,4 +89,6 @@ def as_terms(given: Any) -> dict[str, Any]:
     if not isinstance(given, dict):
         said = "should be a loss, or a section of losses and their weights, as in {l1: 1.0, ssim: 0.1}"
         raise validation_error(Mistake((), f"given {format_value(given)}, {said}"))
+    if len(given) > MAX_TERMS:
+        raise validation_error(Mistake((), f"given {len(given)} terms, should be at most {MAX_TERMS}"))
     return dict(given)

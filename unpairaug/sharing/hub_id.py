@@ -10,7 +10,7 @@ from typing import Any
 from unpairaug.errors import UserError, escape
 
 log = logging.getLogger("unpairaug")
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(@[\w./-]{1,255})?", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -58,7 +58,7 @@ def pin(model: str, part: str = "") -> str:
     Raises:
         UserError: as `download` does.
     """
-    if Path(model).exists():
+    if not HUB_ID.fullmatch(model) or Path(model).exists():
         return model
     commit = commit_of(download(model, part, {}))
     return f"{model.partition('@')[0]}@{commit}" if commit else model

@@ -16,9 +16,9 @@ from torch.nn.modules.module import (
 from unpairaug.errors import UserError
 
 FACTOR, SPARE_ELEMENTS = 2, 200_000_000
-"""Elements that may be allocated: those of the weights times the factor, and what judges in training may have."""
-MAX_ENTRIES = 50_000
-"""Parameters, buffers and modules; the largest networks of the field have a fifth of it."""
+"""Elements that may be allocated: those of the weights times the factor, and those of what judges in training."""
+ENTRIES_OF_A_TENSOR, SPARE_ENTRIES = 8, 5000
+"""Parameters, buffers and modules that may be built: so many for each tensor of the weights, and of what judges."""
 
 
 @contextmanager
@@ -31,8 +31,11 @@ def limit_networks(weights: Iterable[Tensor]) -> Iterator[None]:
     Raises:
         UserError: the networks are larger.
     """
-    budget = FACTOR * sum(tensor.numel() for tensor in weights) + SPARE_ELEMENTS
-    left = {"elements": budget, "entries": MAX_ENTRIES}
+    sizes = [tensor.numel() for tensor in weights]
+    left = {
+        "elements": FACTOR * sum(sizes) + SPARE_ELEMENTS,
+        "entries": ENTRIES_OF_A_TENSOR * len(sizes) + SPARE_ENTRIES,
+    }
 
     def count(module: nn.Module, name: str, value: Any) -> None:
         left["elements"] -= value.numel() if isinstance(value, Tensor) else 0

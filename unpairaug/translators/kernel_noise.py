@@ -33,7 +33,7 @@ class KernelNoise(OneSidedTranslator):
 
     def __init__(
         self,
-        scale: Positive = 1,
+        scale: Annotated[int, Field(ge=1, le=16)] = 1,
         kernel: Annotated[int, Field(ge=5)] = 13,
         latent: Positive = 8,
         grain: Grain = 3,
