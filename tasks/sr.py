@@ -12,7 +12,6 @@ from unpairaug.networks.resize import shrink
 from unpairaug.registry import HeadSpec, LossSpec, register_task
 from unpairaug.task import Task
 
-
 Scale = Annotated[int, Field(ge=1, le=16)]
 
 
