@@ -83,11 +83,11 @@ def run(tmp_path: Path) -> RunFolder:
     sources = f"{{{private}: 3, 'https://me:word@example.org/shards/0.tar?token=abc': 1}}"
     recipe = load_recipe("smoke", [f"data.clean={sources}", f"output_dir={tmp_path / 'run'}", "train.seed=5"])
     run = RunFolder(recipe, {})
-    run.claim()
+    run.lock_folder()
     run.open("cpu", 2, 0)
-    run.metrics(4, "val", {"psnr_rgb": 27.25})
-    run.metrics(8, "val", {"psnr_rgb": 28.125})
-    run.metrics(8, "train", {"task_l1": 0.5})
+    run.log_metrics(4, "val", {"psnr_rgb": 27.25})
+    run.log_metrics(8, "val", {"psnr_rgb": 28.125})
+    run.log_metrics(8, "train", {"task_l1": 0.5})
     run.save(9, {}, {}, PARTS[1](), PARTS[0]())
     run.lock.release()
     return run
