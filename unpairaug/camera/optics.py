@@ -78,7 +78,8 @@ class Optics(nn.Module):
         if image.device.type == "cpu" and min(image.shape[-2:]) >= LARGE_IMAGE:
             return self._filter_by_fft(padded).to(image.dtype)
         kernel = self.kernel.to(image.dtype).expand(channels, 1, side, side)
-        return F.conv2d(padded, kernel, groups=channels)
+        with torch.autocast(image.device.type, enabled=False):  # a camera's figures are finer than half precision
+            return F.conv2d(padded, kernel, groups=channels)
 
     def _filter_by_fft(self, padded: Tensor) -> Tensor:
         # In double precision, so that tiles and whole images round alike.
