@@ -48,7 +48,7 @@ def exit_code(launcher: str, name: str, target: str) -> int:
     """The exit code of the process that was started; negative for the signal that killed it."""
     if launcher in ("python -m unpairaug.run", "unpairaug train"):
         return 75 if name == "SIGUSR1" else 1
-    is_handled = (launcher == "torchrun" and name != "SIGUSR1") or name == "SIGINT"
+    is_handled = launcher == "torchrun" and name != "SIGUSR1"
     return 1 if target == "training" or is_handled else -getattr(signal, name)
 
 
