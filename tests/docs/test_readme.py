@@ -67,7 +67,7 @@ def folder_of_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_first_command_after_the_installation_trains_and_the_second_runs_the_tests():
     first, second = [words for words in find_commands(ROOT / "README.md") if words[0] in ("accelerate", "pytest")][:2]
     assert first == ["accelerate", "launch", "-m", "unpairaug.run", "recipes/cyclesr_sr.yaml"]
-    assert second == ["pytest"]
+    assert second == ["pytest", "-n", "auto"]
 
 
 def test_ci_installs_and_tests_with_the_commands_of_the_readme():
