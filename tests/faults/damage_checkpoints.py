@@ -154,7 +154,7 @@ class Harness:
         recipe = self.recipe.model_copy(update={"output_dir": str(case)})
         run = RunFolder(recipe, self.data.identity())
         try:
-            step = resume(recipe, self.trainer, run)
+            step = resume(recipe, self.trainer, run).step
         except UserError as error:
             return "refused" if len(str(error)) <= 2000 else f"FAILED: a message of {len(str(error))} characters"
         if count == len(STEPS):

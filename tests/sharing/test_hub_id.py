@@ -47,9 +47,7 @@ def test_two_different_revisions_are_refused(cache: Path):
         Task.from_pretrained("ann/model@v1", revision="main", cache_dir=cache)
 
 
-@pytest.mark.parametrize(
-    "name", ["ann/model@", "ann", "ann/model@v2", "a b/c", "ann/\x1b[31m", "x" * 5000]
-)
+@pytest.mark.parametrize("name", ["ann/model@", "ann", "ann/model@v2", "a b/c", "ann/\x1b[31m", "x" * 5000])
 def test_what_the_hub_does_not_have_is_one_message(name: str, cache: Path):
     with pytest.raises(UserError) as refused:
         Task.from_pretrained(name, cache_dir=cache)

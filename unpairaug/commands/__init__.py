@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from typing import Any
 
 import typer
 
-from unpairaug.errors import run_cli
+from unpairaug.errors import UserError, run_cli
+
+_UsageError: Any = typer.BadParameter.__bases__[0]
+"""The error of a wrong command line; which module it is of depends on typer's version."""
 
 app = typer.Typer(
     help="Learn a degradation from unpaired photographs and train restoration networks on it while it is learnt.",
@@ -32,4 +37,17 @@ def _add_commands() -> None:
 def main() -> None:
     """Entry point of the `unpairaug` program."""
     _add_commands()
-    run_cli(app)
+    run_cli(_run_app)
+
+
+def _run_app() -> None:
+    """Run the command of the command line; what it misuses becomes a `UserError`, whose text is safe to print."""
+    try:
+        code = app(standalone_mode=False)
+    except _UsageError as error:
+        message, context = error.format_message(), error.ctx
+        if not message.strip():  # a program without arguments: its help has been printed
+            sys.exit(error.exit_code)
+        program = context.command_path if context else "unpairaug"
+        raise UserError(f"{' '.join(message.split())}\nsee: {program} --help") from error
+    sys.exit(code or 0)

@@ -27,10 +27,13 @@ from unpairaug.data.files import write_file
 from unpairaug.data.storage import is_url, read_text, stat_file, strip_query
 from unpairaug.data.tar_scan import BLOCK, MAX_NAME, SCAN_VERSION, ShardIndex, scan_shard
 from unpairaug.errors import UserError, escape
+from unpairaug.files import parse_json
 
 VERSION = 1
 FOLDER_INDEX = "index.json"
 """The file in a folder that lists its shards."""
+MAX_INDEX_BYTES = 2**30
+"""Size of an index file; ten million images are described in it."""
 _INVALID_INDEX = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 """The exceptions that an invalid index raises while it is read."""
 
@@ -160,8 +163,8 @@ def _index_to_json(shard: str, size: int, index: ShardIndex) -> dict[str, Any]:
 
 def _parse_json(text: str, path: str) -> dict[str, Any]:
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        values = parse_json(text, "the index", MAX_INDEX_BYTES)
+    except UserError as error:
         raise _index_error(path, f"this index is no JSON ({error})") from error
     if not isinstance(values, dict) or values.get("version", VERSION) != VERSION:
         raise _index_error(path, f"not an index of version {VERSION}")

@@ -17,11 +17,13 @@ MAX_BYTES = 16 * 2**20
 """Size of a file, unless a caller knows better."""
 MAX_DEPTH = 32
 """Objects and lists within each other."""
-MAX_DIGITS = 19
+MAX_DIGITS = 20
 """Digits of a whole number: what 64 bits hold."""
 
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 """NUL and half characters: text with them is no name of a file and cannot be written."""
+_MAY_BE_UNUSABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])|[\0\ud800-\udfff]")
+"""What a file with such text holds; whole characters, too, are written as two halves."""
 
 
 class _InvalidError(ValueError):
@@ -67,14 +69,17 @@ def parse_json(text: str | bytes, name: str, max_bytes: int = MAX_BYTES) -> Any:
     if len(text) > max_bytes:
         raise UserError(f"{name}: more than {max_bytes} bytes; expected a smaller JSON file")
     try:
+        decoded = text.decode("utf-8") if isinstance(text, bytes) else text
         values = json.loads(
-            text.decode("utf-8") if isinstance(text, bytes) else text,
+            decoded,
             object_pairs_hook=_unique_keys,
             parse_int=_whole_number,
             parse_float=_finite_number,
             parse_constant=_refuse_constant,
         )
-        _check_values(values)
+        _check_depth(values)
+        if _MAY_BE_UNUSABLE.search(decoded):
+            _check_text(values)
     except RecursionError as error:
         raise UserError(f"{name}: not valid JSON: more than {MAX_DEPTH} levels of objects and lists") from error
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError among them
@@ -112,16 +117,23 @@ def _refuse_constant(text: str) -> None:
     raise _InvalidError(f"{text} is not a JSON number")
 
 
-def _check_values(values: Any) -> None:
-    """Refuse unusable text and deep nesting; a loop, so that depth costs no stack."""
-    rest = [(values, 1)]
-    while rest:
-        value, depth = rest.pop()
-        if depth > MAX_DEPTH + 1:
-            raise RecursionError
-        if isinstance(value, dict):
-            rest += [(item, depth + 1) for pair in value.items() for item in pair]
-        elif isinstance(value, list):
-            rest += [(item, depth + 1) for item in value]
-        elif isinstance(value, str) and _UNUSABLE.search(value):
-            raise _InvalidError("text with NUL or half a character")
+def _check_depth(values: Any) -> None:
+    """Refuse deep nesting, level by level, so that depth costs no stack."""
+    level = [values] if isinstance(values, (dict, list)) else []
+    for _ in range(MAX_DEPTH):
+        items = (item for held in level for item in (held.values() if isinstance(held, dict) else held))
+        level = [item for item in items if isinstance(item, (dict, list))]
+        if not level:
+            return
+    raise RecursionError
+
+
+def _check_text(values: Any) -> None:
+    """Refuse unusable text among the keys and values."""
+    if isinstance(values, dict):
+        _check_text([*values, *values.values()])
+    elif isinstance(values, list):
+        for value in values:
+            _check_text(value)
+    elif isinstance(values, str) and _UNUSABLE.search(values):
+        raise _InvalidError("text with NUL or half a character")

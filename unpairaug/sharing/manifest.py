@@ -9,6 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from unpairaug.errors import UserError
+from unpairaug.files.foreign_json import MAX_BYTES, parse_json_object
+
 MANIFEST = "manifest.json"
 CHUNK = 2**20
 """Bytes read at once."""
@@ -73,11 +76,15 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
         FileNotFoundError: there is no manifest.
         ValueError: it is not what `write_manifest` wrote, byte for byte.
     """
-    text = (folder / MANIFEST).read_bytes()
+    path = folder / MANIFEST
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no regular file")
+    with path.open("rb") as file:
+        text = file.read(MAX_BYTES + 1)
     try:
-        listed = json.loads(text)["files"]
+        listed: Any = parse_json_object(text, MANIFEST)["files"]
         is_whole = text == _as_text(listed).encode() and all(map(_is_entry, listed.items()))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (UserError, TypeError, KeyError, AttributeError):
         is_whole, listed = False, {}
     if not is_whole:
         raise ValueError("it is not as it was written")

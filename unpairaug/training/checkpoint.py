@@ -14,10 +14,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from unpairaug.errors import UserError
+from unpairaug.files import read_json
 from unpairaug.sharing.manifest import MANIFEST, find_damage, flush_to_disk, write_manifest
 from unpairaug.sharing.tensor_file import check_finite, save_tensors
 
 Tensors = dict[str, Tensor]
+MAX_STATE_BYTES = 64 * 2**20
 
 log = logging.getLogger("unpairaug")
 
@@ -72,9 +74,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
             f"{path} is not a complete checkpoint: {damage}; name an earlier one with train.resume=…, or delete it"
         )
     try:
-        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        state = read_json(path / "state.json", MAX_STATE_BYTES)
         return {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}, state
-    except (OSError, ValueError, SafetensorError) as error:
+    except (UserError, OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{path} cannot be read: {error}; name another checkpoint with train.resume=…") from error
 
 
@@ -87,8 +89,8 @@ def find_checkpoint_damage(path: Path) -> str | None:
     for name, fault in find_damage(path).items():
         return f"{name!r} {fault}"
     try:
-        step = json.loads((path / "state.json").read_text(encoding="utf-8"))["step"]
-    except (OSError, ValueError, TypeError, KeyError):
+        step = read_json(path / "state.json", MAX_STATE_BYTES)["step"]
+    except (UserError, KeyError):
         return "its state.json does not say which step it is of"
     named = re.fullmatch(r"step_(\d+)", path.name)
     return f"it is of step {step!r}" if named and int(named[1]) != step else None

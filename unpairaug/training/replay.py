@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from unpairaug import __version__
 from unpairaug.data import UnpairedBatch
 from unpairaug.errors import UserError
+from unpairaug.files import parse_json_object
 from unpairaug.recipe import Recipe
 from unpairaug.registry.trust import names_from
 from unpairaug.rng import mix_seed
@@ -125,9 +126,9 @@ def _read(path: Path) -> tuple[Tensors, dict[str, Any]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            values = json.loads((file.metadata() or {})[KEY])
+            values = parse_json_object((file.metadata() or {})[KEY], KEY)
             return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118  # it is no mapping
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (UserError, OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
             f"{path} is not the file of a step that went wrong, or it is damaged ({error!r}); the run that stopped at "
             f"such a step has named its file"
