@@ -19,12 +19,13 @@ from safetensors.torch import load_file, save_file
 
 from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe, load_recipe
-from unpairaug.training.build import build_trainer, make_accelerator, open_data, resolve_lengths
+from unpairaug.training.build import build_trainer, make_accelerator
 from unpairaug.training.checkpoint import list_checkpoints, load_checkpoint
 from unpairaug.training.resume import resume
 from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.run_recipe import run_recipe
 from unpairaug.training.trainer import JointTrainer
+from unpairaug.training.training_data import open_data, resolve_lengths
 
 STEPS = [2, 4, 6]
 """Steps at which the run saves a checkpoint."""

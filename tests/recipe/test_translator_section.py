@@ -13,9 +13,10 @@ from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe, load_recipe, to_yaml
 from unpairaug.registry import translators
 from unpairaug.run import train
-from unpairaug.training.build import build_trainer, make_accelerator, open_data, resolve_lengths
+from unpairaug.training.build import build_trainer, make_accelerator
 from unpairaug.training.step_reader import to_device
 from unpairaug.training.trainer import JointTrainer
+from unpairaug.training.training_data import open_data, resolve_lengths
 from unpairaug.translator import Translator
 
 SMALL = ["task.head.width=4", "task.head.depth=3", "data.batch_size=2", "schedule={}", "data.val_clean=null"]

@@ -21,12 +21,13 @@ from unpairaug.recipe import TrainSection, load_recipe
 from unpairaug.recipe.optimizer_sections import OptimizerSection
 from unpairaug.registry import tasks
 from unpairaug.rng import Rng
-from unpairaug.training.build import build_trainer, open_data, resolve_lengths
+from unpairaug.training.build import build_trainer
 from unpairaug.training.guards import PAGE, PATIENCE, Guards
 from unpairaug.training.real_path import RealPath
 from unpairaug.training.schedule import Schedule
 from unpairaug.training.step_reader import to_device
 from unpairaug.training.trainer import JointTrainer
+from unpairaug.training.training_data import open_data, resolve_lengths
 from unpairaug.translators.bicubic import Bicubic
 from unpairaug.translators.cyclegan import CycleGAN
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from unpairaug.bench.dry_run import DryRun, dry_run
 from unpairaug.recipe import load_recipe
 from unpairaug.terminal.progress import format_duration
-from unpairaug.training.build import build_trainer, make_accelerator, open_data, resolve_lengths
+from unpairaug.training.build import build_trainer, make_accelerator
 from unpairaug.training.measure_camera import format_camera, measure_camera
+from unpairaug.training.training_data import open_data, resolve_lengths
 
 
 def check(recipe_name: str, overrides: Sequence[str] = (), report: Callable[[str], object] = print) -> DryRun:

@@ -11,9 +11,9 @@ from unpairaug.measuring.crops import count_crops, count_scenes, crop_to_measure
 from unpairaug.recipe import Recipe
 from unpairaug.recipe.translator_section import START
 from unpairaug.terminal.progress import with_bar
-from unpairaug.training.build import TrainingData
 from unpairaug.training.step_reader import to_device
 from unpairaug.training.trainer import JointTrainer
+from unpairaug.training.training_data import TrainingData
 
 log = logging.getLogger("unpairaug")
 

@@ -15,11 +15,11 @@ from unpairaug import __version__
 from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe, differences_of_values
 from unpairaug.registry.trust import find_code_names, names_from
-from unpairaug.training.build import samples_per_step
 from unpairaug.training.checkpoint import Tensors, list_checkpoints, load_checkpoint
 from unpairaug.training.checkpoint_selection import CheckpointSelection
 from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.trainer import JointTrainer
+from unpairaug.training.training_data import samples_per_step
 
 MUST_NOT_CHANGE = re.compile(
     r"(task|translator|real_path)\.|train\.seed$|optimizer\.\w+\.(?!(lr|lr_schedule|betas|eps|weight_decay)\b)"

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from unpairaug.recipe import Recipe
 from unpairaug.terminal.console import log_to_console
-from unpairaug.training.build import TrainingData, build_trainer, make_accelerator, open_data, resolve_lengths
+from unpairaug.training.build import build_trainer, make_accelerator
 from unpairaug.training.checkpoint_selection import CheckpointSelection, sample_count
 from unpairaug.training.loop import TrainingLoop
 from unpairaug.training.measure_camera import format_camera, measure_camera
@@ -19,6 +19,7 @@ from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.step_reader import StepReader, to_device
 from unpairaug.training.stopping import StopRequests, explain_lost_processes
 from unpairaug.training.trainer import JointTrainer
+from unpairaug.training.training_data import TrainingData, open_data, resolve_lengths
 
 log = logging.getLogger("unpairaug")
 
