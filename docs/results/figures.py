@@ -1,4 +1,4 @@
-"""Tables and figures for the template of docs/results.md, computed from the records of runs.
+"""Tables and figures for the templates of the pages of docs/results, computed from the records of runs.
 
 A run is named SET/SYSTEM_SEED. SET/SYSTEM means all its seeds; their figures are formatted as a range.
 """

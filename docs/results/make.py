@@ -1,4 +1,4 @@
-"""Render docs/results.md from the records of the runs in runs.yaml; options train and record runs."""
+"""Render the pages of docs/results from the records of the runs in runs.yaml; options train and record runs."""
 
 from __future__ import annotations
 
@@ -184,11 +184,11 @@ def find_changed_recipes(records: Records) -> dict[str, list[str]]:
     return {name: changed for name, changed in found.items() if changed}
 
 
-def render(folder: Path) -> str:
-    """Render the page from the template, the records and the figures of programs in the folder.
+def render(folder: Path) -> dict[Path, str]:
+    """Render the pages from the templates, the records and the figures of programs in the folder.
 
     Raises:
-        UserError: a listed run has no record, or one with other overrides; or the template names an unlisted run.
+        UserError: a listed run has no record, or one with other overrides; or a template names an unlisted run.
     """
     plan, records = read_plan(folder), read_records(read_plan(folder), folder)
     runs = list_runs(plan)
@@ -202,11 +202,14 @@ def render(folder: Path) -> str:
     measured = yaml.safe_load((folder / "measured.yaml").read_text(encoding="utf-8")) or {}
     figures = Figures(plan["systems"], records, measured, find_changed_recipes(records))
     pages = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, keep_trailing_newline=True)
-    return pages.get_template("results.md.jinja").render(figures.functions())
+    return {
+        template.with_suffix(""): pages.get_template(template.name).render(figures.functions())
+        for template in sorted(folder.glob("*.md.jinja"))
+    }
 
 
 def make(folder: Path, train_in: Path | None, record_from: Path | None, only: str, data_root: Path) -> None:
-    """Train and record runs as the options say, and write the page beside the folder."""
+    """Train and record runs as the options say, and write the pages into the folder."""
     plan, data_root = read_plan(folder), data_root.resolve()
     wanted = [run for name, run in list_runs(plan).items() if fnmatch(name, only)]
     if not wanted:
@@ -221,7 +224,8 @@ def make(folder: Path, train_in: Path | None, record_from: Path | None, only: st
         new = {run.name: record(run, left, data_root) for run, left in found if left}
         write_records(plan, {**read_records(plan, folder), **new}, folder)
         print(f"recorded {len(new)} of {len(wanted)} runs")
-    folder.with_suffix(".md").write_text(render(folder), encoding="utf-8")
+    for page, text in render(folder).items():
+        page.write_text(text, encoding="utf-8")
 
 
 def main(
@@ -232,7 +236,7 @@ def main(
     only: Annotated[str, typer.Option(help="Train and record only these runs; may contain * and ?.")] = "*",
     data_root: Annotated[Path, typer.Option(help="Folder that contains the image folders of the sets.")] = Path("."),
 ) -> None:
-    """Render docs/results.md from the records beside this program."""
+    """Render the pages of docs/results from the records beside this program."""
     run_cli(lambda: make(HERE, train, record, only, data_root))
 
 

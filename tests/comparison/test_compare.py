@@ -84,7 +84,7 @@ PLAIN = {
     "recipe": [],
     "ceiling": ["translator=bicubic", "bridge={}", "bridge.feed=real"],
 }
-"""As docs/results.md spells the runs of a table."""
+"""As docs/results/details.md spells the runs of a table."""
 
 
 @pytest.mark.parametrize("arm", PLAIN)

@@ -217,7 +217,7 @@ def test_webdataset_reads_shards_of_pairs_and_nothing_here_takes_them_for_images
 
 
 def test_the_programs_of_the_guide_run_as_they_stand(tmp_path, model, monkeypatch, capsys):
-    guide = (Path(__file__).resolve().parents[2] / "docs" / "degrade.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "guides" / "degrade.md").read_text(encoding="utf-8")
     programs = dict(re.findall(r"^```python\n# (\w+)\.py\n(.*?)^```", guide, re.DOTALL | re.MULTILINE))
     monkeypatch.chdir(tmp_path)
     save_photographs(tmp_path / "photographs" / "clean", 2)

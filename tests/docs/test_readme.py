@@ -21,7 +21,7 @@ from unpairaug.recipe.yaml_file import parse
 from unpairaug.registry import Registry, discriminators, heads, losses, tasks, translators
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 
 
@@ -157,7 +157,7 @@ def assert_same_keys_and_defaults(documented: dict[str, str], known: dict[str, F
 
 
 def test_the_recipe_reference_has_every_key_with_its_default_and_no_other():
-    sections = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8").split("\n## ")
+    sections = (ROOT / "docs" / "reference" / "recipes.md").read_text(encoding="utf-8").split("\n## ")
     documented = read_reference(
         "\n## ".join(s for s in sections if not s.startswith(("Task", "Translator", "Learning rates")))
     )
@@ -167,7 +167,7 @@ def test_the_recipe_reference_has_every_key_with_its_default_and_no_other():
 
 
 def test_the_recipe_reference_has_every_option_of_every_learning_rate_schedule_and_no_other():
-    rows = read_reference(read_section(ROOT / "docs" / "recipes.md", "Learning rates"))
+    rows = read_reference(read_section(ROOT / "docs" / "reference" / "recipes.md", "Learning rates"))
     assert rows.pop("lr_schedule.type") == ""
     known = [dict(iterate_fields(kind, "lr_schedule.")) for kind in LR_SCHEDULES.values()]
     assert_same_keys_and_defaults(
@@ -186,7 +186,7 @@ def test_the_recipe_reference_has_every_option_of_every_learning_rate_schedule_a
     ],
 )
 def test_the_recipe_reference_has_every_built_in_component_and_its_options(registry: Registry, prefix: str):
-    text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "recipes.md").read_text(encoding="utf-8")
     for name in registry.names():
         if registry.get(name).__module__.startswith(f"{registry.group}."):
             table = re.split(r"\n##+ ", text.partition(f"\n### {registry.kind.title()} `{name}`\n")[2])[0]
@@ -197,16 +197,16 @@ def test_the_recipe_reference_has_every_built_in_component_and_its_options(regis
 
 
 def test_the_recipe_reference_lists_every_built_in_loss_and_shows_a_section_that_can_be_built():
-    page = ROOT / "docs" / "recipes.md"
+    page = ROOT / "docs" / "reference" / "recipes.md"
     text = page.read_text(encoding="utf-8").partition("\n### Losses\n")[2].partition("\n### ")[0]
     built_in = {name for name in losses.names() if losses.get(name).__module__.startswith(f"{losses.group}.")}
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == built_in
     (section,) = (block for block in find_blocks(page, "yaml") if "perceptual" in block)
-    shown = parse(section, "docs/recipes.md").values["task"]["loss"]
+    shown = parse(section, "docs/reference/recipes.md").values["task"]["loss"]
     assert all(tasks.complete({"type": "sr", "loss": {name: shown[name]}}) for name in shown if name != "edges")
 
 
 def test_the_glossary_lists_every_renamed_recipe_key_and_no_other():
-    table = read_section(ROOT / "docs" / "glossary.md", "Names of earlier versions")
+    table = read_section(ROOT / "docs" / "reference" / "glossary.md", "Names of earlier versions")
     rows = re.findall(r"^\| `([\w.]+).*?` \| `([\w.]+).* \| recipe key \|$", table, re.MULTILINE)
     assert dict(rows) == {old: new.key for old, new in RENAMED.items()}

@@ -1,4 +1,4 @@
-"""docs/results.md has the figures of its runs and no path of the machine; toy runs are trained, recorded, rendered."""
+"""The pages of docs/results have the figures of their runs; toy runs are trained, recorded and rendered."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def write_toy(folder: Path, plan: dict) -> Path:
     folder.mkdir(parents=True)
     (folder / "runs.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
     (folder / "measured.yaml").write_text(yaml.safe_dump(MEASURED))
-    (folder / "results.md.jinja").write_text(TEMPLATE)
+    (folder / "page.md.jinja").write_text(TEMPLATE)
     return folder
 
 
@@ -84,9 +84,11 @@ def read_committed() -> dict[str, dict]:
     return make.read_records(make.read_plan(RESULTS), RESULTS)
 
 
-def test_the_page_is_what_the_records_give():
-    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    assert page == make.render(RESULTS), "docs/results.md is not what its records give: run docs/results/make.py"
+def test_the_pages_are_what_the_records_give():
+    for page, text in make.render(RESULTS).items():
+        assert page.read_text(encoding="utf-8") == text, (
+            f"{page} is not what its records give: run docs/results/make.py"
+        )
 
 
 def test_every_record_is_of_a_listed_run_with_its_seed_and_all_its_steps():
@@ -99,7 +101,7 @@ def test_every_record_is_of_a_listed_run_with_its_seed_and_all_its_steps():
 
 
 def test_no_file_of_the_page_names_a_place_of_the_machine_it_was_made_on():
-    for file in (*RESULTS.iterdir(), ROOT / "docs" / "results.md"):
+    for file in RESULTS.iterdir():
         if file.is_file():
             assert not re.search(r"[\s\"'=(`](/|[A-Z]:\\)\w+[/\\]", file.read_text(encoding="utf-8")), file
 
@@ -117,12 +119,14 @@ def test_a_trained_run_is_recorded_with_what_its_folder_holds_and_without_its_pl
 
 
 def test_the_rows_of_a_table_are_in_the_order_of_the_plan_and_their_figures_those_of_the_runs(toy: Path):
-    rows = [line.split(" | ") for line in (toy / "docs" / "toy.md").read_text().splitlines() if line[:1] == "|"][2:]
+    rows = [
+        line.split(" | ") for line in (toy / "docs" / "toy" / "page.md").read_text().splitlines() if line[:1] == "|"
+    ][2:]
     assert [row[0] for row in rows] == ["| bicubic interpolation", "| floor", "| **smoke**", "| a program", "| ceiling"]
     for row, system in ((rows[1], "floor"), (rows[2], "smoke"), (rows[4], "ceiling")):
         assert row[1] == f"{read_last(toy / 'runs' / 'toy' / f'{system}_0')['psnr_rgb']:.2f}"
     expected = f"{read_last(toy / 'runs' / 'toy' / 'smoke_0')['psnr_rgb']:.2f}"
-    assert (toy / "docs" / "toy.md").read_text().endswith(f"smoke: {expected}, {expected}\n")
+    assert (toy / "docs" / "toy" / "page.md").read_text().endswith(f"smoke: {expected}, {expected}\n")
 
 
 def test_recording_the_same_runs_again_changes_nothing_and_a_record_outlives_its_run(copy: Path):
@@ -174,7 +178,7 @@ def test_a_recipe_that_has_changed_since_a_run_is_reported_key_by_key(copy: Path
 
 def test_names_that_are_not_there_are_answered_with_the_nearest(copy: Path):
     docs = copy / "docs" / "toy"
-    (docs / "results.md.jinja").write_text('{{ psnr("toy/smok_0") }}')
+    (docs / "page.md.jinja").write_text('{{ psnr("toy/smok_0") }}')
     with pytest.raises(UserError, match=r"names 'toy/smok_0', of which there is no record; did you mean 'toy/smoke_0'"):
         make.render(docs)
     with pytest.raises(UserError, match=r"'smok' is none of its systems; did you mean 'smoke'"):

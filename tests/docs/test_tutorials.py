@@ -63,7 +63,7 @@ def hash_package(checkout: Path) -> str:
 def task(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """Output of add_a_task.md, and its last current folder."""
     before = hash_package(checkout)
-    result = run_tutorial(checkout / "docs" / "add_a_task.md", tmp_path_factory.mktemp("reader"))
+    result = run_tutorial(checkout / "docs" / "guides" / "add_a_task.md", tmp_path_factory.mktemp("reader"))
     assert hash_package(checkout) == before, "the tutorial changed this repository"
     return result
 
@@ -91,7 +91,7 @@ def test_the_tutorials_package_is_listed_and_its_model_restores(task: tuple[str,
 def test_the_translators_and_the_task_of_the_page_are_short_keep_their_contracts_and_train(
     checkout: Path, tmp_path: Path
 ):
-    page = checkout / "docs" / "add_a_translator.md"
+    page = checkout / "docs" / "guides" / "add_a_translator.md"
     _, folder = run_tutorial(page, tmp_path)
     for name, most in (("old_phone", 15), ("blur_and_noise", 40), ("sharpen", 10)):
         lines = [line for line in (folder / f"{name}.py").read_text().splitlines() if line.strip()]

@@ -3,7 +3,7 @@
     python tests/faults/stop_runs.py
 
 Each run must end, leave no process behind, release its folder, and keep a checkpoint of the step it has reached. The
-exit code of the process that was started must be the one in `CODES`, which docs/reliability.md explains.
+exit code of the process that was started must be the one in `CODES`, which docs/explanation/reliability.md explains.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from unpairaug.scoring.noise_statistics import (
     separate_noise,
 )
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "noise.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "noise.md"
 
 
 def draws(spread: np.ndarray, light: np.ndarray, count: int = 6) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The programs of docs/reuse.md run as they stand, in a folder like the reader's."""
+"""The programs of docs/guides/reuse.md run as they stand, in a folder like the reader's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from unpairaug.data.images import read_image
 from unpairaug.registry import translators
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "reuse.md"
+PAGE = ROOT / "docs" / "guides" / "reuse.md"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 COMMAND = r"^```bash\nunpairaug (degrade .*)\n```"
 PROGRAMS = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.M))

@@ -14,7 +14,7 @@ from unpairaug.evaluation.metrics import METRICS, average_metrics
 
 Metrics = dict[str, float]
 Results = dict[str, Any]
-"""Content of `compare.json`; docs/compare.md lists the keys."""
+"""Content of `compare.json`; docs/guides/compare.md lists the keys."""
 
 GAP_METRIC = "psnr_rgb"
 """The metric of the gap."""
@@ -98,7 +98,7 @@ def share(floor: float, recipe: float, ceiling: float) -> float | None:
 
 
 def format_table(results: Results) -> str:
-    """Format the results as a Markdown table with the rows of docs/results.md."""
+    """Format the results as a Markdown table with the rows of docs/results/details.md."""
     is_sr = results["scale"] > 1
     rows = {
         "floor": f"floor: head trained on {'bicubic pairs' if is_sr else 'clean images'}",

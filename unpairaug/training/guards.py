@@ -1,6 +1,6 @@
 """Guards: ways in which a run goes wrong without an error, measured during training. A guard warns once, nothing more.
 
-Each guard has a section in docs/troubleshooting.md: what its numbers mean, and what to change.
+Each guard has a section in docs/start/troubleshooting.md: what its numbers mean, and what to change.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from unpairaug.translator import JudgesRealness, Phase, Translator, degrade_inpu
 
 PATIENCE = 3
 """Bad checks in a row before a guard warns: an untrained translator or discriminator may look bad for a while."""
-PAGE = "docs/troubleshooting.md"
+PAGE = "docs/start/troubleshooting.md"
 
 
 class Guards:

@@ -27,7 +27,7 @@ class CinCGAN(Translator):
 
     There is no official code; the forms of the terms are those in which re-implementations agree. They are divided over
     the generators' norm: in a few hundred steps batch norm comes nearer to leaving clean images alone, so it is the
-    default (docs/lab_book.md has the figures). `residual` generators, which no article has, begin there.
+    default (docs/results/lab_book.md has the figures). `residual` generators, which no article has, begin there.
     """
 
     def __init__(
