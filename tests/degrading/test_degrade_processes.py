@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shard = ShardWriter(place / "shards", number, 2**30)
         for path in paths[number::6]:
             data = path.read_bytes()
-            shard.add(path.stem.replace(" ", ""), "png", len(data), 200, 180, BytesIO(data))
+            shard.add(path.stem.replace(" ", ""), {"png": (data, 200, 180)})
         shard.close()
     for source in ("files", "shards"):
         assert start(place, ONE, source, f"{source}_one").wait() == 0

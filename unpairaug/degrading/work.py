@@ -8,7 +8,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from io import BytesIO
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -114,12 +113,13 @@ class Worker:
             for image in self._degrade_part(part, result):
                 row: Row = {"shard": shard.path.name}
                 extension = "lq.png" if self.job.pairs else "png"
-                shard.add(image.key, extension, len(image.degraded), *image.size, BytesIO(image.degraded))
+                files = {extension: (image.degraded, *image.size)}
                 row["file"] = f"{image.key}.{extension}"
                 if image.clean is not None:
                     width, height = (self.degrader.scale * side for side in image.size)
-                    shard.add(image.key, "gt.png", len(image.clean), width, height, BytesIO(image.clean))
+                    files["gt.png"] = image.clean, width, height
                     row["clean"] = f"{image.key}.gt.png"
+                shard.add(image.key, files)
                 result.rows.append({**row, **image.facts})
             shard.close() if result.rows else shard.discard()
         except BaseException:

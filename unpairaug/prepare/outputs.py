@@ -122,7 +122,7 @@ class ShardsOutput(Output):
                 if self.shard is not None and not self.shard.fits(piece.bytes):
                     self._finish_shard(done.source.index, number)
                 self.shard = self.shard or ShardWriter(self.folder, self.number, self.limit)
-                self.shard.add(piece.key, piece.ext, piece.bytes, piece.width, piece.height, data)
+                self.shard.add(piece.key, {piece.ext: (data.read(piece.bytes), piece.width, piece.height)})
                 self.entry["rows"].append({"shard": self.shard.path.name, **self.manifest_row(done, piece)})
 
     def _finish_shard(self, image: int, piece: int) -> None:

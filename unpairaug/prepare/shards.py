@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import tarfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -30,37 +31,49 @@ def write_json(path: Path, content: Any) -> None:
 
 
 class ShardWriter:
-    """Writes one shard; the file gets its name when it is complete and on disk."""
+    """Writes one shard with WebDataset's `TarWriter`; the file gets its name when it is complete and on disk.
+
+    WebDataset's own `ShardWriter` starts a new shard after a sample has exceeded the limit, gives an incomplete shard
+    its final name, and writes no index.
+    """
 
     def __init__(self, folder: Path, number: int, limit: int) -> None:
         """Open a shard of at most `limit` bytes; a single larger sample gets a shard of its own."""
+        from webdataset.writer import TarWriter  # imports torch
+
         self.path, self.limit = folder / shard_name(number), limit
         self.keys: list[str] = []
         self.extensions: list[str] = []
         self.places: list[tuple[int, int, int, int]] = []
         self._partial = partial_path(self.path)
         self._file = self._partial.open("wb")
-        # USTAR: one header block for each member, and every tar reader supports it.
-        self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT, encoding="utf-8")
+        # No owner, no time, and the USTAR format with one header block for each member: the bytes are reproducible.
+        self._writer = TarWriter(
+            self._file, user="", group="", mode=0o444, mtime=0, encoder=False, format="USTAR_FORMAT"
+        )
 
     def fits(self, size: int) -> bool:
         """Whether a member of `size` bytes fits within the limit; the first member always does."""
         blocks = 1 + -(-size // tarfile.BLOCKSIZE) + 2  # header, data, end-of-archive marker
-        return not self.keys or -(-(self._tar.offset + blocks * tarfile.BLOCKSIZE) // RECORD) * RECORD <= self.limit
+        end = self._writer.tarstream.offset + blocks * tarfile.BLOCKSIZE
+        return not self.keys or -(-end // RECORD) * RECORD <= self.limit
 
-    def add(self, key: str, ext: str, size: int, width: int, height: int, data: IO[bytes]) -> None:
-        """Append a member of `size` bytes from `data`; `width` and `height` are in pixels."""
-        member = tarfile.TarInfo(f"{key}.{ext}")  # owner, group and time are 0, so that the bytes are reproducible
-        member.size, member.mode = size, 0o444
-        offset = self._tar.offset + tarfile.BLOCKSIZE
-        self._tar.addfile(member, data)
-        self.keys.append(key)
-        self.extensions.append(ext)
-        self.places.append((offset, size, width, height))
+    def add(self, key: str, images: Mapping[str, tuple[bytes, int, int]]) -> None:
+        """Append a sample: for each extension the bytes of an image, and its width and height in pixels.
+
+        The images are written in the order of their extensions.
+        """
+        offset = self._writer.tarstream.offset
+        for ext, (data, width, height) in sorted(images.items()):
+            self.keys.append(key)
+            self.extensions.append(ext)
+            self.places.append((offset + tarfile.BLOCKSIZE, len(data), width, height))
+            offset += (1 + -(-len(data) // tarfile.BLOCKSIZE)) * tarfile.BLOCKSIZE
+        self._writer.write({"__key__": key, **{ext: data for ext, (data, _, _) in images.items()}})
 
     def close(self) -> dict[str, Any]:
         """Complete the shard, write its index if each sample is one image, and return its entry of `index.json`."""
-        self._tar.close()
+        self._writer.close()
         self._file.flush()
         os.fsync(self._file.fileno())
         size = self._file.tell()
@@ -76,6 +89,7 @@ class ShardWriter:
 
     def discard(self) -> None:
         """Delete an incomplete shard."""
+        self._writer.tarstream.fileobj.closed = True  # otherwise its destructor writes to the closed file
         with suppress(OSError):  # flushing fails on a full disk; the file is deleted anyway
             self._file.close()
         self._partial.unlink(missing_ok=True)
