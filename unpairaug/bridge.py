@@ -28,6 +28,7 @@ class Bridge:
         strength: float | tuple[float, float] | Literal["measured"] = 1.0,
         round: bool = True,
         perturbation: float | tuple[float, float] | Literal["measured"] = 0.0,
+        pairs: float = 0.0,
         domain_weights: bool = False,
     ) -> None:
         self.feed = feed
@@ -41,6 +42,8 @@ class Bridge:
         self.perturbation = None if perturbation == "measured" else _as_range(perturbation)
         """Standard deviation of Gaussian noise added before rounding, in 8-bit steps, drawn uniformly per sample; None
         draws it between 0 and the measured camera's `max_perturbation`."""
+        self.pairs = pairs
+        """Share of the samples whose clean image is the ground truth of the real one; there the real image is fed."""
         self.domain_weights = domain_weights
         """Whether what looks real counts more in the task's loss."""
 

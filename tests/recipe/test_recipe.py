@@ -305,6 +305,11 @@ def test_an_override_of_another_form_is_refused(refused: Callable[..., str], ove
         ),
         (["data.val_clean=a"], "data.val_degraded: required beside data.val_clean"),
         (["data.val_degraded=a"], "data.val_clean: required beside data.val_degraded"),
+        (["data.pairs_degraded=a"], "data.pairs_clean: required beside data.pairs_degraded"),
+        (
+            ["data.pairs_clean=a", "data.pairs_degraded=a", "bridge.feed=restore(fake)"],
+            "data.pairs_clean: bridge.feed 'restore(fake)' does not feed the real image of a pair",
+        ),
         (["schedule.translator_warmup=60", "schedule.head_warmup=41"], "longer than train.steps 100"),
         (["train.steps=9 epochs", "schedule.lr_decay=10 epochs"], "10 epochs is longer than train.steps 9 epochs"),
         (["schedule.head_warmup=60%", "schedule.head_finish=41%"], "longer than train.steps 100"),

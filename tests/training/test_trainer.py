@@ -296,3 +296,13 @@ def test_what_judges_the_head_is_neither_saved_nor_averaged_with_it():
     assert sum(p.numel() for p in trainer.networks["head"].parameters()) == sum(
         p.numel() for p in plain.networks["head"].parameters()
     )
+
+
+def test_the_head_is_fed_the_real_image_of_a_pair_and_the_translated_one_else():
+    trainer = make_trainer(bridge={"pairs": 0.25})
+    seen: list[torch.Tensor] = []
+    trainer.task.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    batch = make_batch(size=8)
+    trainer.accumulate(batch, 50, "joint", 1.0)
+    is_real = (seen[0] == batch.degraded).flatten(1).all(1)
+    assert is_real.tolist() == [False, False, False, True] * 2

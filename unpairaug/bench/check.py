@@ -35,7 +35,8 @@ def check(recipe_name: str, overrides: Sequence[str] = (), report: Callable[[str
     for name, network in trainer.networks.items():
         report(f"{name:<22} {sum(p.numel() for p in network.parameters()):>12,} parameters")
     steps = trainer.schedule.steps
-    result = dry_run(trainer, data.crops, recipe.data.batch_size, recipe.train.gradient_accumulation)
+    samples, accumulation = data.samples(recipe.bridge.pairs), recipe.train.gradient_accumulation
+    result = dry_run(trainer, samples, recipe.data.batch_size, accumulation)
     report(
         f"two dry steps on {accelerator.device}: {result.seconds_per_step:.3f} s a step, peak memory "
         f"{result.peak_memory / 2**30:.2f} GiB of {result.memory / 2**30:.1f}; losses finite\n"

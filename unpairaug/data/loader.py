@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 
 from unpairaug.data.bad import Bad, BadImages
 from unpairaug.data.image_cache import IMAGE_CACHE
+from unpairaug.data.pair_share import CropsWithPairs
 from unpairaug.data.pairs import abbreviate
 from unpairaug.data.streams import StepBatches, UnpairedBatch, UnpairedCrops
 from unpairaug.data.worker_signals import blocked_stop_signals, kill_at_exit
@@ -113,12 +114,9 @@ class _Loader(DataLoader[UnpairedBatch]):
     def _describe_batch(self, number: int) -> str:
         """The images of a batch, by its number."""
         samples = next(islice(iter(self.batch_sampler or ()), number, None), [])
-        if not isinstance(self.dataset, UnpairedCrops):
+        if not isinstance(self.dataset, (UnpairedCrops, CropsWithPairs)):
             return f"samples {samples}"
-        crops = self.dataset
-        pairs = [crops.image_indices(sample) for sample in samples]
-        names = [name for i, j in pairs for name in (crops.clean.location(i), crops.degraded.location(j))]
-        return abbreviate(names)
+        return abbreviate([name for sample in samples for name in self.dataset.locate(sample)])
 
 
 def _find_dead(workers: list[BaseProcess]) -> list[BaseProcess]:

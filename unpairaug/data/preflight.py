@@ -15,6 +15,8 @@ from unpairaug.errors import UserError, escape
 
 _TRAINING = ("clean", "degraded")
 """The parts that training reads crops from."""
+_PAIRED = ("val_clean", "val_degraded"), ("pairs_clean", "pairs_degraded"), ("ceiling_clean", "degraded")
+"""The parts that are the ground truth of another part, with that part."""
 _MAX_LISTED = 10
 """Problems that a message lists; the others are counted."""
 
@@ -55,7 +57,7 @@ class DataReport:
     """The result of the preflight."""
 
     sets: dict[str, SetReport]
-    """By part: `clean`, `degraded`, and optionally `val_clean`, `val_degraded`, `ceiling_clean`."""
+    """By part: `clean`, `degraded`, and optionally validation pairs, training pairs and `ceiling_clean`."""
     warnings: list[str] = field(default_factory=list)
     """One sentence for each thing that is allowed but probably not intended."""
     bad: list[Bad] = field(default_factory=list)
@@ -85,6 +87,8 @@ def preflight(
     crop: int,
     val_clean: ImageSet | None = None,
     val_degraded: ImageSet | None = None,
+    pairs_clean: ImageSet | None = None,
+    pairs_degraded: ImageSet | None = None,
     ceiling_clean: ImageSet | None = None,
     max_bad: float | None = None,
     threads: int | None = None,
@@ -98,6 +102,8 @@ def preflight(
         crop: side of a clean crop in pixels.
         val_clean: ground truth of `val_degraded`.
         val_degraded: degraded validation images.
+        pairs_clean: ground truth of `pairs_degraded`.
+        pairs_degraded: degraded images of training pairs.
         ceiling_clean: ground truth of `degraded`.
         max_bad: allowed share of bad training images, which are then excluded; with None every bad image is an error.
         threads: images decoded at the same time; by default one for each core, at most 16.
@@ -107,14 +113,16 @@ def preflight(
             message names them.
     """
     sets = {"clean": clean, "degraded": degraded, "val_clean": val_clean, "val_degraded": val_degraded}
-    parts = {part: images for part, images in {**sets, "ceiling_clean": ceiling_clean}.items() if images is not None}
+    sets |= {"pairs_clean": pairs_clean, "pairs_degraded": pairs_degraded, "ceiling_clean": ceiling_clean}
+    parts = {part: images for part, images in sets.items() if images is not None}
     smallest = {"clean": crop, "degraded": crop // scale, "ceiling_clean": crop}
+    smallest |= {"pairs_clean": crop, "pairs_degraded": crop // scale}
     scans = {part: scan_images(images, part not in _TRAINING, threads) for part, images in parts.items()}
     problems = {part: dict(_find_problems(scans[part], smallest.get(part, 1))) for part in parts}
     bad = _remove_bad(scans, problems, max_bad) if max_bad is not None else []
     _raise_problems(problem for part in problems.values() for problem in part.values())
     _check_detail(parts, scans)
-    for one, other in (("val_clean", "val_degraded"), ("ceiling_clean", "degraded")):
+    for one, other in _PAIRED:
         if one in parts and other in parts:
             _raise_problems(_scale_mismatches(parts[one], parts[other], scans[one], scans[other], scale))
     reports = {part: _summarize(images, scans[part]) for part, images in parts.items()}
@@ -193,7 +201,8 @@ def _find_warnings(scans: Mapping[str, dict[int, ScannedImage]]) -> list[str]:
         )
     warnings += _warn_mixed_colour_spaces(scans) + _warn_flat_images(scans)
     warnings += _warn_identical_pixels(clean, degraded, "is a clean image and also a degraded image:")
-    for val, train in (("val_clean", "clean"), ("val_degraded", "degraded"), ("val_clean", "ceiling_clean")):
+    others = {"val_clean": ("clean", "ceiling_clean", "pairs_clean"), "val_degraded": ("degraded",)}
+    for val, train in ((val, train) for val, parts in others.items() for train in parts):
         warnings += _warn_identical_pixels(
             scans.get(val, {}).values(), scans.get(train, {}).values(), f"of {val} is also a training image:"
         )

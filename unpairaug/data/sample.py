@@ -25,7 +25,7 @@ from PIL import Image
 from unpairaug.data.drawn_camera import find_camera
 from unpairaug.errors import UserError
 
-Part = Literal["clean", "degraded", "val_clean", "val_degraded", "ceiling_clean"]
+Part = Literal["clean", "degraded", "val_clean", "val_degraded", "ceiling_clean", "pairs_clean", "pairs_degraded"]
 """The image sets in a recipe's `data` section; `ceiling_clean` is the ground truth of `degraded`."""
 
 CLEAN = ("astronaut.png", "coffee.png", "coins.png", "gravel.png", "hubble_deep_field.jpg")
@@ -55,7 +55,7 @@ def sample_images(part: Part, scale: int, camera: str = "lens") -> dict[str, NDA
     """
     if scale not in SCALES:
         raise UserError(f"the `sample` data exist at scale 1, 2, 3 and 4, not {scale}; give folders of your own images")
-    names = {"clean": CLEAN, "ceiling_clean": DEGRADED, "degraded": DEGRADED}.get(part, VAL)
+    names = VAL if part.startswith("val_") else CLEAN if part == "clean" else DEGRADED
     images = {Path(name).stem + ".png": _load_photograph(name) for name in names}
     if part.endswith("degraded"):
         seen_by = find_camera(camera)

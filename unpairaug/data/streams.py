@@ -140,6 +140,11 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
             return self.matches[self._clean_order(k)]
         return self._clean_order(k), self._degraded_order(k)
 
+    def locate(self, k: int) -> tuple[str, str]:
+        """Where the clean and the degraded image of sample k lie; a bad one may have been replaced by another."""
+        clean, degraded = self.image_indices(k)
+        return self.clean.location(clean), self.degraded.location(degraded)
+
     def _read_windows(self, k: int, at: tuple[int, int], view: View, other: View) -> tuple[Array, Array]:
         """The windows of the clean and the degraded image; of a pair both at the same position."""
         if not self.matches:

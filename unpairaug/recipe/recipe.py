@@ -217,9 +217,14 @@ def _contradictions(recipe: Recipe) -> Iterator[Mistake]:
     if recipe.bridge.feed == "real" and recipe.real_path.feed != "real":
         given = f"given {recipe.real_path.feed!r}, but bridge.feed 'real' trains the head on real images as they are"
         yield Mistake(("real_path", "feed"), f"{given}; give 'real'")
-    for one, other in (("val_clean", "val_degraded"), ("val_degraded", "val_clean")):
-        if getattr(data, one) is None and getattr(data, other) is not None:
-            yield Mistake(("data", one), f"required beside data.{other}: validation compares pairs")
+    reasons = {"val": "validation compares pairs", "pairs": "both images of a pair are needed"}
+    for part, why in reasons.items():
+        for one, other in ((f"{part}_clean", f"{part}_degraded"), (f"{part}_degraded", f"{part}_clean")):
+            if getattr(data, one) is None and getattr(data, other) is not None:
+                yield Mistake(("data", one), f"required beside data.{other}: {why}")
+    if data.pairs_clean is not None and recipe.bridge.feed not in ("fake", "source"):
+        said = f"bridge.feed {recipe.bridge.feed!r} does not feed the real image of a pair; leave the pairs out"
+        yield Mistake(("data", "pairs_clean"), said)
     parts = {key: getattr(schedule, key) for key in ("translator_warmup", "head_warmup", "head_finish")}
     if is_longer(parts.values(), steps):
         said = " + ".join(f"{key} {length}" for key, length in parts.items())

@@ -133,6 +133,9 @@ class BridgeSection(Section):
     """Standard deviation of the noise added on top, in 8-bit steps; [low, high] draws it for each sample, `measured`
     from 0 to what the translator's measurement leaves open."""
 
+    pairs: Annotated[Number, Field(ge=0, le=1)] = 0.25
+    """Share of the samples that are true pairs, where `data.pairs_clean` and `data.pairs_degraded` name some: there the
+    head sees the real image, and its loss compares with the ground truth."""
     domain_weights: TrueOrFalse = False
     """Weigh the task's loss, place by place, by how real the translator's discriminator finds what the head sees."""
 
@@ -182,6 +185,10 @@ class DataSection(Section):
     """Clean images of the validation pairs; null does without validation."""
     val_degraded: Source | None = None
     """Degraded images of the validation pairs, of the same names."""
+    pairs_clean: Source | None = None
+    """Ground truth of `pairs_degraded`: a few pairs to train on beside the unpaired images."""
+    pairs_degraded: Source | None = None
+    """Real degraded images whose ground truth exists, of the same names."""
     ceiling_clean: Source | None = None
     """Ground truth of `degraded`, for a run that feeds real pairs; no other run reads it."""
     batch_size: Annotated[Whole, Field(ge=1, le=65_536)] = 16

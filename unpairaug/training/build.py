@@ -54,7 +54,8 @@ def build_trainer(recipe: Recipe, accelerator: Accelerator) -> JointTrainer:
     _validate_translator_methods(recipe, translator)
     _validate_measured_values(recipe, translator)
     _validate_sizes(recipe, translator, task)  # also builds the discriminators of the task's losses
-    bridge = Bridge(**recipe.bridge.model_dump())
+    share = recipe.bridge.pairs if recipe.data.pairs_clean is not None else 0.0
+    bridge = Bridge(**{**recipe.bridge.model_dump(), "pairs": share})
     real_path = RealPath(task.scale, **recipe.real_path.model_dump())
     schedule = make_schedule(recipe)
     return JointTrainer(accelerator, translator, task, bridge, real_path, schedule, recipe.train, recipe.optimizer)

@@ -66,7 +66,7 @@ def _run(
             log.info(format_camera(found))
         run.save_best(selection.best if selection else None)
         sides = data.first_samples(), data.validation
-        reader = StepReader(data.crops, recipe, accelerator)
+        reader = StepReader(data.samples(recipe.bridge.pairs), recipe, accelerator)
         loop = TrainingLoop(
             accelerator, trainer, recipe.train, run, *sides, reader, start.step, data.bad, selection, stop
         )

@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from unpairaug.data import StepBatches, UnpairedBatch, UnpairedCrops, create_loader
+from unpairaug.data.pair_share import CropsWithPairs
 from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe
 
@@ -16,7 +17,7 @@ from unpairaug.recipe import Recipe
 class StepReader:
     """The samples that this process trains on; the same step gives the same samples."""
 
-    def __init__(self, crops: UnpairedCrops, recipe: Recipe, accelerator: Accelerator) -> None:
+    def __init__(self, crops: UnpairedCrops | CropsWithPairs, recipe: Recipe, accelerator: Accelerator) -> None:
         """Read nothing yet.
 
         Args:
@@ -47,8 +48,7 @@ class StepReader:
 
     def image_names(self, sample: int) -> tuple[str, str]:
         """The clean and the degraded image of a sample; a bad one may have been replaced by another."""
-        clean, degraded = self.crops.image_indices(sample)
-        return self.crops.clean.location(clean), self.crops.degraded.location(degraded)
+        return self.crops.locate(sample)
 
 
 def to_device(batch: UnpairedBatch, accelerator: Accelerator) -> UnpairedBatch:

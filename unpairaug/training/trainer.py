@@ -16,6 +16,7 @@ from unpairaug.bridge import Bridge
 from unpairaug.camera import CameraReport
 from unpairaug.camera.optics import Progress
 from unpairaug.data import UnpairedBatch
+from unpairaug.data.pair_share import is_pair
 from unpairaug.losses import Losses
 from unpairaug.recipe import TrainSection
 from unpairaug.recipe.optimizer_sections import OptimizerSection
@@ -132,6 +133,9 @@ class JointTrainer:
             feedback = self.schedule.feedback_at(step)
             if phase != "translator_warmup":
                 fed = self.bridge(source, fake, real, feedback, rng, self.translator.camera, self.restore_in(phase))
+                if self.bridge.pairs:
+                    paired = is_pair(index, self.bridge.pairs).to(fed.device)
+                    fed = torch.where(paired[:, None, None, None], real, fed)
                 restored = self.task(fed)
                 losses_g = {**losses_g, **self.task_losses(self.weighed(restored, clean, fed), clean)}
             if phase in REAL_PATH_LEARNS and self.real_path:

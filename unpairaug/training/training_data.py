@@ -12,6 +12,7 @@ from unpairaug.data import UnpairedBatch, UnpairedCrops, ValidationPairs, open_i
 from unpairaug.data.bad import BadCount
 from unpairaug.data.images import ImageSet
 from unpairaug.data.mixture import MixedImages
+from unpairaug.data.pair_share import CropsWithPairs
 from unpairaug.data.preflight import DataReport, preflight
 from unpairaug.data.sample import Part
 from unpairaug.data.sources import Source, check_output_dir, is_sample
@@ -35,10 +36,18 @@ class TrainingData:
     """What the preflight found."""
     bad: BadCount | None = None
     """Counts the bad images, where they are skipped."""
+    pairs: UnpairedCrops | None = None
+    """The pairs to train on beside the unpaired images; None where none are given."""
+
+    def samples(self, share: float) -> UnpairedCrops | CropsWithPairs:
+        """The training samples; `share` of them are pairs, where there are pairs."""
+        return self.crops if self.pairs is None else CropsWithPairs(self.crops, self.pairs, share)
 
     def identity(self) -> dict[str, str]:
         """A fingerprint of the images of each side: with the recipe, they decide the order of the samples."""
         sides = {"clean": self.crops.clean, "degraded": self.crops.degraded}
+        if self.pairs is not None:
+            sides |= {"pairs_clean": self.pairs.clean, "pairs_degraded": self.pairs.degraded}
         return {side: f"{len(images)} images, {_fingerprint(images)}" for side, images in sides.items()}
 
     def epochs(self, recipe: Recipe, processes: int) -> str:
@@ -66,7 +75,7 @@ def open_data(recipe: Recipe, processes: int = 1) -> TrainingData:
         UserError: an image or a folder is missing, broken, too small, or contradicts the scale.
     """
     data, scale = recipe.data, recipe.task.get("scale", 1)
-    parts: list[Part] = ["clean", "degraded", "val_clean", "val_degraded"]
+    parts: list[Part] = ["clean", "degraded", "val_clean", "val_degraded", "pairs_clean", "pairs_degraded"]
     if is_paired := recipe.bridge.feed == "real":
         parts.append("ceiling_clean")
     check_output_dir(recipe.output_dir, [getattr(data, part) for part in parts])
@@ -80,18 +89,28 @@ def open_data(recipe: Recipe, processes: int = 1) -> TrainingData:
             "or null for both"
         )
     clean = sets["ceiling_clean"] if is_paired else sets["clean"]
-    crops = _make_crops(recipe, clean, sets["degraded"], processes, skip_bad)
+    crops = _make_crops(recipe, clean, sets["degraded"], processes, skip_bad, is_paired)
     bad = None
     if crops.bad is not None:
         crops.bad.add_all(report.bad)
         count = len(crops.clean) + len(crops.degraded)
         bad = BadCount(crops.bad, data.max_bad, report.checked, count, samples_per_step(recipe, processes))
     validation = ValidationPairs(sets["val_clean"], sets["val_degraded"], scale) if "val_clean" in sets else None
-    return TrainingData(crops, validation, report, bad)
+    pairs = None
+    if "pairs_clean" in sets:
+        pairs = _make_crops(recipe, sets["pairs_clean"], sets["pairs_degraded"], processes, is_paired=True)
+    return TrainingData(crops, validation, report, bad, pairs)
 
 
-def _make_crops(recipe: Recipe, clean: ImageSet, degraded: ImageSet, processes: int, skip_bad: bool) -> UnpairedCrops:
-    """The training samples of the recipe."""
+def _make_crops(
+    recipe: Recipe,
+    clean: ImageSet,
+    degraded: ImageSet,
+    processes: int,
+    skip_bad: bool = False,
+    is_paired: bool = False,
+) -> UnpairedCrops:
+    """The crops of two image sets, as the recipe wants them."""
     return UnpairedCrops(
         clean,
         degraded,
@@ -100,7 +119,7 @@ def _make_crops(recipe: Recipe, clean: ImageSet, degraded: ImageSet, processes: 
         seed=recipe.train.seed,
         flip=recipe.data.flip,
         rotate=recipe.data.rotate,
-        paired=recipe.bridge.feed == "real",
+        paired=is_paired,
         lanes=samples_per_step(recipe, processes),
         own_lanes=samples_per_step(recipe, processes=1),
         skip_bad=skip_bad,
