@@ -89,7 +89,8 @@ class ShardWriter:
 
     def discard(self) -> None:
         """Delete an incomplete shard."""
-        self._writer.tarstream.fileobj.closed = True  # otherwise its destructor writes to the closed file
+        stream: Any = self._writer.tarstream.fileobj
+        stream.closed = True  # otherwise its destructor writes to the closed file
         with suppress(OSError):  # flushing fails on a full disk; the file is deleted anyway
             self._file.close()
         self._partial.unlink(missing_ok=True)
