@@ -27,6 +27,7 @@ from unpairaug.report.charts import GUARD_VIEWS, MAX_POINTS, extract_curves, sum
 from unpairaug.report.pictures import MAX_SHEETS, evenly_spaced
 from unpairaug.report.record import LogLine, Record, read_record
 
+SPLITS = ("train", "val", "selection", "unpaired", "guards")
 HOSTILE = "</script><script>window.harmed = 1</script>\"'><img src=x onerror=window.harmed=1>{{ 7 * 7 }}&amp;"
 in_a_browser = pytest.mark.skipif(PROGRAM is None, reason="no chromium or chrome is installed")
 
@@ -107,9 +108,10 @@ def logged(run: Path, split: str) -> dict[str, tuple[int, float]]:
 
 def test_every_number_of_the_log_is_a_curve_that_ends_as_the_log_does(page: Path, finished: Path):
     curves = {curve["name"]: curve for chart in charts_of(page) for curve in chart["curves"]}
-    ends = {k: v for split in ("train", "val", "selection", "guards") for k, v in logged(finished, split).items()}
+    ends = {k: v for split in SPLITS for k, v in logged(finished, split).items()}
+    ends["gain"] = logged(finished, "gain")["psnr_rgb"]
     assert {name: (curve["steps"][-1], curve["values"][-1]) for name, curve in curves.items()} == ends
-    levels = {chart["title"]: chart["limits"]["bicubic"] for chart in charts_of(page) if "bicubic" in chart["limits"]}
+    levels = {chart["title"]: chart["limits"]["bicubic"] for chart in charts_of(page) if chart["limits"].get("bicubic")}
     assert levels == {name: value for name, (_, value) in logged(finished, "val_bicubic").items()}
 
 
@@ -119,7 +121,7 @@ def test_each_drawn_curve_ends_where_the_log_does(page: Path, finished: Path, se
         "Object.fromEntries([...document.querySelectorAll('.chart')].flatMap(f => f.uplot.series.slice(1).map("
         "(s, i) => [s.label, f.uplot.data[i + 1].findLast(v => v != null)])))"
     )
-    ends = {k: v for split in ("train", "val", "selection", "guards") for k, v in logged(finished, split).items()}
+    ends = {k: v for split in SPLITS for k, v in logged(finished, split).items()}
     assert {name: drawn[name] for name in ends} == {name: value for name, (_, value) in ends.items()}
 
 

@@ -224,7 +224,8 @@ class TrainSection(Section):
     max_nonfinite: Count = 3
     """How many such steps a run passes with `skip` or `rollback`, before it stops."""
     ema: Decay = 0.999
-    """Decay of the running averages of the weights, which are measured and saved; 0 takes the weights as they are."""
+    """Decay of the running averages of the weights, which are measured and saved; 0 takes the weights as they are.
+    After t steps it is at most (1 + t) / (10 + t), so that a short run is not held back by its initial weights."""
     gradient_accumulation: Count = 1
     """Micro-steps per step."""
     mixed_precision: Literal["no", "bf16", "fp16"] | None = None

@@ -125,7 +125,7 @@ def group_charts(record: Record) -> list[Group]:
     train = extract_curves(record.of("train"))
     progress = [curve for curve in train if curve.name.startswith(PROGRESS)]
     losses = [curve for curve in train if not curve.name.startswith(PROGRESS)]
-    known = {"train", "val", "val_bicubic", "val_input", "selection", "choice", "guards"}
+    known = {"train", "val", "val_bicubic", "val_input", "gain", "selection", "choice", "unpaired", "guards"}
     others = [c for split in record.splits() if split not in known for c in extract_curves(record.of(split))]
     groups = [
         Group("Validation", "The averaged head on the validation pairs.", validation_charts(record)),
@@ -134,6 +134,12 @@ def group_charts(record: Record) -> list[Group]:
             "The score on unpaired training images that selects the step in best/, and its terms, in dB; smaller is "
             "better.",
             [Chart(curve.name, [curve]) for curve in extract_curves(record.of("selection", "choice"))],
+        ),
+        Group(
+            "Gain without pairs",
+            "On unpaired training images: PSNR of the head and of its baseline on translated images, and distance in "
+            "dB of translated and of plain sources to the real images.",
+            [Chart(curve.name, [curve]) for curve in extract_curves(record.of("unpaired"))],
         ),
         Group(
             "Losses",
@@ -171,7 +177,9 @@ def _make_curve(name: str, points: dict[int, float]) -> Curve:
 def validation_charts(record: Record) -> list[Chart]:
     """A chart for each metric, with the level of the input itself (scale 1) or of its bicubic enlargement."""
     name_of_level, levels = input_level(record)
-    return [
+    gain = [Curve("gain", c.steps, c.values) for c in extract_curves(record.of("gain")) if c.name == "psnr_rgb"]
+    charts = [Chart(f"psnr_rgb above {name_of_level}", gain, {name_of_level: 0.0})] if gain else []
+    return charts + [
         Chart(
             curve.name,
             [curve],

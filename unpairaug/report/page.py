@@ -71,14 +71,17 @@ def render_page(record: Record, trust_code: bool = False) -> str:
         summarize_guards(record),
     )
     shown = {f"warning: {verdict.message}" for verdict in verdicts}
+    result = describe_result(record)
+    message = result.message if result else "\n"
     return environment.get_template("page.html").render(
         name=record.folder.resolve().name,
         record=record,
         headline=describe_run(record),
         state=describe_state(record),
         figures=key_figures(record),
+        result=result,
         verdicts=verdicts,
-        warnings=[warning for warning in record.warnings if warning not in shown],
+        warnings=[w for w in record.warnings if w not in shown and not w.startswith(f"warning: {message}")],
         comparisons=restore_examples(record, trust_code),
         sheets=load_sheets(record),
         groups=groups,
@@ -91,6 +94,23 @@ def render_page(record: Record, trust_code: bool = False) -> str:
         scripts=scripts,
         styles="\n".join(_read_resource(name) for name in STYLES),
     )
+
+
+class Result(NamedTuple):
+    """The verdict of the run's summary."""
+
+    message: str
+    reasons: list[str]
+    is_warning: bool
+
+
+def describe_result(record: Record) -> Result | None:
+    """The verdict of a complete run; None without one."""
+    message, reasons = record.summary.get("message"), record.summary.get("reasons")
+    if not message:
+        return None
+    found = [str(reason) for reason in reasons] if isinstance(reasons, list) else []
+    return Result(str(message), found, record.summary.get("status") != "above")
 
 
 def describe_run(record: Record) -> str:

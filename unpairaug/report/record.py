@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unpairaug.errors import UserError, escape
+from unpairaug.files import read_json
 from unpairaug.recipe.yaml_file import parse
 
 FILES = ("recipe.yaml", "metrics.jsonl", "log.txt", "environment.json")
@@ -52,6 +53,8 @@ class Record:
     """Step and file of every picture sheet."""
     checkpoints: list[str] = field(default_factory=list)
     """Names of the checkpoints."""
+    summary: dict[str, Any] = field(default_factory=dict)
+    """Contents of `summary.json`; empty if the run is not complete."""
     faults: list[str] = field(default_factory=list)
     """Sentences on what is missing or broken."""
 
@@ -92,6 +95,7 @@ def read_record(folder: Path) -> Record:
     _read_metrics(record)
     _read_log(record)
     _read_environment(record)
+    _read_summary(record)
     record.sheets = [
         (int(m[1]), path) for path in _list_by_step(folder / "samples") if (m := _match_step(path, ".png"))
     ]
@@ -169,17 +173,32 @@ def _read_log(record: Record) -> None:
     text = _read_text(record, "log.txt", "time and warnings are unknown")
     stamped = [(m[1], m[2]) for line in (text or "").splitlines() if (m := _TIMESTAMP.fullmatch(line))]
     record.warnings = [message for _, message in stamped if message.startswith(("warning: ", "skipped: "))]
-    record.is_done = bool(stamped) and stamped[-1][1].startswith(("completed ", "done: "))
+    ends = [at for at, (_, message) in enumerate(stamped) if message.startswith(("completed ", "done: "))]
+    record.is_done = bool(ends) and not any(_is_start(message) for _, message in stamped[ends[-1] :])
     if stamped:
         record.seconds = sum(_active_seconds(stamped))
+
+
+def _read_summary(record: Record) -> None:
+    path = record.folder / "summary.json"
+    if not path.exists():
+        return
+    try:
+        record.summary = read_json(path)
+    except UserError as error:
+        record.faults.append(f"The summary cannot be read: {error}.")
 
 
 def _active_seconds(stamped: list[tuple[str, str]]) -> Iterator[float]:
     """Seconds between consecutive lines of the log, 0 before the first line of a start or resume."""
     times = [datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S") for stamp, _ in stamped]
     for before, after, (_, message) in zip(times, times[1:], stamped[1:], strict=False):
-        is_start = message.startswith(("resumed from ", "goes on from ")) or (" → " in message and " × " in message)
-        yield 0.0 if is_start else max(0.0, (after - before).total_seconds())
+        yield 0.0 if _is_start(message) else max(0.0, (after - before).total_seconds())
+
+
+def _is_start(message: str) -> bool:
+    """Whether a line of the log is one of the first after a start or resume."""
+    return message.startswith(("resumed from ", "goes on from ")) or (" → " in message and " × " in message)
 
 
 def _read_environment(record: Record) -> None:

@@ -159,15 +159,25 @@ def radial_spectrum(images: Sequence[Pixels], side: int) -> Floats:
 
     Averaged over Hann-tapered windows of `side` pixels; every image has the same weight.
     """
+    return spectrum_of_powers(radial_powers(images, side))
+
+
+def radial_powers(images: Sequence[Pixels], side: int) -> Floats:
+    """The power of `radial_spectrum` for each image, in squared 8-bit steps: (images, side // 2)."""
     taper = np.outer(np.hanning(side + 2)[1:-1], np.hanning(side + 2)[1:-1])
-    cycles = np.rint(side * np.hypot(np.fft.fftfreq(side)[:, None], np.fft.fftfreq(side)[None])).astype(int)
-    power = np.zeros((side, side))
+    cycles = np.rint(side * np.hypot(np.fft.fftfreq(side)[:, None], np.fft.fftfreq(side)[None])).astype(int).ravel()
+    rings = []
     for image in images:
         windows = _split_into_squares(image @ LUMA, side)
         windows = (windows - windows.mean(axis=(1, 2), keepdims=True)) * taper
-        power += np.square(np.abs(np.fft.fft2(windows))).mean(axis=0) / len(images)
-    rings = (np.bincount(cycles.ravel(), power.ravel()) / np.bincount(cycles.ravel()))[1 : side // 2 + 1]
-    return 10 * np.log10(rings / np.square(taper).sum() + ROUNDING)
+        power = np.square(np.abs(np.fft.fft2(windows))).mean(axis=0)
+        rings.append((np.bincount(cycles, power.ravel()) / np.bincount(cycles))[1 : side // 2 + 1])
+    return np.stack(rings) / np.square(taper).sum()
+
+
+def spectrum_of_powers(powers: Floats) -> Floats:
+    """The mean over images (n, frequencies) in dB, above the noise of rounding."""
+    return 10 * np.log10(powers.mean(axis=0) + ROUNDING)
 
 
 def colour_distance(real: Sequence[Pixels], fake: Sequence[Pixels]) -> float:

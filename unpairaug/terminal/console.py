@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 from unpairaug.errors import format_message
@@ -17,6 +18,20 @@ class MessageFormatter(logging.Formatter):
         return format_message(super().formatMessage(record))
 
 
+class ConsoleFormatter(MessageFormatter):
+    """The same with warnings in red, where a terminal reads them."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        text = super().formatMessage(record)
+        is_warning = record.levelno >= logging.WARNING or record.getMessage().startswith("warning: ")
+        return f"\x1b[31m{text}\x1b[0m" if is_warning and has_colours() else text
+
+
+def has_colours() -> bool:
+    """Whether standard output is a terminal that shows colours, and NO_COLOR (no-color.org) does not forbid them."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def log_to_console(is_main: bool) -> None:
     """Write plain log lines to standard output, from the main process alone.
 
@@ -26,5 +41,5 @@ def log_to_console(is_main: bool) -> None:
     for handler in [handler for handler in log.handlers if type(handler) is logging.StreamHandler]:
         log.removeHandler(handler)
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(MessageFormatter())
+    handler.setFormatter(ConsoleFormatter())
     log.addHandler(handler)

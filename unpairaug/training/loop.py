@@ -13,13 +13,13 @@ from torch import Tensor
 from unpairaug.data import UnpairedBatch, ValidationPairs
 from unpairaug.data.bad import BadCount
 from unpairaug.errors import RunStopped
-from unpairaug.evaluation.evaluate import measure_pairs
 from unpairaug.losses import Losses
 from unpairaug.recipe import TrainSection
 from unpairaug.restoring.restore import Bicubic, Restorer
 from unpairaug.rng import mix_seed
 from unpairaug.terminal.progress import Progress
 from unpairaug.training.checkpoint_selection import CheckpointSelection
+from unpairaug.training.gain import measure_unpaired_gain, measure_with_gain
 from unpairaug.training.guards import Guards
 from unpairaug.training.recovery import Recovery
 from unpairaug.training.run_folder import RunFolder
@@ -230,9 +230,11 @@ class TrainingLoop:
     def measure(self, step: int, split: str, restorer: Restorer) -> None:
         """Measure a restorer on the validation pairs, where there are any, divided over the processes."""
         if self.validation is not None:
-            means, _ = measure_pairs(restorer, self.validation)
+            means, gain = measure_with_gain(restorer, self.validation, self.run, is_baseline=split != "val")
             self.progress.log(f"step {step}  {split}  " + "  ".join(f"{k} {v:.4f}" for k, v in means.items()))
             self.record(step, split, means)
+            if gain:
+                self.record(step, "gain", gain)
 
     def select_checkpoint(self, step: int) -> None:
         """Score the averaged networks on unpaired images, and save them if no earlier score was as good."""
@@ -241,6 +243,7 @@ class TrainingLoop:
             return
         values = self.selection.measure()
         self.record(step, "selection", values)
+        self.record(step, "unpaired", measure_unpaired_gain(self.selection))
         if self.selection.is_best(values):
             notes = self.run.training_notes(step, self.trainer.task.scale)
             self.run.save_best(self.selection.keep({"step": step, **values}, notes))

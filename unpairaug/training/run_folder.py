@@ -32,7 +32,9 @@ from unpairaug.training.checkpoint import (
 )
 from unpairaug.training.checkpoint_selection import BestStep
 from unpairaug.training.later_steps import remove_later_events, remove_later_metrics, remove_later_sheets
+from unpairaug.training.metrics_file import BASELINE_IMAGES
 from unpairaug.training.run_log import RunLog
+from unpairaug.training.summary import SUMMARY
 from unpairaug.translator import Translator
 
 PACKAGES = ["torch", "accelerate", "albumentations", "numpy", "pillow", "scikit-image", "safetensors", "spandrel"]
@@ -62,6 +64,8 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.lock = FileLock(self.path / ".lock")
         self.processes, self.validation = 1, {}
+        self.baseline_images: list[float] = []
+        """`psnr_rgb` of the baseline for each validation image, on the main process."""
         self.log = RunLog(self.path / "log.txt")
 
     def lock_folder(self) -> None:
@@ -108,6 +112,7 @@ class RunFolder:
             "packages": {name: _version(name) for name in ["unpairaug", *PACKAGES]},
         }
         (self.path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+        (self.path / SUMMARY).unlink(missing_ok=True)  # it is of a complete run
         self._remove_later_steps(step)
         self.log.open(0 if step == 0 else log_length)
 
@@ -123,6 +128,15 @@ class RunFolder:
         if self.active:
             with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+
+    def log_baseline_images(self, psnr: list[float]) -> None:
+        """Note the baseline's `psnr_rgb` of each validation image, beside which later steps are measured."""
+        self.baseline_images = psnr
+        self.log_metrics(0, BASELINE_IMAGES, {"psnr_rgb": psnr})
+
+    def image_counts(self) -> dict[str, int]:
+        """The number of training images of each side."""
+        return {side: int(text.split()[0]) for side, text in self.data.items()}
 
     def save(
         self, step: int, files: dict[str, Tensors], state: dict[str, Any], translator: Translator, task: Task
@@ -237,8 +251,9 @@ class RunFolder:
         remove_later_events(self.path / "tensorboard", step)
         remove_later_sheets(self.path / "samples", step)
         lines = remove_later_metrics(self.path / "metrics.jsonl", step)
-        measured = [values for line in lines if (values := json.loads(line)).pop("split") == "val"]
-        self.validation = measured[-1] if measured else {}
+        by_split = {(values := json.loads(line)).pop("split"): values for line in lines}
+        self.validation = by_split.get("val", {})
+        self.baseline_images = by_split.get(BASELINE_IMAGES, {}).get("psnr_rgb", [])
 
 
 def _initial_weight_files(task: Spec) -> list[tuple[str, str, Path]]:

@@ -18,6 +18,8 @@ from unpairaug.training.resume import Resumed, resume
 from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.step_reader import StepReader, to_device
 from unpairaug.training.stopping import StopRequests, explain_lost_processes
+from unpairaug.training.summary import write_summary
+from unpairaug.training.summary_text import format_summary, format_warning
 from unpairaug.training.trainer import JointTrainer
 from unpairaug.training.training_data import TrainingData, open_data, resolve_lengths
 
@@ -58,7 +60,7 @@ def _run(
         selection = _make_selection(recipe, trainer, data)
         start = resume(recipe, trainer, run, selection, may_change)
         if start.step >= trainer.schedule.steps:
-            _log_nothing_to_do(run, start.step, is_alone=may_change is None)
+            _log_nothing_to_do(run, recipe, start.step, is_alone=may_change is None)
             return start.step
         _open_folder(recipe, name, run, accelerator, data, start)
         if start.step == 0 and (found := measure_camera(recipe, data, trainer)):
@@ -73,7 +75,8 @@ def _run(
         if start.loop is not None:
             loop.load_state_dict(start.loop)
         loop.run_steps()
-        _log_result(run, trainer.schedule.steps)
+        log.info(f"completed {trainer.schedule.steps} of {trainer.schedule.steps} steps")
+        _log_summary(run, recipe)
         for tracker in accelerator.trackers:
             tracker.finish()
     return trainer.schedule.steps
@@ -101,10 +104,18 @@ def _open_folder(
     log.info(data.epochs(recipe, processes))
 
 
-def _log_nothing_to_do(run: RunFolder, steps: int, is_alone: bool) -> None:
+def _log_nothing_to_do(run: RunFolder, recipe: Recipe, steps: int, is_alone: bool) -> None:
     hint = "; train.steps=… adds steps, another output_dir starts a new run" if is_alone else ""
     log.info(f"completed {steps} of {steps} steps already, in {run.path}{hint}")
+    if is_alone:
+        _log_summary(run, recipe)
 
 
-def _log_result(run: RunFolder, steps: int) -> None:
-    log.info(f"completed {steps} of {steps} steps; head: {run.path / 'head'}, translator: {run.path / 'translator'}")
+def _log_summary(run: RunFolder, recipe: Recipe) -> None:
+    """Write `summary.json`, and log the summary and its warning."""
+    if not run.active:
+        return
+    summary = write_summary(run.path, recipe, run.image_counts())
+    log.info(format_summary(summary, run.path))
+    if warning := format_warning(summary):
+        log.warning(warning)

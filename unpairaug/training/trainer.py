@@ -39,6 +39,7 @@ from unpairaug.translator import (
     measure_camera,
 )
 
+Weights = tuple[Tensor, ...] | list[Tensor]
 TRANSLATOR_LEARNS: tuple[Phase, ...] = ("translator_warmup", "joint")
 REAL_PATH_LEARNS: tuple[Phase, ...] = ("joint", "head_finish")
 
@@ -86,7 +87,7 @@ class JointTrainer:
         # Under accelerate, stepping and zeroing go through the gradient scaler of fp16.
         self.optimizer = accelerator.prepare_optimizer(self.optimizers.optimizer)
         self.learned = nn.ModuleList([translator.generators, task])
-        self.average = AveragedModel(self.learned, multi_avg_fn=get_ema_multi_avg_fn(train.ema))
+        self.average = AveragedModel(self.learned, multi_avg_fn=self.average_weights)
         generators, self.ema_task = cast("tuple[nn.ModuleDict, Task]", tuple(self.average.module.children()))
         self.ema_translator = _with_generators(translator, generators)
         self.average.eval().requires_grad_(False)
@@ -206,6 +207,17 @@ class JointTrainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.average.update_parameters(self.learned)
+
+    @torch.no_grad()
+    def average_weights(self, averages: Weights, weights: Weights, count: Tensor | int) -> None:
+        """Move the running averages towards the weights.
+
+        The decay rises to `train.ema` as the average gets older, (1 + t) / (10 + t) after t steps (as in TensorFlow's
+        ExponentialMovingAverage): a short run is not held back by its initial weights. t is read on the CPU, so the
+        device is not waited for.
+        """
+        t = int(self.average.n_averaged)
+        get_ema_multi_avg_fn(min(self.train.ema, (1 + t) / (10 + t)))(averages, weights, count)
 
     def learning_rates(self, step: int) -> dict[str, float]:
         """The learning rate at a step of each role that there is among the networks."""

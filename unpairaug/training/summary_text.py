@@ -1,0 +1,71 @@
+"""The summary of a run as text for the terminal and the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unpairaug.errors import escape
+from unpairaug.training.summary import ERRORS, Summary, Verdict
+
+WIDTH = 12
+
+
+def format_summary(summary: Summary, folder: Path) -> str:
+    """The summary in rows: result, baseline, difference, best step, places, and the next two commands."""
+    rows = [*_head_rows(summary), *_translator_rows(summary), *_step_rows(summary)]
+    kept = ", ".join(name if "." in name else f"{name}/" for name in summary.files.values())
+    rows += [("files", f"{escape(folder)}: {kept}")]
+    rows += [(name, command) for name, command in zip(("next", ""), summary.next_commands, strict=True)]
+    return "\n".join([f"summary of {summary.steps} steps", *(f"  {name:<{WIDTH}}  {text}" for name, text in rows)])
+
+
+def format_warning(summary: Summary) -> str | None:
+    """The warning of a result that is not above its baseline; None for one that is."""
+    if summary.status == "above":
+        return None
+    if not summary.reasons:
+        return f"warning: {summary.message}"
+    reasons = [f"  - {reason}" for reason in summary.reasons]
+    advice = "  What to do: unpairaug docs below-baseline"
+    return "\n".join([f"warning: {summary.message}. Likeliest reasons:", *reasons, advice])
+
+
+def _head_rows(summary: Summary) -> list[tuple[str, str]]:
+    head, name = summary.head, summary.baseline_name
+    if head is None:
+        return [("result", "not measured")]
+    weights = "best/" if summary.weights == "best" else "head/"
+    if summary.metric == "psnr_rgb":
+        over = f"{summary.images} validation pairs" if summary.images else "the validation pairs"
+        what = f"on {over}"
+    else:
+        what = "on translated images, as there are no validation pairs"
+    return [
+        (summary.metric, f"{head.value:.2f} dB at step {summary.weights_step} ({weights}), {what}"),
+        (name, f"{head.baseline:.2f} dB"),
+        ("difference", _format_difference(head, name)),
+    ]
+
+
+def _translator_rows(summary: Summary) -> list[tuple[str, str]]:
+    found = summary.translator
+    if found is None:
+        return []
+    error = "" if found.standard_error is None else f" ± {ERRORS * found.standard_error:.2f}"
+    distances = f"{found.value:.2f} dB from the real images, plain sources {found.baseline:.2f} dB"
+    return [("translator", f"{distances}; gain {found.difference:+.2f}{error} dB (power spectra, without pairs)")]
+
+
+def _step_rows(summary: Summary) -> list[tuple[str, str]]:
+    if summary.best_step is None:
+        return []
+    value = "" if summary.best_value is None else f", {summary.best_value:.2f} dB"
+    taken = f"restore, evaluate and export take step {summary.weights_step}"
+    return [("best step", f"{summary.best_step}{value}; {taken}")]
+
+
+def _format_difference(verdict: Verdict, name: str) -> str:
+    error = verdict.standard_error
+    spread = " (uncertainty unknown)" if error is None else f" ± {ERRORS * error:.2f}"
+    said = {"above": f"above {name}", "below": f"BELOW {name}", "within_noise": f"within noise of {name}"}
+    return f"{round(verdict.difference, 2) + 0.0:+.2f}{spread} dB: {said[verdict.status]}"
