@@ -96,21 +96,17 @@ def preflight(
     """Check the images of all parts and summarise them (`scan_images` says which of them are decoded).
 
     Args:
-        clean: images of the clean domain.
-        degraded: images of the degraded domain.
+        clean, degraded: images of the two domains.
         scale: side length of the ground truth divided by that of the degraded image.
         crop: side of a clean crop in pixels.
-        val_clean: ground truth of `val_degraded`.
-        val_degraded: degraded validation images.
-        pairs_clean: ground truth of `pairs_degraded`.
-        pairs_degraded: degraded images of training pairs.
+        val_clean, val_degraded: validation pairs.
+        pairs_clean, pairs_degraded: training pairs.
         ceiling_clean: ground truth of `degraded`.
         max_bad: allowed share of bad training images, which are then excluded; with None every bad image is an error.
         threads: images decoded at the same time; by default one for each core, at most 16.
 
     Raises:
-        UserError: images cannot be read, are smaller than the crop, contradict the scale or have no partner; the
-            message names them.
+        UserError: images cannot be read, are too small, contradict the scale or have no partner; it names them.
     """
     sets = {"clean": clean, "degraded": degraded, "val_clean": val_clean, "val_degraded": val_degraded}
     sets |= {"pairs_clean": pairs_clean, "pairs_degraded": pairs_degraded, "ceiling_clean": ceiling_clean}
