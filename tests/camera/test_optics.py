@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unpairaug.camera.jpeg import JpegFile
 from unpairaug.camera.noise import MeasuredNoise, noise_before
-from unpairaug.camera.optics import Optics
+from unpairaug.camera.optics import Optics, believe_lift
 from unpairaug.camera.spectra import BANDS, MIDDLES, kernel_of
 from unpairaug.errors import UserError
 from unpairaug.networks.filters import low_pass
@@ -61,9 +61,9 @@ def test_measuring_again_gives_the_same_gain_and_kernel():
     crops = [images.unfold(2, 32, 32).unfold(3, 32, 32) for images in (dead_leaves(0, 4), dead_leaves(1, 4))]
     source, other = (some.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 32, 32) for some in crops)
     optics = Optics()
-    first, _ = optics.measure(source, low_pass(other, 1.0), 4)
+    first = optics.measure(source, low_pass(other, 1.0), 4).gain
     kernel = optics.kernel.clone()
-    again, _ = optics.measure(source, low_pass(other, 1.0), 4)
+    again = optics.measure(source, low_pass(other, 1.0), 4).gain
     assert torch.equal(first, again) and torch.equal(kernel, optics.kernel)
     optics.measure(source, other, 4, is_same=True)
     assert torch.equal(optics.kernel, Optics().kernel), "where the optics are the same, they change nothing"
@@ -82,26 +82,26 @@ def test_a_flat_gain_keeps_every_pixel_where_it_is(level: float):
 def test_the_blur_of_other_scenes_is_measured_with_noise_and_without(scenes: tuple[Tensor, Tensor], steps: float):
     sigma = 1.0
     true = np.exp(-2 * (np.pi * sigma * np.array(MIDDLES)) ** 2)
-    found, _ = Optics().measure(scenes[0], noisy(low_pass(scenes[1], sigma), steps), SCENES)
+    found = Optics().measure(scenes[0], noisy(low_pass(scenes[1], sigma), steps), SCENES).gain
     assert found[:SEEN].numpy() == pytest.approx(true[:SEEN], abs=0.1)
 
 
 def test_optics_that_both_sides_share_stay_and_only_noise_is_measured(scenes: tuple[Tensor, Tensor]):
     """A denoiser is to remove the noise alone, however blurred other scenes seem."""
     optics, image, steps = Optics(), torch.rand(2, 3, 32, 32), 5.0
-    gain, noise = optics.measure(scenes[0], noisy(low_pass(scenes[1], 0.6), steps), SCENES, is_same=True)
+    gain, noise, _ = optics.measure(scenes[0], noisy(low_pass(scenes[1], 0.6), steps), SCENES, is_same=True)
     assert torch.equal(gain, torch.ones(BANDS + 1)) and torch.equal(optics(image), image)
     assert noise.level == pytest.approx(steps, rel=0.5)
 
 
 def test_a_camera_that_sharpens_is_measured(scenes: tuple[Tensor, Tensor]):
     sharp = scenes[1] + 0.5 * (scenes[1] - low_pass(scenes[1], 2.0))
-    found, _ = Optics().measure(scenes[0], sharp, SCENES)
+    found = Optics().measure(scenes[0], sharp, SCENES).gain
     assert found[3] / found[0] > 1.15
 
 
 def test_other_scenes_alone_have_a_gain_of_1(scenes: tuple[Tensor, Tensor]):
-    found, _ = Optics().measure(scenes[0], scenes[1], SCENES)
+    found = Optics().measure(scenes[0], scenes[1], SCENES).gain
     assert found.numpy() == pytest.approx(np.ones(BANDS + 1), abs=0.15)
 
 
@@ -114,7 +114,7 @@ def test_few_scenes_give_a_smaller_gain_above_1(scenes: tuple[Tensor, Tensor]):
 
 def test_flat_images_have_a_gain_of_1_and_no_noise():
     flat = torch.full((8, 3, 32, 32), 0.5)
-    gain, noise = Optics().measure(flat, flat, SCENES)
+    gain, noise, _ = Optics().measure(flat, flat, SCENES)
     assert gain.numpy() == pytest.approx(np.ones(BANDS + 1), abs=1e-3)
     assert noise.level == pytest.approx(0, abs=1e-3)
 
@@ -130,7 +130,7 @@ def test_the_noise_of_bright_places_is_measured_where_the_calm_windows_are_dark(
 
 def test_the_order_of_the_crops_changes_nothing(scenes: tuple[Tensor, Tensor]):
     source, real = scenes[0], low_pass(scenes[1], 1.0)
-    other, _ = Optics().measure(source.flip(0), real[torch.randperm(len(real))], SCENES)
+    other = Optics().measure(source.flip(0), real[torch.randperm(len(real))], SCENES).gain
     assert torch.equal(Optics().measure(source, real, SCENES)[0], other)
 
 
@@ -252,3 +252,10 @@ def test_a_run_measures_its_camera_once_and_keeps_the_result(tmp_path):
     (camera,) = (line for line in lines if line["split"] == "camera")
     assert torch.equal(*kernels) and kernels[0][7, 7] != 1
     assert camera["noise"] > 1 and camera[f"gain_{MIDDLES[4]:.3f}"] < 0.8
+
+
+def test_what_follows_from_a_lift_has_no_threshold():
+    lifts = np.linspace(0, 0.3, 301)
+    beliefs = np.array([believe_lift(float(lift)) for lift in lifts])
+    assert (np.diff(beliefs) > 0).all() and np.diff(beliefs).max() < 0.03
+    assert believe_lift(0.0) < 0.01 and believe_lift(0.03) < 0.1 and believe_lift(0.094) > 0.9

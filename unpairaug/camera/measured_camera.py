@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unpairaug.camera.jpeg import JpegFile, quality_of
 from unpairaug.camera.noise import CameraNoise, MeasuredNoise, noise_before
-from unpairaug.camera.optics import LIFT_OF_SCENES, Optics, Progress
+from unpairaug.camera.optics import Optics, Progress, believe_lift
 from unpairaug.camera.spectra import MIDDLES
 from unpairaug.errors import UserError
 from unpairaug.rng import Rng
@@ -18,10 +18,10 @@ from unpairaug.rng import Rng
 Measure = Literal["all", "noise", "none"]
 """What is measured: optics, noise and files; noise and files, where both sets have the same optics; or nothing."""
 
-PERTURBATION_PER_LIFT = 120.0
-"""`max_perturbation`, in 8-bit steps, for a gain that is 1 more than what other scenes explain."""
-STRENGTH_PER_LIFT, LEAST_STRENGTH = 6.0, 0.5
-"""What such a gain takes from `min_strength`, and the least that remains."""
+PERTURBATION, PERTURBATION_PER_LIFT = 4.0, 42.0
+"""`max_perturbation` of a camera that sharpens, in 8-bit steps: without lift, and what is added for a lift of 1."""
+LEAST_STRENGTH = 0.5
+"""`min_strength` of a camera that sharpens."""
 NOISE_START = 0.5, 25.0
 """Least and greatest standard deviation, in 8-bit steps, at which learnt noise starts; less shows no discriminator."""
 
@@ -106,8 +106,8 @@ class MeasuredCamera(nn.Module):
     def measure(self, source: Tensor, real: Tensor, scenes: int, progress: Progress = iter) -> CameraReport:
         """Measure the camera on unpaired crops (N, 3, h, w) in [0, 1], and become it.
 
-        Optics lift no frequency: a camera that does has sharpened, which is not linear. What is above 1 therefore
-        lowers `min_strength` and raises `max_perturbation`.
+        Optics lift no frequency: a camera that does has sharpened, which is not linear. The more it is believed to
+        have done so, the lower is `min_strength` and the higher `max_perturbation`.
 
         Args:
             source: crops of what is degraded.
@@ -123,15 +123,16 @@ class MeasuredCamera(nn.Module):
                 "the degraded crops are all black, so there is no camera to measure; look at data.degraded, or give "
                 "translator.measure=none"
             )
-        gain, noise = self.optics.measure(source, real, scenes, is_same=not self.optics_differ, progress=progress)
-        lift = max(float(gain.max()) - 1 - LIFT_OF_SCENES, 0.0)
+        is_same = not self.optics_differ
+        gain, noise, lift = self.optics.measure(source, real, scenes, is_same=is_same, progress=progress)
         quality = quality_of(real)
         self.jpeg.set(quality or 0)
         if quality:
             noise = noise_before(self.jpeg, self.apply_optics(source), real)
         self.noise.become(noise)
-        perturbation = PERTURBATION_PER_LIFT * lift
-        strength = max(LEAST_STRENGTH, 1 - STRENGTH_PER_LIFT * lift)
+        sharpens = believe_lift(lift) if lift else 0.0
+        perturbation = sharpens * (PERTURBATION + PERTURBATION_PER_LIFT * lift)
+        strength = 1 - sharpens * (1 - LEAST_STRENGTH)
         self.max_perturbation.fill_(perturbation)
         self.min_strength.fill_(strength)
         return CameraReport(gain if self.optics_differ else None, noise, quality, perturbation, strength)
