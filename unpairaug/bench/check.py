@@ -8,6 +8,7 @@ from unpairaug.bench.dry_run import DryRun, dry_run
 from unpairaug.recipe import load_recipe
 from unpairaug.terminal.progress import format_duration
 from unpairaug.training.build import build_trainer, make_accelerator
+from unpairaug.training.data_order import resolve_order
 from unpairaug.training.measure_camera import format_camera, measure_camera
 from unpairaug.training.training_data import open_data, resolve_lengths
 
@@ -28,6 +29,8 @@ def check(recipe_name: str, overrides: Sequence[str] = (), report: Callable[[str
     data = open_data(recipe, accelerator.num_processes)
     report(str(data.report))
     recipe = resolve_lengths(recipe, data, accelerator.num_processes)
+    recipe, order = resolve_order(recipe, data, accelerator.num_processes)
+    report(order)
     report(data.epochs(recipe, accelerator.num_processes))
     trainer = build_trainer(recipe, accelerator)
     if found := measure_camera(recipe, data, trainer):

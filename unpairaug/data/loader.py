@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -12,12 +14,13 @@ from typing import Any
 import psutil
 import torch
 from torch._C import _remove_worker_pids as remove_worker_pids
-from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate, get_worker_info
 
 from unpairaug.data.bad import Bad, BadImages
 from unpairaug.data.image_cache import IMAGE_CACHE
 from unpairaug.data.pair_share import CropsWithPairs
 from unpairaug.data.pairs import abbreviate
+from unpairaug.data.retry import share_warnings
 from unpairaug.data.streams import StepBatches, UnpairedBatch, UnpairedCrops
 from unpairaug.data.worker_signals import blocked_stop_signals, kill_at_exit
 from unpairaug.errors import RunStopped, UserError
@@ -54,13 +57,15 @@ def create_loader(
         pin_memory: whether batches are in page-locked memory, for faster copies to a GPU.
         patience: seconds to wait for a batch of a worker.
     """
+    # A dataset in sequence yields whole batches; others are asked for them by their samples.
+    loads: dict[str, Any] = {"batch_size": None} if isinstance(dataset, IterableDataset) else {"batch_sampler": batches}
     loader = _Loader(
         dataset,
-        batch_sampler=batches,
+        **loads,
         num_workers=num_workers,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
-        worker_init_fn=_init_worker,
+        worker_init_fn=partial(_init_worker, multiprocessing.Value("d", 0.0)),
         collate_fn=_Collate(dataset),
     )
     loader.patience = patience
@@ -113,6 +118,8 @@ class _Loader(DataLoader[UnpairedBatch]):
 
     def _describe_batch(self, number: int) -> str:
         """The images of a batch, by its number."""
+        if isinstance(self.dataset, IterableDataset):
+            return f"number {number} since the start, read in sequence"
         samples = next(islice(iter(self.batch_sampler or ()), number, None), [])
         if not isinstance(self.dataset, (UnpairedCrops, CropsWithPairs)):
             return f"samples {samples}"
@@ -213,12 +220,18 @@ class _Collate:
         return batch, bad.pop_new() if bad is not None and is_worker else []
 
 
-def _init_worker(worker: int) -> None:
-    """One thread for each worker, because OpenCV would start one per core; the image cache is divided among workers."""
+def _init_worker(said: Any, worker: int) -> None:
+    """One thread for each worker, because OpenCV would start one per core; the image cache is divided among workers.
+
+    Args:
+        said: when one of the workers last said that the storage fails.
+        worker: number of the worker.
+    """
     import cv2
 
     info = get_worker_info()
     assert info is not None, "called in a worker"
     IMAGE_CACHE.limit //= info.num_workers
+    share_warnings(said)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

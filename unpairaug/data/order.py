@@ -107,38 +107,26 @@ class ShardOrder:
         return np.random.default_rng(words).permutation(length)
 
 
-class MixedOrder:
-    """Interleaves sets in proportion to their weights; each set keeps its own order.
+class MixtureTurns:
+    """Which set of a mixture each sample of a lane comes from, in proportion to the weights.
 
-    Every lane (see `ShardOrder`; a single lane if no set is read by shard) shuffles the sets within blocks of `BLOCK`
-    samples. A block contains as many samples of each set as keep the set's count, from the first sample on, within one
-    of its exact share (within two for many sets). So proportions are random locally and exact in the long run, for any
-    weights.
+    Every lane shuffles the sets within blocks of `BLOCK` samples. A block contains as many samples of each set as keep
+    the set's count, from the first sample on, within one of its exact share (within two for many sets). So proportions
+    are random locally and exact in the long run, for any weights.
     """
 
-    def __init__(self, seed: int, stream: int, sets: Sequence[ImageSet], weights: Sequence[float], lanes: int) -> None:
-        """Set up the order.
-
-        Args:
-            seed: the seed of the run.
-            stream: the side, 0 clean or 1 degraded.
-            sets: the sets.
-            weights: relative sampling frequencies.
-            lanes: samples of a step over all processes.
-        """
-        self.lanes = lanes if any(map(is_read_by_shard, sets)) else 1
-        self._orders = [_single_set_order(images, seed, stream, self.lanes, at) for at, images in enumerate(sets)]
-        self._first = np.cumsum([0, *map(len, sets)])
+    def __init__(self, seed: int, stream: int, weights: Sequence[float]) -> None:
         self._weights = [Fraction(str(weight)) for weight in weights]  # 0.1 means exactly one tenth
         self._seed = [seed, stream]
         self._turns = LruCache(self._draw_turns, keep=1024)
 
-    def __call__(self, k: int) -> int:
-        row, lane = divmod(k, self.lanes)
+    def __call__(self, lane: int, row: int) -> tuple[int, int]:
+        """The set of the `row`-th sample of a lane, and how many samples of this set the lane has read before."""
+        if len(self._weights) == 1:
+            return 0, row
         block, place = divmod(row, BLOCK)
         due, turn = self._turns(lane, block)
-        member = int(due[place])
-        return int(self._first[member]) + self._orders[member](int(turn[place]) * self.lanes + lane)
+        return int(due[place]), int(turn[place])
 
     def _draw_turns(self, lane: int, block: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """For each position of a lane's block: the set, and how many samples of it that lane has read before."""
@@ -160,6 +148,33 @@ class MixedOrder:
             shares.append(int(rest * weight // sum(self._weights[at:])))
             rest -= shares[-1]
         return shares
+
+
+class MixedOrder:
+    """Interleaves sets in proportion to their weights (see `MixtureTurns`); each set keeps its own order.
+
+    There are as many lanes as in `ShardOrder`, or a single one if no set is read by shard.
+    """
+
+    def __init__(self, seed: int, stream: int, sets: Sequence[ImageSet], weights: Sequence[float], lanes: int) -> None:
+        """Set up the order.
+
+        Args:
+            seed: the seed of the run.
+            stream: the side, 0 clean or 1 degraded.
+            sets: the sets.
+            weights: relative sampling frequencies.
+            lanes: samples of a step over all processes.
+        """
+        self.lanes = lanes if any(map(is_read_by_shard, sets)) else 1
+        self._orders = [_single_set_order(images, seed, stream, self.lanes, at) for at, images in enumerate(sets)]
+        self._first = np.cumsum([0, *map(len, sets)])
+        self._turns = MixtureTurns(seed, stream, weights)
+
+    def __call__(self, k: int) -> int:
+        row, lane = divmod(k, self.lanes)
+        member, turn = self._turns(lane, row)
+        return int(self._first[member]) + self._orders[member](turn * self.lanes + lane)
 
 
 def image_order(images: ImageSet, seed: int, stream: int, lanes: int) -> Order:

@@ -5,7 +5,6 @@ Nothing is extracted: an image is a byte range of its shard, so no member name c
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unpairaug.data.brace_pattern import expand_braces
 from unpairaug.data.decode import Array, EncodedImage, Place
 from unpairaug.data.image_cache import IMAGE_CACHE, Identity
 from unpairaug.data.images import ImageSet, has_images
@@ -37,10 +37,6 @@ MIN_HELD_IMAGES = 2**17
 """Images whose index entries are kept in memory at least, about 150 bytes each."""
 THREADS = 16
 """Indexes that are read at the same time when there is no list of shards."""
-MAX_SHARDS = 10**6
-"""Files that a brace pattern may stand for."""
-MAX_PATTERN = 4096
-"""Characters of a brace pattern, as in a path."""
 Range = tuple[str, int, int]
 """(shard, offset, size) of an image, in bytes."""
 MAX_LISTED = 3
@@ -68,12 +64,13 @@ class ShardImages(ImageSet):
                 indexes = list(pool.map(read_index, self.shards))
             sizes = [len(index) for index in indexes]
             self.remarks = list(_describe_skipped(self.shards, indexes))
-        self.shard_sizes = self._sizes = np.array(sizes, np.int64)
-        self._ends = np.cumsum(self._sizes)
+        self.shard_sizes = self.sizes = np.array(sizes, np.int64)
+        self._ends = np.cumsum(self.sizes)
         self._mean_size = max(1, len(self) // len(self.shards))
         self._index = LruCache(self._read_index, keep=max(8, MIN_HELD_IMAGES // self._mean_size))
         self._version = LruCache(stat_file, keep=self._index.keep)
         self._prefetched: dict[int, bytes] = {}
+        self._held: dict[int, bytes] = {}
         self.names = _NameSequence(self)
 
     def __len__(self) -> int:
@@ -84,6 +81,8 @@ class ShardImages(ImageSet):
         return IMAGE_CACHE.get(self._byte_identity(at_range), lambda: self._encoded_image(i, at_range))
 
     def read_window(self, i: int, place: Place) -> Array:
+        if (held := self._held.pop(i, None)) is not None:  # without its index, and decoded once an epoch
+            return EncodedImage(held, lambda: self.location(i)).decode(place)
         at_range = self._byte_range(i)
         return IMAGE_CACHE.read_window(self._byte_identity(at_range), lambda: self._encoded_image(i, at_range), place)
 
@@ -97,6 +96,9 @@ class ShardImages(ImageSet):
         with suppress(UserError):  # then the images are read one by one, and the error names the broken one
             missing = [i for i in dict.fromkeys(wanted) if not IMAGE_CACHE.contains(self.identity(i))]
             self._prefetched = dict(zip(missing, read_ranges([self._byte_range(i) for i in missing]), strict=True))
+
+    def hold(self, i: int, data: bytes) -> None:
+        self._held[i] = data
 
     def reserve_indexes(self, shards: int) -> None:
         self._index.keep = self._version.keep = max(self._index.keep, min(shards, len(self.shards)))
@@ -122,7 +124,7 @@ class ShardImages(ImageSet):
         if not 0 <= i < len(self):
             raise IndexError(i)
         shard = int(self._ends.searchsorted(i, side="right"))
-        return self.shards[shard], self._index(shard), i - int(self._ends[shard] - self._sizes[shard])
+        return self.shards[shard], self._index(shard), i - int(self._ends[shard] - self.sizes[shard])
 
     def _byte_range(self, i: int) -> Range:
         shard, index, at = self._locate(i)
@@ -142,10 +144,10 @@ class ShardImages(ImageSet):
 
     def _read_index(self, shard: int) -> ShardIndex:
         index = read_index(self.shards[shard])
-        if len(index) != self._sizes[shard]:
+        if len(index) != self.sizes[shard]:
             raise UserError(
                 f"{escape(self.shards[shard])}: its index has {len(index)} images, but the list of shards expects "
-                f"{self._sizes[shard]}; create the shards again"
+                f"{self.sizes[shard]}; create the shards again"
             )
         return index
 
@@ -168,7 +170,7 @@ def open_shards(source: str) -> ShardImages | None:
     if not is_folder:
         _check_shard_name(source, path)
     if strip_query(path).endswith(".tar") and not is_folder:
-        shards = _expand_braces(source, path)
+        shards = expand_braces(source, path)
         for folder in {} if is_remote else dict.fromkeys(map(_folder, shards)):
             _check_finished(folder)
         # A signed URL is valid for one file only: the folder index cannot be read.
@@ -203,40 +205,6 @@ def _open_counted(source: str, shards: list[str], known: Mapping[str, Mapping[st
                 "or replaced; copy it again"
             )
     return ShardImages(source, shards, [count for count, _ in counted])
-
-
-def _expand_braces(source: str, pattern: str) -> list[str]:
-    import braceexpand
-
-    try:
-        count = _bound_expansion(pattern) if len(pattern) <= MAX_PATTERN else math.inf
-        if count > MAX_SHARDS:
-            raise UserError(
-                f"{escape(source[:200])}: this pattern stands for more than {MAX_SHARDS} files, or is longer than "
-                f"{MAX_PATTERN} characters; give the folder of the shards"
-            )
-        return list(braceexpand.braceexpand(pattern))
-    except (ValueError, RecursionError) as error:
-        reason = "braces are nested too deeply" if isinstance(error, RecursionError) else escape(error)
-        raise UserError(f"{escape(source)}: {reason}; a pattern looks like shards-{{000..012}}.tar") from error
-
-
-def _bound_expansion(pattern: str) -> float:
-    """An upper bound of the number of strings in a brace pattern: the product of its ranges and lists."""
-    count = 26.0 ** len(re.findall(r"\{[A-Za-z]\.\.[A-Za-z]", pattern))
-    for start, end in re.findall(r"\{(-?\d{1,18})\.\.(-?\d{1,18})(?:\.\.-?\d+)?\}", pattern):
-        count *= abs(int(end) - int(start)) + 1
-    if re.search(r"\d{19}", pattern):
-        return math.inf
-    for opening in re.finditer(r"\{", pattern):
-        depth, commas = 0, 0
-        for letter in pattern[opening.end() :]:
-            depth += (letter == "{") - (letter == "}")
-            commas += letter == "," and depth == 0
-            if depth < 0:
-                break
-        count *= commas + 1
-    return count
 
 
 def _check_shard_name(source: str, path: str) -> None:

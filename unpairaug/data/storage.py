@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from unpairaug.data.cache import cache_folder
 from unpairaug.data.files import check_regular_file
+from unpairaug.data.retry import format_reason, retry
 from unpairaug.errors import UserError, escape
 from unpairaug.registry.suggestions import suggest
 
@@ -75,7 +76,7 @@ def read_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
             else [_read_local_range(*one) for one in ranges]
         )
     except Exception as error:  # every file system of fsspec has its own exceptions
-        raise UserError(f"{escape(strip_query(ranges[0][0]))}: cannot be read ({_format_reason(error)})") from error
+        raise UserError(f"{escape(strip_query(ranges[0][0]))}: cannot be read ({format_reason(error)})") from error
     for (path, offset, size), data in zip(ranges, found, strict=True):
         if len(data) != size:
             end = offset + len(data)
@@ -94,15 +95,15 @@ def read_text(path: str) -> str | None:
             check_regular_file(path, MAX_TEXT_BYTES)
             return Path(path).read_text(encoding="utf-8")
         files, inner = _remote_file_system(path)
-        if (size := int(files.info(inner)["size"])) > MAX_TEXT_BYTES:
+        if (size := int(retry(server_name(path), lambda: files.info(inner))["size"])) > MAX_TEXT_BYTES:
             raise UserError(f"{escape(strip_query(path))}: {size} bytes exceed the limit of {MAX_TEXT_BYTES}")
-        return files.cat_file(inner).decode("utf-8")
+        return retry(server_name(path), lambda: files.cat_file(inner)).decode("utf-8")
     except FileNotFoundError:
         return None
     except UserError:
         raise
     except Exception as error:  # as above
-        raise UserError(f"{escape(strip_query(path))}: cannot be read ({_format_reason(error)})") from error
+        raise UserError(f"{escape(strip_query(path))}: cannot be read ({format_reason(error)})") from error
 
 
 def file_size(path: str) -> int:
@@ -125,7 +126,7 @@ def stat_file(path: str) -> tuple[int, str]:
             size = check_regular_file(path, MAX_SHARD_BYTES)
             return size, str(os.stat(path).st_mtime_ns)
         files, inner = _remote_file_system(path)
-        facts = files.info(inner)
+        facts = retry(server_name(path), lambda: files.info(inner))
         marks = (facts.get(key) for key in ("ETag", "etag", "LastModified", "last_modified", "mtime", "created"))
         return int(facts["size"]), str(next((mark for mark in marks if mark), ""))
     except FileNotFoundError as error:
@@ -133,7 +134,7 @@ def stat_file(path: str) -> tuple[int, str]:
     except UserError:
         raise
     except Exception as error:  # as above
-        raise UserError(f"{escape(strip_query(path))}: cannot be read ({_format_reason(error)})") from error
+        raise UserError(f"{escape(strip_query(path))}: cannot be read ({format_reason(error)})") from error
 
 
 def open_file(path: str) -> IO[bytes]:
@@ -142,6 +143,38 @@ def open_file(path: str) -> IO[bytes]:
         return open(path, "rb")
     files, inner = _remote_file_system(path)
     return files.open(inner, "rb")
+
+
+def fetch_file(url: str, path: Path, size: int) -> None:
+    """Copy a file of `size` bytes from a URL to a local path, in one request where nothing fails.
+
+    Raises:
+        UserError: it cannot be read, or has another size.
+        OSError: the local file cannot be written.
+    """
+    files, inner = _remote_file_system(url)
+
+    def fetch() -> None:
+        files.get_file(inner, str(path))
+        if path.stat().st_size < size:
+            raise ConnectionError(f"{path.stat().st_size} of {size} bytes arrived")
+
+    try:
+        retry(server_name(url), fetch)
+    except OSError as error:
+        if error.filename is not None:  # of the local file
+            raise
+        raise UserError(f"{escape(strip_query(url))}: cannot be read ({format_reason(error)})") from error
+    except Exception as error:  # every file system of fsspec has its own exceptions
+        raise UserError(f"{escape(strip_query(url))}: cannot be read ({format_reason(error)})") from error
+    if (found := path.stat().st_size) != size:
+        raise UserError(f"{escape(strip_query(url))}: {found} bytes, not {size}; it was replaced meanwhile")
+
+
+def server_name(url: str) -> str:
+    """The protocol and the bucket or host of a URL, without credentials, for messages."""
+    scheme, _, rest = url.rpartition("://")
+    return escape(f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}")
 
 
 def list_files(folder: str, ending: str) -> list[str]:
@@ -155,14 +188,15 @@ def list_files(folder: str, ending: str) -> list[str]:
             with os.scandir(folder) as entries:
                 return sorted(entry.name for entry in entries if entry.name.endswith(ending) and entry.is_file())
         files, inner = _remote_file_system(folder)
-        names = (str(name).rstrip("/").rpartition("/")[2] for name in files.ls(inner, detail=False))
+        found = retry(server_name(folder), lambda: files.ls(inner, detail=False))
+        names = (str(name).rstrip("/").rpartition("/")[2] for name in found)
         return sorted(name for name in names if name.endswith(ending))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except UserError:
         raise
     except Exception as error:  # as above
-        raise UserError(f"{escape(folder)}: cannot be listed ({_format_reason(error)})") from error
+        raise UserError(f"{escape(folder)}: cannot be listed ({format_reason(error)})") from error
 
 
 def _read_local_range(path: str, offset: int, size: int) -> bytes:
@@ -176,7 +210,8 @@ def _read_remote_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
     files = _remote_file_system(ranges[0][0])[0]
     paths = [_remote_file_system(path)[1] for path, _, _ in ranges]
     starts = [offset for _, offset, _ in ranges]
-    return files.cat_ranges(paths, starts, [offset + size for _, offset, size in ranges], on_error="raise")
+    ends = [offset + size for _, offset, size in ranges]
+    return retry(server_name(ranges[0][0]), lambda: files.cat_ranges(paths, starts, ends, on_error="raise"))
 
 
 def _remote_file_system(url: str) -> tuple[Any, str]:
@@ -196,7 +231,3 @@ def _cache_options(url: str) -> dict[str, Any]:
     if folder is None:
         return {}
     return {link: {"cache_storage": str(folder / link)} for link in links if link in CACHING}
-
-
-def _format_reason(error: Exception) -> str:
-    return escape(str(error).split("\n")[0]) or type(error).__name__

@@ -7,7 +7,7 @@ processes does not change the samples, and a run that resumes at step t reads th
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,8 @@ from unpairaug.data.decode import Array, Place, crop_image
 from unpairaug.data.images import ImageSet, size_problem
 from unpairaug.data.order import WINDOW, WholeOrder, image_order
 from unpairaug.data.pairs import match_pairs, read_pair
+from unpairaug.data.shard_cache import ShardCache
+from unpairaug.data.shard_stream import Reader, SideStream
 from unpairaug.errors import UserError
 
 # Words of the seed, one for each stream and kind of draw, beside those of order.py: no two draws share a generator.
@@ -114,6 +116,10 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
         pairs = [self.image_indices(k) for k in wanted]
         self.clean.prefetch(i for i, _ in pairs)
         self.degraded.prefetch(j for _, j in pairs)
+        return self.read_batch(wanted, pairs)
+
+    def read_batch(self, wanted: list[int], pairs: Sequence[tuple[int, int]]) -> UnpairedBatch:
+        """The samples as one batch, copied once, each from a given clean and degraded image."""
         clean, degraded = self._clean.allocate(len(wanted)), self._degraded.allocate(len(wanted))
         views = self._clean.views(wanted)
         others = views if self.matches else self._degraded.views(wanted)
@@ -124,6 +130,13 @@ class UnpairedCrops(Dataset[UnpairedBatch]):
             self._symmetry.copy(small, other, degraded[row])
         crops, small_crops = (torch.from_numpy(side).permute(0, 3, 1, 2) for side in (clean, degraded))
         return UnpairedBatch(crops, small_crops, torch.tensor(wanted))
+
+    def stream_sides(self, reader: Reader, cache: ShardCache) -> tuple[SideStream, SideStream]:
+        """Both sides as one reader reads them in sequence."""
+        return (
+            SideStream(self.clean, self._seed, _CLEAN, reader, cache),
+            SideStream(self.degraded, self._seed, _DEGRADED, reader, cache),
+        )
 
     def with_crop(self, crop: int) -> UnpairedCrops:
         """The same samples with clean crops of another side in pixels."""

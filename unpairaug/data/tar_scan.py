@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from sys import intern
 from typing import IO
@@ -89,6 +90,30 @@ def _check_archive_end(file: IO[bytes], end: int, size: int) -> None:
         raise tarfile.ReadError("data follow the end-of-archive marker")
 
 
+def is_image_member(name: str) -> bool:
+    """Whether a member of this name is read as an image, if it is a regular file.
+
+    Skipped are hidden files and folders, as in a folder, and names that lead out of it or are too long.
+    """
+    parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
+    is_inside = not name.startswith(("/", "\\")) and ".." not in parts and len(name) <= MAX_NAME
+    return is_inside and name.lower().endswith(EXTENSIONS) and not any(part.startswith(".") for part in parts)
+
+
+def choose_image(extensions: Sequence[str]) -> str:
+    """The extension of a sample's image: the only one, or the only one without a dot.
+
+    For WebDataset `0.jpg` and `0.seg.png` belong to the sample `0`, under the names `jpg` and `seg.png`.
+
+    Raises:
+        ValueError: there are several images, and not exactly one of them has an extension without a dot.
+    """
+    plain = [extension for extension in extensions if "." not in extension]
+    if len(extensions) > 1 and len(plain) != 1:
+        raise ValueError(f"a sample has several images: {', '.join(extensions)}")
+    return plain[0] if len(extensions) > 1 else extensions[0]
+
+
 def _classify_member(
     member: tarfile.TarInfo, images: dict[str, tuple[int, int]], skipped_members: list[str], shard: str
 ) -> None:
@@ -98,7 +123,7 @@ def _classify_member(
         return  # hidden files and folders are skipped, as in a folder
     if not member.isreg() or member.name.startswith(("/", "\\")) or ".." in parts or len(member.name) > MAX_NAME:
         skipped_members.append(member.name)
-    elif member.name.lower().endswith(EXTENSIONS):
+    elif is_image_member(member.name):
         name = "/".join(parts)
         if name in images:
             raise UserError(f"{escape(strip_query(shard))}: two members have the name {name!r}; create the shard again")
@@ -108,8 +133,6 @@ def _classify_member(
 def _keep_one_image_per_sample(images: dict[str, tuple[int, int]], shard: str) -> list[str]:
     """Remove further images of a sample, such as `0.seg.png` beside `0.jpg`; returns their extensions.
 
-    For WebDataset both belong to the sample `0`, under the names `jpg` and `seg.png`.
-
     Raises:
         UserError: a sample has several images, and not exactly one of them has an extension without a dot.
     """
@@ -118,16 +141,18 @@ def _keep_one_image_per_sample(images: dict[str, tuple[int, int]], shard: str) -
         samples.setdefault(_split_name(name)[0], []).append(name)
     skipped_extensions: set[str] = set()
     for names in samples.values():
-        plain = [name for name in names if "." not in _split_name(name)[1]]
-        if len(names) > 1 and len(plain) != 1:
+        try:
+            chosen = choose_image([_split_name(name)[1] for name in names])
+        except ValueError as error:
             raise UserError(
                 f"{escape(strip_query(shard))}: {names[0]!r} and {names[1]!r} are two images of one sample, because "
                 "sample names end at the first dot; create shards with one image for each sample, as `unpairaug "
                 "prepare --shards` does"
-            )
-        for name in set(names) - set(plain) if len(names) > 1 else ():
-            skipped_extensions.add(_split_name(name)[1])
-            del images[name]
+            ) from error
+        for name in names:
+            if (extension := _split_name(name)[1]) != chosen:
+                skipped_extensions.add(extension)
+                del images[name]
     return sorted(skipped_extensions)
 
 

@@ -201,6 +201,13 @@ class DataSection(Section):
     """Turn crops by multiples of 90 degrees at random."""
     num_workers: Annotated[Whole, Field(ge=0, le=1024)] = 2
     """Processes that read images; 0 reads them in the training process."""
+    order: Literal["auto", "exact", "stream"] = "auto"
+    """Order of the images. `exact`: a function of the seed alone, by random access. `stream`: shards in sequence
+    through a shuffle buffer, one request for a shard; it depends on the number of processes and `num_workers`, too.
+    `auto`: `stream` for more than 65 536 images in shards behind a URL, else `exact`; the run folder's recipe names
+    the choice."""
+    cache_gib: Annotated[Number, Field(gt=0, le=2**20)] = 16.0
+    """Disk of a machine for shards behind a URL that are read in sequence, in GiB; the least recently used go first."""
     on_bad: Literal["raise", "skip"] = "raise"
     """A training image that cannot be used ends the run, or is named, counted and replaced by another."""
     max_bad: Annotated[Number, Field(ge=0, le=1)] = 0.01

@@ -17,6 +17,7 @@ from unpairaug.recipe import Recipe, differences_of_values
 from unpairaug.registry.trust import find_code_names, names_from
 from unpairaug.training.checkpoint import Tensors, list_checkpoints, load_checkpoint
 from unpairaug.training.checkpoint_selection import CheckpointSelection
+from unpairaug.training.data_order import describe_other_readers
 from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.trainer import JointTrainer
 from unpairaug.training.training_data import samples_per_step
@@ -82,6 +83,7 @@ def resume(
     _load_checkpoint_state(path, files, state, trainer, selection)
     messages = [f"resumed from {path}" + (f", with {'; '.join(changes)}" if changes else "")]
     messages += _warnings_of_another_batch(state, recipe, processes)
+    messages += describe_other_readers(state["recipe"]["data"], state.get("processes") or processes, recipe, processes)
     is_own = path.resolve().parent == run.checkpoints.resolve()
     return Resumed(state["step"], state.get("loop"), state.get("log_length") if is_own else None, tuple(messages))
 
@@ -102,6 +104,8 @@ def _validate_same_run(
     changed = differences_of_values(_recipe_of_checkpoint(path, state, recipe), recipe.model_dump(mode="json"))
     for key, _ in run.starts.items() & state.get("starts", {}).items():  # the same weights in another place
         changed.pop(key, None)
+    if changed.get("data.order", ("", ""))[0] == "auto":  # not recorded by earlier versions, which had one order
+        del changed["data.order"]
     allowed = MAY_CHANGE if may_change is None else may_change
     changes = [f"{key}: {old!r} → {new!r}" for key, (old, new) in changed.items() if key not in allowed]
     data = state.get("data", run.data)

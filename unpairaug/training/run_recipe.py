@@ -12,6 +12,7 @@ from unpairaug.recipe import Recipe
 from unpairaug.terminal.console import log_to_console
 from unpairaug.training.build import build_trainer, make_accelerator
 from unpairaug.training.checkpoint_selection import CheckpointSelection, sample_count
+from unpairaug.training.data_order import resolve_order
 from unpairaug.training.loop import TrainingLoop
 from unpairaug.training.measure_camera import format_camera, measure_camera
 from unpairaug.training.resume import Resumed, resume
@@ -54,6 +55,7 @@ def _run(
     """Build the parts, resume, and train; the number of steps that the run has then."""
     data = open_data(recipe, accelerator.num_processes)
     recipe = resolve_lengths(recipe, data, accelerator.num_processes)
+    recipe, order = resolve_order(recipe, data, accelerator.num_processes)
     trainer = build_trainer(recipe, accelerator)
     with closing(RunFolder(recipe, data.identity(), active=accelerator.is_main_process)) as run:
         run.lock_folder()
@@ -63,6 +65,7 @@ def _run(
             _log_nothing_to_do(run, recipe, start.step, is_alone=may_change is None)
             return start.step
         _open_folder(recipe, name, run, accelerator, data, start)
+        log.info(order)
         if start.step == 0 and (found := measure_camera(recipe, data, trainer)):
             run.log_metrics(0, "camera", found)
             log.info(format_camera(found))

@@ -10,12 +10,17 @@ from accelerate import Accelerator
 
 from unpairaug.data import StepBatches, UnpairedBatch, UnpairedCrops, create_loader
 from unpairaug.data.pair_share import CropsWithPairs
+from unpairaug.data.sequential import SequentialBatches
+from unpairaug.data.shard_cache import ShardCache
 from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe
 
 
 class StepReader:
-    """The samples that this process trains on; the same step gives the same samples."""
+    """The samples that this process trains on; the same step gives the same samples.
+
+    With `data.order: stream` this holds for the same number of processes and loader workers.
+    """
 
     def __init__(self, crops: UnpairedCrops | CropsWithPairs, recipe: Recipe, accelerator: Accelerator) -> None:
         """Read nothing yet.
@@ -37,7 +42,11 @@ class StepReader:
         data, accumulation, accelerator = self.recipe.data, self.recipe.train.gradient_accumulation, self.accelerator
         rank, processes = accelerator.process_index, accelerator.num_processes
         order = StepBatches(step, self.steps, data.batch_size, accumulation, rank, processes)
-        batches = iter(create_loader(self.crops, order, data.num_workers, accelerator.device.type == "cuda"))
+        dataset = self.crops
+        if data.order == "stream":
+            assert isinstance(self.crops, UnpairedCrops), "`resolve_order` refuses a stream with pairs"
+            dataset = SequentialBatches(self.crops, order, ShardCache(int(data.cache_gib * 2**30)))
+        batches = iter(create_loader(dataset, order, data.num_workers, accelerator.device.type == "cuda"))
         for _ in range(step, self.steps):
             try:
                 found = [to_device(batch, accelerator) for batch in islice(batches, accumulation)]
@@ -46,8 +55,10 @@ class StepReader:
                 raise
             yield found
 
-    def image_names(self, sample: int) -> tuple[str, str]:
+    def image_names(self, sample: int) -> tuple[str, ...]:
         """The clean and the degraded image of a sample; a bad one may have been replaced by another."""
+        if self.recipe.data.order == "stream":
+            return ("images that were read in sequence",)
         return self.crops.locate(sample)
 
 
