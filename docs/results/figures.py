@@ -6,14 +6,14 @@ A run is named SET/SYSTEM_SEED. SET/SYSTEM means all its seeds; their figures ar
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
-from statistics import mean, median
+from statistics import mean, median, stdev
 from textwrap import wrap
 from typing import Any
 
+from cells import describe_camera, format_metrics, format_range, format_shares, format_table, with_minus_signs
 from unpairaug.comparison.gap import GAP_METRIC, format_metric, format_percent, share
-from unpairaug.data.drawn_camera import DRAWN, draw_camera
 from unpairaug.errors import UserError
 from unpairaug.registry.suggestions import suggest
 
@@ -59,15 +59,15 @@ class Figures:
         """Every system of a set: metrics of its first seed, share of the gap and PSNR of all seeds."""
         scale = self._any_record(set_)["resolved"]["task"].get("scale", 1)
         label = "bicubic interpolation" if scale > 1 else "input, not processed"
-        rows = [[label, *_format_metrics(self._bicubic(set_), METRICS), "", ""]]
+        rows = [[label, *format_metrics(self._bicubic(set_), METRICS), "", ""]]
         for system in self._rows:
             if seeds := self._by_seed.get(name := f"{set_}/{system}"):
                 by_seed = [format_metric(GAP_METRIC, one[GAP_METRIC]) for one in seeds.values()]
                 shares = self._shares_of(name) if self._is_comparable(name) else []
-                cells = _format_metrics(seeds[min(seeds)], METRICS)
+                cells = format_metrics(seeds[min(seeds)], METRICS)
                 listed = ", ".join(by_seed) if len(by_seed) > 1 else ""
-                rows.append([self._rows[system]["label"], *cells, _format_shares(shares), listed])
-        return _format_table(["", *METRICS, "share of the gap", f"{GAP_METRIC} by seed"], rows)
+                rows.append([self._rows[system]["label"], *cells, format_shares(shares), listed])
+        return format_table(["", *METRICS, "share of the gap", f"{GAP_METRIC} by seed"], rows)
 
     def gap_table(self, system: str, *sets: str) -> str:
         """Floor, system and ceiling on each set: means over their common seeds. Names of sets may contain * and ?."""
@@ -77,10 +77,34 @@ class Figures:
             common = [seed for seed in arms[1] if seed in arms[0] and seed in arms[2]]
             means = [format_metric(GAP_METRIC, mean(arm[seed][GAP_METRIC] for seed in common)) for arm in arms]
             plain = format_metric(GAP_METRIC, self._bicubic(set_)[GAP_METRIC])
-            shares = _format_shares(self._shares_of(f"{set_}/{system}"))
+            shares = format_shares(self._shares_of(f"{set_}/{system}"))
             rows.append([f"`{set_}`{describe_camera(set_)}", plain, *means, shares])
         columns = ["", "bicubic", "floor", f"`{system}`", self._rows["ceiling"]["label"], "share of the gap, by seed"]
-        return _format_table(columns, rows)
+        return format_table(columns, rows)
+
+    def summary_table(self, system: str, **sets: str) -> str:
+        """Each set in one row: its label, means over the seeds of each arm, and the duration of a run of `system`."""
+        rows = []
+        for set_, label in sets.items():
+            arms = [self.mean_with_spread(f"{set_}/{arm}") for arm in ("floor", "measured", system, "ceiling")]
+            name = f"{set_}/{system}"
+            plain = format_metric(GAP_METRIC, self._bicubic(set_)[GAP_METRIC])
+            arms[2] = f"**{arms[2]}**"
+            rows.append(
+                [label, plain, *arms, format_shares(self._shares_of(name)), self.seeds(name), self.minutes(name)]
+            )
+        columns = [
+            "",
+            "input",
+            "floor",
+            "measured camera alone",
+            f"`{system}`",
+            "ceiling",
+            "share of the gap",
+            "seeds",
+            "minutes",
+        ]
+        return format_table(columns, rows)
 
     def change_table(self, set_: str, *systems: str) -> str:
         """Variants of one system: means over seeds, and the gain over the first on common seeds."""
@@ -91,11 +115,11 @@ class Figures:
                 raise UserError(f"the page compares {system} with {systems[0]} on {set_}, but they share no seed")
             above = mean(seeds[seed][GAP_METRIC] - base[seed][GAP_METRIC] for seed in common)
             means = [format_metric(metric, mean(one[metric] for one in seeds.values())) for metric in METRICS[:2]]
-            more = "" if system == systems[0] else _with_minus_signs(f"{above:+.2f}")
-            shares = _format_shares(self._shares_of(f"{set_}/{system}"))
+            more = "" if system == systems[0] else with_minus_signs(f"{above:+.2f}")
+            shares = format_shares(self._shares_of(f"{set_}/{system}"))
             rows.append([self._rows[system]["label"], str(len(seeds)), *means, more, shares])
         columns = ["", "seeds", *METRICS[:2], "gain over the first row, same seeds", "share of the gap, by seed"]
-        return _format_table(columns, rows)
+        return format_table(columns, rows)
 
     def selection_table(self) -> str:
         """By system, how far the step selected without pairs is below the best validated step."""
@@ -108,7 +132,7 @@ class Figures:
         ]
         rows.append(["all", *_selection_row([one for ones in by_system.values() for one in ones])])
         columns = ["", "runs", "selected steps", "dB below the best: mean", "largest", "last step: mean", "largest"]
-        return _format_table(columns, rows)
+        return format_table(columns, rows)
 
     def variant_table(self) -> str:
         """The systems that are recipes with overrides."""
@@ -117,7 +141,7 @@ class Figures:
             for options in self._rows.values()
             if "overrides" in options
         ]
-        return _format_table(["", "recipe", "overrides"], rows)
+        return format_table(["", "recipe", "overrides"], rows)
 
     # Words
 
@@ -151,23 +175,36 @@ class Figures:
 
     def share_range(self, name: str) -> str:
         """Share of the gap: of one seed, or the range over seeds."""
-        return _format_range([100 * one for one in self._known_shares(name)], ".0f") + " %"
+        return format_range([100 * one for one in self._known_shares(name)], ".0f") + " %"
 
     def median_share(self, system: str, *sets: str) -> str:
         """Median and range over sets of the mean share over seeds."""
         shares = [mean(self._known_shares(f"{set_}/{system}")) for set_ in self._matching_sets(system, sets)]
-        return _with_minus_signs(
+        return with_minus_signs(
             f"{format_percent(median(shares))} (from {format_percent(min(shares))} to {format_percent(max(shares))})"
         )
 
     def difference(self, name: str, other: str, metric: str = GAP_METRIC) -> str:
         """A metric of a run minus that of another run."""
         more = self._known(name, self._metrics)[metric] - self._known(other, self._metrics)[metric]
-        return _with_minus_signs(format_metric(metric, more))
+        return with_minus_signs(format_metric(metric, more))
 
-    def minutes(self) -> str:
-        """Duration of the runs in minutes."""
-        return _format_range([one["seconds"] / 60 for one in self._records.values()], ".0f")
+    def mean_with_spread(self, name: str) -> str:
+        """Mean over the seeds, with their standard deviation if there are several; empty if no run has the name."""
+        values = [one[GAP_METRIC] for one in self._by_seed.get(name, {}).values()]
+        if not values:
+            return ""
+        spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
+        return f"{format_metric(GAP_METRIC, mean(values))}{spread}"
+
+    def seeds(self, name: str) -> str:
+        """Number of seeds of a system."""
+        return str(len(self._seeds_of(name)))
+
+    def minutes(self, name: str = "") -> str:
+        """Duration in minutes of the runs of a system; without a name, of all runs."""
+        runs = [one for run, one in self._records.items() if run.rpartition("_")[0] == name or not name]
+        return format_range([one["seconds"] / 60 for one in runs], ".0f")
 
     # Reading
 
@@ -228,24 +265,7 @@ class Figures:
         return not of_the_gap and one["resolved"]["task"]["head"] == floor["resolved"]["task"]["head"]
 
     def _range(self, name: str, figure: Callable[[dict[str, float]], float], form: str) -> str:
-        return _format_range([figure(one) for one in self._seeds_of(name).values()], form)
-
-
-def describe_camera(set_: str) -> str:
-    """Describe the camera of a set if it was drawn at random, else return an empty string."""
-    if not (drawn := DRAWN.search(set_)):
-        return ""
-    camera = draw_camera(int(drawn[1]))
-    parts = []
-    if camera.blur:
-        long, short = camera.blur
-        parts.append(f"blur {long:.1f} × {short:.1f} px at {camera.angle:.0f}°")
-    if camera.noise:
-        black, middle = camera.noise
-        parts.append(f"noise {black:.0f} to {middle:.0f} steps{', with grain' if camera.grain else ''}")
-    if camera.quality:
-        parts.append(f"JPEG {camera.quality}")
-    return f": {'; '.join(parts)}"
+        return format_range([figure(one) for one in self._seeds_of(name).values()], form)
 
 
 def _set_of(name: str) -> str:
@@ -264,25 +284,3 @@ def _selection_row(ones: list[tuple[int, float, float]]) -> list[str]:
     chosen, lost, last = zip(*ones, strict=True)
     steps = ", ".join(map(str, sorted(set(chosen))))
     return [str(len(ones)), steps, *(f"{value:.2f}" for value in (mean(lost), max(lost), mean(last), max(last)))]
-
-
-def _format_metrics(metrics: dict[str, float], names: Iterable[str]) -> list[str]:
-    return [format_metric(name, metrics[name]) for name in names]
-
-
-def _format_shares(shares: Sequence[float | None]) -> str:
-    return _with_minus_signs(", ".join(map(format_percent, shares)))
-
-
-def _format_range(values: Sequence[float], form: str) -> str:
-    least, most = (_with_minus_signs(format(value, form)) for value in (min(values), max(values)))
-    return least if least == most else f"{least} to {most}"
-
-
-def _with_minus_signs(text: str) -> str:
-    return text.replace("-", "−")
-
-
-def _format_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
-    return "\n".join(lines)

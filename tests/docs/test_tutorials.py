@@ -33,7 +33,7 @@ def run_tutorial(page: Path, reader: Path) -> tuple[str, Path]:
     environment = {
         **os.environ,
         "PATH": f"{reader / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join(map(str, (page.parent.parent, reader / "site"))),
+        "PYTHONPATH": os.pathsep.join(map(str, (page.parents[2], reader / "site"))),
         "ACCELERATE_USE_CPU": "true",
         "HOME": str(reader),
     }
