@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 MAX_MESSAGE = 2000
 """Characters of a message; names and texts of others can have any length."""
@@ -70,7 +71,8 @@ def run_cli(program: Callable[[], object]) -> None:
     except (UserError, RunStopped) as error:
         # All processes find the same mistake and one prints it, unless only this process has found it.
         if os.environ.get("RANK", "0") == "0" or error.is_of_one_process:
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            with suppress(OSError):  # without a reader, or on a full disk, the exit code says it alone
+                print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(error, UserError) else error.exit_code)
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr, flush=True)

@@ -6,11 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+from small_parts import built_in
 
 from unpairaug.errors import UserError
 from unpairaug.recipe import load_recipe
 from unpairaug.recipe.yaml_file import parse
 from unpairaug.recipe.yaml_values import MAX_CHARACTERS, MAX_VALUES
+from unpairaug.registry import Registry, discriminators, heads, translators
+from unpairaug.registry.options import MAX_LAYERS
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
@@ -91,3 +95,13 @@ def test_numbers_beyond_reason_are_refused(override: str):
 def test_a_key_of_many_parts_is_refused():
     with pytest.raises(UserError, match=r"should be dotted\.key=value"):
         load_recipe("smoke", [f"task.{'a.' * 5000}b=1"])
+
+
+@pytest.mark.parametrize("parts", [heads, translators, discriminators], ids=lambda parts: parts.kind)
+def test_no_part_builds_layers_beyond_reason(parts: Registry):
+    counted = {"depth", "n_blocks", "n_layers", "n_scales", "order"}
+    found = [(name, key) for name in built_in(parts) for key in counted & parts.options(name).model_fields.keys()]
+    assert len(found) > 2
+    for name, key in found:
+        with pytest.raises(ValidationError, match=f"{key}\n.*less than or equal to {MAX_LAYERS}"):
+            parts.options(name).model_validate({key: MAX_LAYERS + 1})

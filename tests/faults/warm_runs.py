@@ -62,6 +62,8 @@ class WarmRun:
             output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(output, 1)
             os.dup2(output, 2)
+            # pytest may have replaced these objects.
+            sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
             launcher.PARENT = os.getppid()
             torch.set_num_threads(1)
             os.environ.update(ACCELERATE_USE_CPU="true", NO_ALBUMENTATIONS_UPDATE="1")

@@ -1,5 +1,6 @@
 """Folders of trained parts: damage is found, and nothing that is not finite is written or read."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -65,6 +66,13 @@ def test_a_damaged_folder_is_refused(folder, damage):
     else:
         weights.unlink()
     with pytest.raises(UserError, match=rf"{folder} is damaged: '(model.safetensors|manifest.json)' "):
+        load_part(folder, "task")
+
+
+@pytest.mark.parametrize("part", [{}, [[]], None, 3, "translator"])
+def test_a_folder_of_something_else_is_refused(part, folder):
+    (folder / "config.json").write_text(json.dumps({"part": part}))
+    with pytest.raises(UserError, match=r"holds a (model of another program|translator), not a task"):
         load_part(folder, "task")
 
 

@@ -17,6 +17,8 @@ from unpairaug.errors import RunStopped, UserError, escape
 MAX_BYTES = 9 * MAX_PIXELS
 """Larger image files are refused unread: `MAX_PIXELS` take at most 8 bytes each, plus metadata."""
 
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Faults that other files on the disk have, too."""
 _ADVICE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free disk space"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a place that you may write to"),
@@ -27,6 +29,11 @@ _ADVICE = {
 
 class WriteError(RunStopped):
     """A file cannot be written; the message names it, the reason, and what to do. Exit code 1."""
+
+    @property
+    def is_of_disk(self) -> bool:
+        """Whether the disk is at fault, full for example, so that no further file can be written either."""
+        return isinstance(self.__cause__, OSError) and self.__cause__.errno in OF_THE_DISK
 
 
 def check_regular_file(path: str | os.PathLike[str], limit: int) -> int:
@@ -107,6 +114,19 @@ def create_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(path, error, "folder") from error
+
+
+@contextmanager
+def name_write_errors(path: Path, kind: str = "file") -> Iterator[None]:
+    """Write a file in this block, and name it where that fails.
+
+    Raises:
+        WriteError: in place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise write_error(path, error, kind) from error
 
 
 def write_error(path: Path, error: OSError, kind: str = "file") -> WriteError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -27,8 +26,6 @@ from unpairaug.terminal.progress import with_progress
 
 PATIENCE = timedelta(days=30)
 """Timeout of the process group: the others wait for the process with the largest images."""
-OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""Faults that no further file would escape: the work stops, and the same command resumes it."""
 UNBOUNDED = 2**63
 """Size limit of an output shard; its part alone determines the size."""
 
@@ -85,7 +82,7 @@ class Worker:
         try:
             yield
         except WriteError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in OF_THE_DISK:
+            if error.is_of_disk:
                 raise
             result.unwritten.append(str(error))
 

@@ -15,6 +15,7 @@ from unpairaug.networks.filters import haar, low_pass, radius_of
 from unpairaug.networks.generators import Norm, make_norm
 from unpairaug.networks.init import init_gan_weights
 from unpairaug.registry import register_discriminator
+from unpairaug.registry.options import Layers
 
 View = Literal["image", "high_pass", "haar"]
 Positive = Annotated[int, Field(ge=1)]
@@ -45,12 +46,12 @@ class PatchDiscriminator(nn.Module):
     def __init__(
         self,
         ndf: Positive = 64,
-        n_layers: Positive = 3,
+        n_layers: Layers = 3,
         stride: Literal[1, 2] = 2,
         norm: Norm = "instance",
         view: View = "image",
         spectral_norm: bool = False,
-        n_scales: Positive = 1,
+        n_scales: Layers = 1,
     ) -> None:
         super().__init__()
         self.view: View = view

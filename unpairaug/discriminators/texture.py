@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unpairaug.networks.filters import low_pass, radius_of
 from unpairaug.registry import register_discriminator
+from unpairaug.registry.options import Layers
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -25,7 +26,7 @@ class TextureDiscriminator(nn.Module):
     GAIN = 10.0
     """High frequencies are weak; this brings them to about the size that the weights start for."""
 
-    def __init__(self, ndf: Positive = 32, n_layers: Positive = 2, sigma: Annotated[float, Field(gt=0)] = 2.0) -> None:
+    def __init__(self, ndf: Positive = 32, n_layers: Layers = 2, sigma: Annotated[float, Field(gt=0)] = 2.0) -> None:
         super().__init__()
         self.sigma = sigma
         self.smallest_side = radius_of(sigma) + 1

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from unpairaug.heads.spandrel_layout import dncnn_state
 from unpairaug.networks.generators import make_norm
 from unpairaug.registry import register_head
+from unpairaug.registry.options import MAX_LAYERS
 
 Positive = Annotated[int, Field(ge=1)]
-Depth = Annotated[int, Field(ge=3)]
+Depth = Annotated[int, Field(ge=3, le=MAX_LAYERS)]
 
 
 def _keeps_the_size(scale: int) -> int:

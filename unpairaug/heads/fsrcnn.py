@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unpairaug.registry import register_head
+from unpairaug.registry.options import Layers
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -23,7 +24,7 @@ class FSRCNN(nn.Module):
     """
 
     def __init__(
-        self, scale: int, width: Positive = 56, shrunk: Positive = 12, depth: Positive = 4, channels: Positive = 3
+        self, scale: int, width: Positive = 56, shrunk: Positive = 12, depth: Layers = 4, channels: Positive = 3
     ) -> None:
         super().__init__()
         self.receptive_margin = 2 + depth + 4  # the first, the mapping, and at most 4 of the transposed convolution

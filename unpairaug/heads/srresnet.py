@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from unpairaug.networks.generators import ResidualBlock, make_norm
 from unpairaug.networks.resize import shuffle_up
 from unpairaug.registry import register_head
+from unpairaug.registry.options import Layers
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -27,7 +28,7 @@ class SRResNet(nn.Module):
     def __init__(
         self,
         scale: int,
-        n_blocks: Positive = 16,
+        n_blocks: Layers = 16,
         width: Positive = 64,
         norm: Literal["batch", "none"] = "batch",
         channels: Positive = 3,

@@ -14,9 +14,10 @@ from unpairaug.networks.generators import Norm, make_norm
 from unpairaug.networks.init import init_gan_weights
 from unpairaug.networks.resize import enlarge, shuffle_up
 from unpairaug.registry import register_head
+from unpairaug.registry.options import MAX_LAYERS, Layers
 
 Positive = Annotated[int, Field(ge=1)]
-Depth = Annotated[int, Field(ge=3)]
+Depth = Annotated[int, Field(ge=3, le=MAX_LAYERS)]
 
 
 @register_head("vdsr")
@@ -63,7 +64,7 @@ class VDSRCycleSR(nn.Module):
     """
 
     def __init__(
-        self, scale: int, n_blocks: Positive = 20, width: Positive = 64, norm: Norm = "batch", channels: Positive = 3
+        self, scale: int, n_blocks: Layers = 20, width: Positive = 64, norm: Norm = "batch", channels: Positive = 3
     ) -> None:
         super().__init__()
         self.receptive_margin = n_blocks + 5  # the first, the block behind the others, and three after enlargement

@@ -39,6 +39,11 @@ MAX_WHOLE = 10_000_000
 """Largest whole number of a constructor's options: a depth or width beyond it would only exhaust memory."""
 
 
+MAX_LAYERS = 256
+Layers = Annotated[int, Field(ge=1, le=MAX_LAYERS)]
+"""A number of layers, blocks or repetitions: each takes time to build, so that many more would take minutes."""
+
+
 def _moderate(value: int) -> int:
     if abs(value) > MAX_WHOLE:
         raise ValueError(f"given {format_value(value)}, should be at most {MAX_WHOLE}")

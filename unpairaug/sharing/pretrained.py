@@ -48,21 +48,26 @@ def save_part(folder: Path, part: Part, contents: Pretrained, card: str) -> None
 
     Raises:
         NonFiniteError: a weight is NaN or infinite; the folder is left as it was.
-        OSError, SafetensorError: it cannot be written, as on a full disk.
+        OSError: it cannot be written, as on a full disk; the folder is left as it was, or without a manifest.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = {"part": part, "unpairaug": __version__, part: contents.config, "trained": contents.trained}
     # A reader finds complete files while a run writes, the old ones or the new ones.
-    save_tensors(folder / "model.partial", contents.weights)
-    (folder / "config.partial").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.partial").write_text(card, encoding="utf-8")
-    for name in ("model.partial", "config.partial", "README.partial"):
-        flush_to_disk(folder / name)
-    (folder / MANIFEST).unlink(missing_ok=True)  # a folder without one is read, so a kill here spoils nothing
-    (folder / "model.partial").replace(folder / "model.safetensors")
-    (folder / "config.partial").replace(folder / "config.json")
-    (folder / "README.partial").replace(folder / "README.md")
-    write_manifest(folder, ("config.json", "model.safetensors"))
+    partials = [folder / name for name in ("model.partial", "config.partial", "README.partial")]
+    try:
+        save_tensors(partials[0], contents.weights)
+        partials[1].write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        partials[2].write_text(card, encoding="utf-8")
+        for partial in partials:
+            flush_to_disk(partial)
+        (folder / MANIFEST).unlink(missing_ok=True)  # a folder without one is read, so a kill here spoils nothing
+        for partial, name in zip(partials, ("model.safetensors", "config.json", "README.md"), strict=True):
+            partial.replace(folder / name)
+        write_manifest(folder, ("config.json", "model.safetensors"))
+    except OSError:
+        for partial in partials:
+            partial.unlink(missing_ok=True)  # it takes room that a full disk lacks
+        raise
 
 
 def load_part(model: str | PathLike[str], part: Part, **options: Any) -> Pretrained:
@@ -123,7 +128,7 @@ def _read_config(folder: Path, part: Part) -> dict[str, Any]:
     except UserError as error:
         raise UserError(_describe_damage(folder, part, error)) from error
     if part not in config:
-        other = config.get("part") if config.get("part") in FOLDER else "model of another program"
+        other = next((name for name in FOLDER if config.get("part") == name), "model of another program")
         raise UserError(f"{escape(folder)} holds a {other}, not a {part}")
     return config
 

@@ -32,14 +32,26 @@ def has_colours() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+class ConsoleHandler(logging.StreamHandler):
+    """Shows the log on standard output as long as that can be written: its pipe may close, its disk may be full."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            log.removeHandler(self)
+            log.warning(f"warning: standard output cannot be written ({error.strerror}); it shows no further messages")
+        else:
+            super().handleError(record)
+
+
 def log_to_console(is_main: bool) -> None:
     """Write plain log lines to standard output, from the main process alone.
 
     A second call replaces the handler of the first one, so that no line is printed twice.
     """
     log.setLevel(logging.INFO if is_main else logging.ERROR)
-    for handler in [handler for handler in log.handlers if type(handler) is logging.StreamHandler]:
+    for handler in [handler for handler in log.handlers if isinstance(handler, ConsoleHandler)]:
         log.removeHandler(handler)
-    handler = logging.StreamHandler(sys.stdout)
+    handler = ConsoleHandler(sys.stdout)
     handler.setFormatter(ConsoleFormatter())
     log.addHandler(handler)

@@ -32,7 +32,7 @@ def save_checkpoint(folder: Path, step: int, files: dict[str, Tensors], state: d
 
     Raises:
         NonFiniteError: a tensor holds NaN or infinity.
-        OSError, SafetensorError: it cannot be written, as on a full disk.
+        OSError: it cannot be written, as on a full disk.
     """
     partial, final = folder / f"step_{step}.partial", folder / f"step_{step}"
     check_finite(flatten_files(files), str(final))
@@ -44,7 +44,7 @@ def save_checkpoint(folder: Path, step: int, files: dict[str, Tensors], state: d
             save_tensors(partial / f"{name}.safetensors", tensors)
         (partial / "state.json").write_text(json.dumps({"step": step, **state}, indent=2), encoding="utf-8")
         write_manifest(partial)
-    except (OSError, SafetensorError):
+    except OSError:
         shutil.rmtree(partial, ignore_errors=True)  # it takes room that a full disk lacks
         raise
     if final.exists():

@@ -19,6 +19,7 @@ from unpairaug.restoring.restore import Bicubic, Restorer
 from unpairaug.rng import mix_seed
 from unpairaug.terminal.progress import Progress
 from unpairaug.training.checkpoint_selection import CheckpointSelection
+from unpairaug.training.events import EventFiles
 from unpairaug.training.gain import measure_unpaired_gain, measure_with_gain
 from unpairaug.training.guards import Guards
 from unpairaug.training.recovery import Recovery
@@ -70,6 +71,7 @@ class TrainingLoop:
         self.progress = Progress(start, self.steps, enabled=accelerator.is_main_process)
         self.losses = RunningLosses(accelerator)
         self.stop = stop or StopRequests(accelerator)
+        self.events = EventFiles(accelerator, run.path / "tensorboard")
         self.saved_step = start
         self.reader, self.recovery = reader, Recovery(trainer, run, self, reader)
 
@@ -77,7 +79,8 @@ class TrainingLoop:
         """Take every step that is left; save a checkpoint and the trained parts.
 
         Raises:
-            RunStopped: a stop was requested, and a checkpoint is saved; a loss is not finite; the disk is full.
+            RunStopped: a stop was requested, and a checkpoint is saved; a loss is not finite.
+            WriteError: a file of the run cannot be written, as on a full disk.
         """
         if self.progress.step == 0:
             self.measure_input()
@@ -204,8 +207,7 @@ class TrainingLoop:
             return
         picture = sample_sheet(self.trainer.ema_translator, self.trainer.ema_task, self.samples, self.train.seed)
         save_sheet(self.run.path / "samples" / f"step_{step:06}.png", picture)
-        for tracker in self.accelerator.trackers:
-            tracker.log_images({"samples": picture[None]}, step=step, dataformats="NHWC")
+        self.events.add_picture("samples", picture, step)
 
     def check_guards(self, step: int) -> None:
         """Let the guards measure, and log their numbers and warnings."""
@@ -266,8 +268,7 @@ class TrainingLoop:
         if self.selection is not None:
             files["best"], state["best"] = self.selection.state()
         state["loop"] = self.state_dict()
-        for tracker in self.accelerator.trackers if self.accelerator.is_main_process else ():
-            tracker.tracker.flush()
+        self.events.flush()
         self.run.save(step, files, state, self.trainer.ema_translator, self.trainer.ema_task)
         self.saved_step = step
         self.accelerator.wait_for_everyone()
@@ -293,4 +294,4 @@ class TrainingLoop:
     def record(self, step: int, split: str, values: dict[str, float]) -> None:
         """Write numbers to `metrics.jsonl` and to the event files."""
         self.run.log_metrics(step, split, values)
-        self.accelerator.log({f"{split}/{name}": value for name, value in values.items()}, step=step)
+        self.events.add_numbers({f"{split}/{name}": value for name, value in values.items()}, step)

@@ -10,7 +10,6 @@ import copy
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
-from safetensors import SafetensorError
 from torch import Tensor
 
 from unpairaug.data import UnpairedBatch
@@ -213,8 +212,8 @@ class Recovery:
             if self.run.active:
                 before = self.before
                 save_replay(path, bad.step, bad.names, self.run.recipe, before.files, before.state, batches, precision)
-        except (OSError, SafetensorError) as error:
-            return f"Its batch cannot be written: {error}"
+        except OSError as error:
+            return f"Its batch cannot be written: {error.strerror}"
         return f"unpairaug debug replay {path} takes the step again"
 
 

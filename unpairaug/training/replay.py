@@ -53,7 +53,7 @@ def save_replay(
         precision: mixed precision of the run.
 
     Raises:
-        OSError, SafetensorError: it cannot be written.
+        OSError: it cannot be written.
     """
     tensors = {f"{STATE}/{file}/{key}": t for file, held in files.items() for key, t in held.items()}
     for number, batch in enumerate(batches):

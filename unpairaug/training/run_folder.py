@@ -7,15 +7,17 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any
 
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
 
 from unpairaug import __version__
+from unpairaug.data.files import OF_THE_DISK, WriteError, create_folder, name_write_errors, write_error, write_file
 from unpairaug.errors import RunStopped, UserError
 from unpairaug.recipe import Recipe, to_yaml
 from unpairaug.recipe.translator_section import START
@@ -99,9 +101,9 @@ class RunFolder:
         if not self.active:
             return
         self.processes = processes
-        (self.path / "samples").mkdir(exist_ok=True)
+        create_folder(self.path / "samples")
         self._copy_initial_weights()
-        (self.path / "recipe.yaml").write_text(to_yaml(self.recipe), encoding="utf-8")
+        write_file(self.path / "recipe.yaml", to_yaml(self.recipe).encode())
         environment = {
             "command": " ".join(sys.argv),
             "python": platform.python_version(),
@@ -111,22 +113,45 @@ class RunFolder:
             "processes": processes,
             "packages": {name: _version(name) for name in ["unpairaug", *PACKAGES]},
         }
-        (self.path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+        write_file(self.path / "environment.json", (json.dumps(environment, indent=2) + "\n").encode())
         (self.path / SUMMARY).unlink(missing_ok=True)  # it is of a complete run
         self._remove_later_steps(step)
         self.log.open(0 if step == 0 else log_length)
 
     def close(self) -> None:
         """Unlock the folder and close its log."""
-        self.log.close()
-        self.lock.release()
+        try:
+            self.log.close()
+        finally:
+            self.lock.release()
+
+    @contextmanager
+    def stop_on_write_error(self) -> Iterator[None]:
+        """End the run where a file of it cannot be written, with one message that also says what is kept.
+
+        Raises:
+            RunStopped: for example on a full disk; the newest checkpoint is complete.
+        """
+        try:
+            yield
+        except (WriteError, OSError) as error:
+            if isinstance(error, OSError):
+                if error.errno not in OF_THE_DISK:
+                    raise
+                error = write_error(Path(error.filename or self.path), error)
+            kept = next(reversed(list_checkpoints(self.checkpoints)), None)
+            state = (
+                f"{kept} is complete, and the same command resumes from it" if kept else "no checkpoint is saved yet"
+            )
+            raise RunStopped(f"{error}; {state}") from error
 
     def log_metrics(self, step: int, split: str, values: dict[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
         if split == "val":
             self.validation = {"step": step, **values}
         if self.active:
-            with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            path = self.path / "metrics.jsonl"
+            with name_write_errors(path), path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
 
     def log_baseline_images(self, psnr: list[float]) -> None:
@@ -146,7 +171,7 @@ class RunFolder:
         The oldest checkpoints are removed (see `train.keep_checkpoints`).
 
         Raises:
-            RunStopped: the files cannot be written, for example on a full disk; earlier checkpoints are complete.
+            WriteError: the files cannot be written, for example on a full disk; earlier checkpoints are complete.
             NonFiniteError: a tensor holds NaN or infinity; nothing is written.
         """
         if not self.active:
@@ -156,31 +181,23 @@ class RunFolder:
         state = {**state, **identity, "processes": self.processes, "unpairaug": __version__}
         state["log_length"] = self.log.length()
         check_finite(flatten_files(files), f"the checkpoint of step {step}")
-        try:
+        with name_write_errors(self.path / "translator", "folder"):
             translator.save_pretrained(self.path / "translator")
+        with name_write_errors(self.path / "head", "folder"):
             task.save_pretrained(self.path / "head")
+        with name_write_errors(self.checkpoints / f"step_{step}", "checkpoint"):
             save_checkpoint(self.checkpoints, step, files, state, self.recipe.train.keep_checkpoints)
-        except (OSError, SafetensorError) as error:
-            kept = next(reversed(list_checkpoints(self.checkpoints)), None)
-            raise RunStopped(
-                f"the checkpoint of step {step} cannot be written: {error}. "
-                + (
-                    f"{kept} is complete: free disk space and run the same command again"
-                    if kept
-                    else "There is no earlier one"
-                )
-            ) from error
 
     def save_best(self, best: BestStep | None) -> None:
         """Write `best/` with `translator/`, `head/` and `selection.json`; remove it if there is no best step yet.
 
         Raises:
-            RunStopped: the files cannot be written, for example on a full disk.
+            WriteError: the files cannot be written, for example on a full disk.
         """
         if not self.active:
             return
         folder, partial = self.path / "best", self.path / "best.partial"
-        try:
+        with name_write_errors(folder, "folder"):
             for old in (partial, *([folder] if best is None else [])):
                 if old.exists():
                     shutil.rmtree(old)
@@ -193,10 +210,6 @@ class RunFolder:
             if folder.exists():
                 shutil.rmtree(folder)
             partial.rename(folder)
-        except (OSError, SafetensorError) as error:
-            raise RunStopped(
-                f"{folder} cannot be written: {error}. Free disk space and run the same command again"
-            ) from error
 
     def training_notes(self, step: int, scale: int) -> Spec:
         """The training as the model cards state it; sources without the folders of this machine."""

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+from contextlib import suppress
 from logging.handlers import MemoryHandler
 from pathlib import Path
 
+from unpairaug.data.files import name_write_errors, write_error
 from unpairaug.terminal.console import MessageFormatter
 
 log = logging.getLogger("unpairaug")
+
+
+class LogFile(logging.FileHandler):
+    """A log file that ends the run when it cannot be written, as the other files of the run do."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        log.removeHandler(self)  # the messages that follow are still shown on the terminal
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise write_error(Path(self.baseFilename), error) from error
+        super().handleError(record)
 
 
 class RunLog:
@@ -26,15 +40,21 @@ class RunLog:
         log.addHandler(self.early_lines)
 
     def open(self, length: int | None = None) -> None:
-        """Append to the file, after its first `length` bytes if that is given."""
-        if length is not None and self.length() > length:
-            os.truncate(self.path, length)
-        self.file = logging.FileHandler(self.path, encoding="utf-8")
+        """Append to the file, after its first `length` bytes if that is given.
+
+        Raises:
+            WriteError: it cannot be written.
+        """
+        with name_write_errors(self.path):
+            if length is not None and self.length() > length:
+                os.truncate(self.path, length)
+            self.file = LogFile(self.path, encoding="utf-8")
         self.file.setFormatter(MessageFormatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        self.early_lines.setTarget(self.file)
-        self.early_lines.close()  # writes its lines to the file
+        lines, self.early_lines.buffer = self.early_lines.buffer, []
         log.removeHandler(self.early_lines)
         log.addHandler(self.file)
+        for line in lines:
+            self.file.handle(line)
 
     def close(self) -> None:
         """Write no further lines."""
@@ -43,7 +63,8 @@ class RunLog:
         log.removeHandler(self.early_lines)
         if self.file is not None:
             log.removeHandler(self.file)
-            self.file.close()
+            with suppress(OSError):  # of a line that could not be written, which ended the run
+                self.file.close()
 
     def length(self) -> int:
         """Bytes of the file so far."""

@@ -13,6 +13,7 @@ from unpairaug.terminal.console import log_to_console
 from unpairaug.training.build import build_trainer, make_accelerator
 from unpairaug.training.checkpoint_selection import CheckpointSelection, sample_count
 from unpairaug.training.data_order import resolve_order
+from unpairaug.training.events import show_write_errors_once
 from unpairaug.training.loop import TrainingLoop
 from unpairaug.training.measure_camera import format_camera, measure_camera
 from unpairaug.training.resume import Resumed, resume
@@ -59,30 +60,44 @@ def _run(
     trainer = build_trainer(recipe, accelerator)
     with closing(RunFolder(recipe, data.identity(), active=accelerator.is_main_process)) as run:
         run.lock_folder()
-        selection = _make_selection(recipe, trainer, data)
-        start = resume(recipe, trainer, run, selection, may_change)
-        if start.step >= trainer.schedule.steps:
-            _log_nothing_to_do(run, recipe, start.step, is_alone=may_change is None)
-            return start.step
-        _open_folder(recipe, name, run, accelerator, data, start)
-        log.info(order)
-        if start.step == 0 and (found := measure_camera(recipe, data, trainer)):
-            run.log_metrics(0, "camera", found)
-            log.info(format_camera(found))
-        run.save_best(selection.best if selection else None)
-        sides = data.first_samples(), data.validation
-        reader = StepReader(data.samples(recipe.bridge.pairs), recipe, accelerator)
-        loop = TrainingLoop(
-            accelerator, trainer, recipe.train, run, *sides, reader, start.step, data.bad, selection, stop
-        )
-        if start.loop is not None:
-            loop.load_state_dict(start.loop)
-        loop.run_steps()
-        log.info(f"completed {trainer.schedule.steps} of {trainer.schedule.steps} steps")
-        _log_summary(run, recipe)
-        for tracker in accelerator.trackers:
-            tracker.finish()
-    return trainer.schedule.steps
+        with run.stop_on_write_error(), show_write_errors_once():
+            return _train(recipe, name, order, trainer, data, run, stop, may_change)
+
+
+def _train(
+    recipe: Recipe,
+    name: str,
+    order: str,
+    trainer: JointTrainer,
+    data: TrainingData,
+    run: RunFolder,
+    stop: StopRequests,
+    may_change: Collection[str] | None,
+) -> int:
+    """Resume in the run's locked folder, and take the steps that are left; returns how many the run has then."""
+    accelerator, steps = trainer.accelerator, trainer.schedule.steps
+    selection = _make_selection(recipe, trainer, data)
+    start = resume(recipe, trainer, run, selection, may_change)
+    if start.step >= steps:
+        _log_nothing_to_do(run, recipe, start.step, is_alone=may_change is None)
+        return start.step
+    _open_folder(recipe, name, run, accelerator, data, start)
+    log.info(order)
+    if start.step == 0 and (found := measure_camera(recipe, data, trainer)):
+        run.log_metrics(0, "camera", found)
+        log.info(format_camera(found))
+    run.save_best(selection.best if selection else None)
+    sides = data.first_samples(), data.validation
+    reader = StepReader(data.samples(recipe.bridge.pairs), recipe, accelerator)
+    loop = TrainingLoop(accelerator, trainer, recipe.train, run, *sides, reader, start.step, data.bad, selection, stop)
+    if start.loop is not None:
+        loop.load_state_dict(start.loop)
+    loop.run_steps()
+    log.info(f"completed {steps} of {steps} steps")
+    _log_summary(run, recipe)
+    for tracker in accelerator.trackers:
+        tracker.finish()
+    return steps
 
 
 def _make_selection(recipe: Recipe, trainer: JointTrainer, data: TrainingData) -> CheckpointSelection | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from unpairaug.bridge import round_to_8_bits
 from unpairaug.data import UnpairedBatch
+from unpairaug.data.files import write_file
 from unpairaug.rng import sample_rng
 from unpairaug.task import Task
 from unpairaug.translator import Translator, degrade_input
@@ -53,4 +55,11 @@ def sheet(columns: list[Tensor], titles: list[str]) -> np.ndarray:
 
 
 def save_sheet(path: Path, picture: np.ndarray) -> None:
-    Image.fromarray(picture).save(path)
+    """Write a sheet (H, W, 3) uint8 as PNG.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    encoded = BytesIO()
+    Image.fromarray(picture).save(encoded, "png")
+    write_file(path, encoded.getvalue())

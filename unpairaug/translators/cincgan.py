@@ -12,6 +12,7 @@ from unpairaug.losses import Losses, identity_loss
 from unpairaug.losses.adversarial import GAMES, GameName
 from unpairaug.networks.generators import PlainGenerator
 from unpairaug.registry import DiscriminatorSpec, discriminators, losses, register_translator
+from unpairaug.registry.options import Layers
 from unpairaug.rng import Rng
 from unpairaug.translator import Phase, Translator
 from unpairaug.translators.base.image_pool import ImagePool
@@ -33,7 +34,7 @@ class CinCGAN(Translator):
     def __init__(
         self,
         width: Positive = 64,
-        n_blocks: Positive = 6,
+        n_blocks: Layers = 6,
         norm: Literal["batch", "none"] = "batch",
         residual: bool = False,
         discriminator: DiscriminatorSpec = PATCHES_OF_16,

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, ValidationError
 from torch import Tensor
 
 from unpairaug.registry import register_translator
-from unpairaug.registry.options import UNKNOWN_KEY, Mistake, format_value, mistakes, validation_error
+from unpairaug.registry.options import UNKNOWN_KEY, Layers, Mistake, format_value, mistakes, validation_error
 from unpairaug.registry.suggestions import suggest
 from unpairaug.rng import Rng, image_seeds
 from unpairaug.translator import Translator
@@ -117,7 +117,7 @@ class Classic(Translator):
     def __init__(
         self,
         pipeline: Annotated[tuple[str | Step, ...], AfterValidator(_checked)] = PIPELINE,
-        order: Annotated[int, Field(ge=1)] = 1,
+        order: Layers = 1,
     ) -> None:
         super().__init__()
         known = _transforms()

@@ -15,7 +15,7 @@ from unpairaug.losses import Losses
 from unpairaug.losses.adversarial import GAMES, GameName
 from unpairaug.networks.generators import Norm, ResnetGenerator, UpMode
 from unpairaug.registry import DiscriminatorSpec, discriminators, register_translator
-from unpairaug.registry.options import Mistake
+from unpairaug.registry.options import Layers, Mistake
 from unpairaug.rng import Rng, uniform
 from unpairaug.translator import Translator
 
@@ -42,7 +42,7 @@ class CUT(Translator):
     def __init__(
         self,
         ngf: Positive = 64,
-        n_blocks: Positive = 9,
+        n_blocks: Layers = 9,
         norm: Norm = "instance",
         up_mode: UpMode = "transpose",
         residual: bool = False,

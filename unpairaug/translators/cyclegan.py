@@ -11,6 +11,7 @@ from unpairaug.losses import Losses, cycle_loss, identity_loss
 from unpairaug.losses.adversarial import GameName
 from unpairaug.networks.generators import Norm, ResnetGenerator, UpMode
 from unpairaug.registry import DiscriminatorSpec, register_translator
+from unpairaug.registry.options import Layers
 from unpairaug.translators.base.cycle_translator import CycleTranslator
 
 NotNegative = Annotated[float, Field(ge=0)]
@@ -26,7 +27,7 @@ class CycleGAN(CycleTranslator):
     def __init__(
         self,
         ngf: int = 64,
-        n_blocks: int = 9,
+        n_blocks: Layers = 9,
         norm: Norm = "instance",
         up_mode: UpMode = "transpose",
         discriminator: DiscriminatorSpec = "patch",

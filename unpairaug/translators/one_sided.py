@@ -10,6 +10,7 @@ from unpairaug.losses.adversarial import GameName
 from unpairaug.networks.generators import ResidualGenerator
 from unpairaug.networks.noise import Grain, SensorNoise, SignalDependentNoise
 from unpairaug.registry import DiscriminatorSpec, register_translator
+from unpairaug.registry.options import MAX_LAYERS
 from unpairaug.translators.base.one_sided_translator import OneSidedTranslator
 
 Positive = Annotated[int, Field(ge=1)]
@@ -28,7 +29,7 @@ class OneSided(OneSidedTranslator):
     def __init__(
         self,
         width: Positive = 16,
-        depth: Annotated[int, Field(ge=2)] = 5,
+        depth: Annotated[int, Field(ge=2, le=MAX_LAYERS)] = 5,
         grain: Grain = 3,
         discriminator: DiscriminatorSpec = "texture",
         game: GameName = "lsgan",

@@ -15,6 +15,7 @@ from unpairaug.networks.filters import low_pass, radius_of
 from unpairaug.networks.generators import NoisyGenerator, ResidualGenerator
 from unpairaug.networks.noise import Grain, SignalDependentNoise
 from unpairaug.registry import DiscriminatorSpec, register_translator
+from unpairaug.registry.options import MAX_LAYERS
 from unpairaug.rng import Rng
 from unpairaug.translators.base.cycle_translator import CycleTranslator
 
@@ -40,7 +41,7 @@ class StochasticCycleGAN(CycleTranslator):
     def __init__(
         self,
         width: Positive = 16,
-        depth: Annotated[int, Field(ge=2)] = 5,
+        depth: Annotated[int, Field(ge=2, le=MAX_LAYERS)] = 5,
         discriminator: DiscriminatorSpec = "texture",
         game: GameName = "lsgan",
         r1: NotNegative = 0.0,

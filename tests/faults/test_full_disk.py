@@ -1,0 +1,21 @@
+"""The quick part of `full_disk.py`: files may not grow beyond a size, which needs no mounted disk."""
+
+from pathlib import Path
+
+import pytest
+from full_disk import find_failures, limit_files, train
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run."""
+    folder = tmp_path_factory.mktemp("reference")
+    assert train(folder, folder / "run")[0] == 0
+    return folder / "run"
+
+
+@pytest.mark.parametrize("kb", [2, 25, 260])
+def test_a_run_that_cannot_write_ends_with_one_message_and_resumes_bit_for_bit(kb, reference, tmp_path):
+    ended, wrong = find_failures(tmp_path, tmp_path / "run", reference, limit_files(1024 * kb))
+    assert wrong == []
+    assert "exit code 1" in ended and "cannot be written" in ended
