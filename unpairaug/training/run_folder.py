@@ -166,9 +166,7 @@ class RunFolder:
     def save(
         self, step: int, files: dict[str, Tensors], state: dict[str, Any], translator: Translator, task: Task
     ) -> None:
-        """Write `translator/` and `head/`, loadable by `from_pretrained`, and a checkpoint with its recipe.
-
-        The oldest checkpoints are removed (see `train.keep_checkpoints`).
+        """Write `translator/` and `head/`, and a checkpoint with its recipe; remove the oldest checkpoints.
 
         Raises:
             WriteError: the files cannot be written, for example on a full disk; earlier checkpoints are complete.
@@ -181,10 +179,9 @@ class RunFolder:
         state = {**state, **identity, "processes": self.processes, "unpairaug": __version__}
         state["log_length"] = self.log.length()
         check_finite(flatten_files(files), f"the checkpoint of step {step}")
-        with name_write_errors(self.path / "translator", "folder"):
-            translator.save_pretrained(self.path / "translator")
-        with name_write_errors(self.path / "head", "folder"):
-            task.save_pretrained(self.path / "head")
+        for part, folder in ((translator, self.path / "translator"), (task, self.path / "head")):
+            with name_write_errors(folder, "folder"):
+                part.save_pretrained(folder)
         with name_write_errors(self.checkpoints / f"step_{step}", "checkpoint"):
             save_checkpoint(self.checkpoints, step, files, state, self.recipe.train.keep_checkpoints)
 
@@ -288,9 +285,7 @@ def _source_names(source: str | dict[str, float]) -> dict[str, float]:
 def _copy(file: Path, copy: Path) -> None:
     """Copy the file atomically."""
     if not (copy.exists() and copy.samefile(file)):
-        partial = copy.with_name(f"{copy.name}.partial")
-        shutil.copyfile(file, partial)
-        partial.replace(copy)
+        write_file(copy, file.read_bytes())
 
 
 def _sha256(file: Path) -> str:
