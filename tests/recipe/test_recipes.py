@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from unpairaug.recipe import bundled_recipes, load_recipe
+from unpairaug.recipe.schema import FILE
 from unpairaug.registry import tasks
 from unpairaug.training.build import make_schedule
 from unpairaug.translator import build_translator
@@ -15,8 +16,8 @@ everyone = pytest.mark.parametrize("path", bundled_recipes().values(), ids=lambd
 
 @everyone
 def test_a_recipe_opens_with_its_command_and_one_override(path: Path):
-    opening = path.read_text(encoding="utf-8").partition("\ntask:")[0]
-    assert opening.startswith("# ")
+    opening = re.match(r"(#.*\n)+", path.read_text(encoding="utf-8"))[0]
+    assert opening.startswith(f"# yaml-language-server: $schema={FILE}\n# ")
     assert f"#   accelerate launch -m unpairaug.run recipes/{path.name}" in opening
     overrides = re.search(r"# Change any key on the command line, for example [^:]*:  (.+)", opening)[1].split()
     changed = load_recipe(str(path), overrides)

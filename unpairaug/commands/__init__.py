@@ -25,7 +25,7 @@ app.add_typer(bench_app, name="bench")
 
 def _add_commands() -> None:
     names = ("train", "check", "compare", "evaluate", "score", "measure", "report", "restore", "degrade", "export")
-    for name in (*names, "prepare", "arrange"):
+    for name in (*names, "prepare", "arrange", "schema"):
         app.command(name)(getattr(import_module(f"unpairaug.commands.{name}"), name))
     app.command("list")(import_module("unpairaug.commands.list").list_known)
     app.command("new")(import_module("unpairaug.commands.new").new)

@@ -97,7 +97,7 @@ def _recipes() -> Iterator[Line]:
 
 def _first_comment_sentence(recipe: str) -> str:
     """The first sentence of the comment at the start of a recipe."""
-    lines = recipe.splitlines()
+    lines = [line for line in recipe.splitlines() if not line.startswith("# yaml-language-server:")]
     end = next((i for i, line in enumerate(lines) if not line.startswith("# ")), len(lines))
     return first_sentence("\n".join(line[2:] for line in lines[:end]))
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from importlib import resources
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError, model_validator
 
-from unpairaug.errors import UserError, escape
+from unpairaug.errors import UserError
 from unpairaug.recipe.optimizer_sections import AT_LEAST_ONE, OptimizerSection
+from unpairaug.recipe.recipe_file import (
+    BASE,
+    bundled_recipes,
+    drop_scale_if_task_has_none,
+    plugin_recipes,
+    read_document,
+)
 from unpairaug.recipe.renamed import explain_renamed
 from unpairaug.recipe.sections import (
     LENGTH,
@@ -25,12 +33,18 @@ from unpairaug.recipe.sections import (
     to_steps,
 )
 from unpairaug.recipe.translator_section import LEARNS, TranslatorSpec
-from unpairaug.recipe.yaml_file import Document, dump, parse
-from unpairaug.recipe.yaml_values import MAX_CHARACTERS
-from unpairaug.registry.options import UNKNOWN_KEY, Mistake, Path, Section, dotted_key, mistakes, validation_error
-from unpairaug.registry.plugins import folder_of, plugins
+from unpairaug.recipe.yaml_file import Document, dump
+from unpairaug.registry.options import (
+    UNKNOWN_KEY,
+    Mistake,
+    Path,
+    Section,
+    dotted_key,
+    format_value,
+    mistakes,
+    validation_error,
+)
 from unpairaug.registry.registry import TaskSpec, tasks
-from unpairaug.registry.suggestions import suggest
 from unpairaug.registry.terms import as_terms
 
 __all__ = ["BridgeSection", "DataSection", "Recipe", "ScheduleSection", "TrainSection"]
@@ -70,7 +84,9 @@ class Recipe(Section):
         return self
 
 
-MAX_BYTES = MAX_CHARACTERS  # a character has at least one
+Overrides = Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
+"""Values on top of a recipe: nested sections, dotted keys, or texts `dotted.key=value`."""
+
 _SECTIONS = {"bridge": BridgeSection, "schedule": ScheduleSection, "data": DataSection, "train": TrainSection}
 _SECTION_OF_KEY = {key: f"{name}.{key}" for name, section in _SECTIONS.items() for key in section.model_fields}
 _SECTION_OF_KEY |= {
@@ -79,20 +95,58 @@ _SECTION_OF_KEY |= {
 _SECTION_OF_KEY |= {"translator_lr": "optimizer.generator.lr", "betas": "optimizer.generator.betas"}
 
 
-def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in a file, or the bundled one of that name, with `dotted.key=value` overrides on top.
+def load_recipe(recipe: str | os.PathLike[str], overrides: Overrides = ()) -> Recipe:
+    """The recipe in a file, or the bundled one of that name, with overrides on top.
+
+    Args:
+        recipe: a path, or the name of a bundled recipe.
+        overrides: texts as on the command line, `["train.steps=500"]`; or values by section, `{"train": {"steps":
+            500}}`, or by dotted key, `{"train.steps": 500}`. Sections merge with those of the recipe.
 
     Raises:
         UserError: there is none, or something in it is wrong; the message has a line for each mistake, with its place.
     """
-    name, text = _read(recipe)
-    document = parse(text, name)
-    document.values.setdefault("output_dir", f"runs/{FilePath(name).stem}")
-    for override in overrides:
-        document.override(override)
-    _drop_scale_if_task_has_none(document)
+    document = read_document(os.fspath(recipe))
+    document.values.setdefault("output_dir", f"runs/{FilePath(document.places[()]).stem}")
+    for override in [overrides] if isinstance(overrides, (str, Mapping)) else overrides:
+        _apply(document, override)
+    drop_scale_if_task_has_none(document)
     _merge_default_loss(document)
     return _validate(document.values, lambda path: f"{document.place(path)}: ")
+
+
+def _apply(document: Document, override: str | Mapping[str, Any]) -> None:
+    """Set what one override says.
+
+    Raises:
+        UserError: it has another form, or goes into a value that has no keys.
+    """
+    values = {override.partition("=")[0].strip(): None} if isinstance(override, str) else _to_plain(override)
+    if BASE in values:
+        raise UserError(f"override {BASE}: a recipe file names its {BASE} itself; give that recipe, or write a file")
+    if isinstance(override, str):
+        return document.override(override)
+    for key, value in values.items():
+        path: Path = tuple(key.split("."))
+        document.merge(_at(path, value), partial(_describe_override, _at(path, value)))
+
+
+def _at(path: Path, value: Any) -> dict[str, Any]:
+    """Sections within each other that hold the value at the path."""
+    return {str(path[0]): _at(path[1:], value) if path[1:] else value}
+
+
+def _describe_override(values: dict[str, Any], path: Path) -> str:
+    return f"override {dotted_key(path)}={format_value(_value_at(values, path))}"
+
+
+def _to_plain(value: Any) -> Any:
+    """The value as YAML would give it: paths as text, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {str(key): _to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_to_plain(item) for item in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -110,44 +164,6 @@ def differences_of_values(old: dict[str, Any], new: dict[str, Any]) -> dict[str,
     before, after = dict(_flat(old)), dict(_flat(new))
     pairs = {key: (before.get(key), after.get(key)) for key in (*before, *after)}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def bundled_recipes() -> dict[str, FilePath]:
-    """The recipes that come with unpairaug, by name."""
-    files = (FilePath(str(file)) for file in resources.files("unpairaug.recipes").iterdir())
-    return {file.stem: file for file in sorted(files) if file.suffix == ".yaml"}
-
-
-def plugin_recipes() -> dict[str, FilePath]:
-    """The recipes of other installed packages, by name. An entry point maps a recipe's name to the package of its file.
-
-    `derain = "derain_package"` in the group `unpairaug.recipes` is the file `derain.yaml` of that package.
-    """
-    claims = {name: folder_of(found[0]) for name, found in plugins("unpairaug.recipes").items() if len(found) == 1}
-    files = {name: folder / f"{name}.yaml" for name, folder in sorted(claims.items()) if folder}
-    return {name: file for name, file in files.items() if file.is_file()}
-
-
-def _read(recipe: str) -> tuple[str, str]:
-    """The name of the file that `recipe` stands for, and its text."""
-    path, known = FilePath(recipe), {**plugin_recipes(), **bundled_recipes()}
-    try:
-        if not path.is_file() and not path.is_dir():
-            path = known.get(recipe.removesuffix(".yaml"), path)
-        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for
-            raise UserError(f"recipe {escape(path)} is no regular file; give a YAML file")
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise UserError(f"recipe {escape(path)} has more than {MAX_BYTES} bytes; give a smaller YAML file")
-        return str(path), data.decode("utf-8")
-    except FileNotFoundError as error:
-        raise UserError(
-            f"no recipe {recipe!r}: no such file, and no recipe of that name comes with unpairaug or another package; "
-            f"{suggest(path.stem, sorted(known), list_known=True)}"
-        ) from error
-    except (OSError, ValueError) as error:  # UnicodeDecodeError, and a name with NUL
-        raise UserError(f"recipe {escape(path)} cannot be read; give a YAML file in UTF-8: {error}") from error
 
 
 def _validate(values: dict[str, Any], place: Callable[[Path], str]) -> Recipe:
@@ -176,19 +192,6 @@ def _value_at(values: Any, path: Path) -> Any:
     for step in path:
         values = values[step]
     return values
-
-
-def _drop_scale_if_task_has_none(document: Document) -> None:
-    """`task.type=…` keeps the file's scale for the new task; remove it if the new task has no scale."""
-    task: Any = document.values.get("task")
-    if ("task", "type") not in document.overrides or ("task", "scale") in document.overrides:
-        return
-    try:
-        takes_scale = "scale" in tasks.options(str(task["type"])).model_fields
-    except UserError:
-        return  # no such task: `_validate` says so, with the place
-    if not takes_scale:
-        task.pop("scale", None)
 
 
 def _merge_default_loss(document: Document) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, ValidationInfo
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 from unpairaug.errors import UserError, escape
-from unpairaug.registry.options import Mistake, format_value, validation_error
+from unpairaug.registry.options import COMPONENT_KEY, Mistake, format_value, validation_error
 from unpairaug.registry.registry import Spec, translators
 from unpairaug.registry.trust import find_code_names, names_from
 
@@ -26,6 +26,9 @@ class Described:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {COMPONENT_KEY: translators.kind}
 
     def check(self, value: Any, info: ValidationInfo) -> Spec:
         """The complete spec; with `from`, options that are not given are those of the trained translator.

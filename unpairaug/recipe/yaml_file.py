@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -33,17 +35,14 @@ class Document:
     places: dict[Path, str]
     """"file:line:column" of each key, or the override that set it."""
     overrides: dict[Path, tuple[Any, str]] = field(default_factory=dict)
-    """Values set by overrides, and the text of each override, in order."""
+    """Values that were set on top of the file, and the place of each, in order."""
 
     def place(self, path: Path) -> str:
         """Place of the value at the path; if it is missing, of the section around it."""
         return next(self.places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.places)
 
     def override(self, text: str) -> None:
-        """Set what a `dotted.key=value` says; the value is YAML.
-
-        Another `type` for a component drops the options that the file gave to the old one. Those set by overrides stay,
-        and so do the task's `scale`, the weight of a term of the loss, and an optimiser's `lr` and `lr_schedule`.
+        """Set what a `dotted.key=value` says; the value is YAML. See `set`.
 
         Raises:
             UserError: the text has another form, or goes into a value that has no keys.
@@ -53,51 +52,113 @@ class Document:
         path: Path = tuple(key.strip().split("."))
         if not equals or not all(path) or len(path) > MAX_DEPTH:
             raise UserError(f"override {text}: should be dotted.key=value, such as train.seed=1")
-        new = _override_value(text, value)
-        section = self._section(path[:-1], text)
-        old = section.get(str(path[-1]))
-        if isinstance(old, dict) and (key := _key_of(new, path)):  # `translator=bicubic`, `task.loss.ssim=0.2`
-            path, section = (*path, key), old
-        if path[-1] == "type" and section.get("type", new) != new:
+        self.set(path, _override_value(text, value), f"override {text}")
+
+    def merge(self, values: Mapping[str, Any], place: Callable[[Path], str], path: Path = ()) -> None:
+        """Lay sections over those of this document: sections merge, everything else is replaced. See `set`.
+
+        The sources of `data` are replaced as a whole, since their weights are ratios of each other.
+
+        Args:
+            values: what is laid on top.
+            place: says where each of its values comes from.
+            path: the section that `values` is of.
+
+        Raises:
+            UserError: a value goes into one that has no keys.
+        """
+        for key in sorted(values, key=lambda key: key != "type"):  # the type first: it drops another type's options
+            here, value = (*path, key), values[key]
+            if isinstance(value, Mapping) and value and self._has_keys(here) and len(here) < MAX_DEPTH:
+                self.merge(value, place, here)
+            else:
+                self.set(here, value, place(here))
+
+    def set(self, path: Path, value: Any, place: str) -> None:
+        """Set the value at the path; a number in the path is the position of an item of a list.
+
+        Another `type` for a component drops the options that lie below. Those set on top of the file stay,
+        and so do the task's `scale`, the weight of a term of the loss, and an optimiser's `lr` and `lr_schedule`.
+
+        Raises:
+            UserError: the path goes into a value that has no keys, or beyond the end of a list.
+        """
+        section, outer = self._section(path[:-1], place, path[-1])
+        key = _step(section, path[-1], dotted_key(outer), place)
+        path = (*outer, key)
+        old = section.get(key) if isinstance(section, dict) else None
+        if isinstance(old, dict) and (inner := _key_of(value, path)):  # `translator=bicubic`, `task.loss.ssim=0.2`
+            path, section = (*path, inner), old
+        if isinstance(section, dict) and path[-1] == "type" and section.get("type", value) != value:
             self._drop_options(path[:-1], section)
-        self._set(path, new, text)
+        self._set(path, value, place)
 
-    def _section(self, path: Path, text: str) -> dict[str, Any]:
-        """The mapping at the path, made where there is none; a component given by name alone becomes one too."""
-        section = self.values
-        for depth, step in enumerate(path, start=1):
-            inner: Any = section.get(str(step))
+    def _has_keys(self, path: Path) -> bool:
+        """Whether a section at the path merges with what lies there: a section, a component's name, or nothing."""
+        if path[0] == "data" and len(path) == 2:
+            return False
+        below: Any = self.values
+        for step in path:
+            below = below.get(step) if isinstance(below, dict) else None
+        return below is None or isinstance(below, dict) or path == _LOSS or _key_of(below, path) is not None
+
+    def _section(self, path: Path, place: str, then: str | int) -> tuple[dict[str, Any] | list[Any], Path]:
+        """The mapping or list at the path, and the path with the positions in lists as numbers.
+
+        A mapping is made where there is none; a component given by name alone becomes one, too.
+        """
+        section: Any = self.values
+        found: Path = ()
+        for step, next_step in pairwise((*path, then)):
+            key = _step(section, step, dotted_key(found), place)
+            found = (*found, key)
+            inner: Any = section.get(key) if isinstance(section, dict) else section[int(key)]
+            if inner is None and str(next_step).isdecimal():
+                raise UserError(f"{place}: the recipe holds no list {dotted_key(found)}; give the whole list")
             if inner is None:
-                inner = section[str(step)] = {}
-            elif isinstance(inner, str) and path[:depth] == _LOSS:
-                inner = section[str(step)] = as_terms(inner)
-            elif key := _key_of(inner, path[:depth]):
-                inner = section[str(step)] = {key: inner}
-            if not isinstance(inner, dict):
-                raise UserError(
-                    f"override {text}: {dotted_key(path[:depth])} is {format_value(inner)}, which has no keys"
-                )
+                inner = section[key] = {}
+            elif isinstance(inner, str) and found == _LOSS:
+                inner = section[key] = as_terms(inner)
+            elif name := _key_of(inner, found):
+                inner = section[key] = {name: inner}
+            if not isinstance(inner, (dict, list)):
+                raise UserError(f"{place}: {dotted_key(found)} is {format_value(inner)}, which has no keys")
             section = inner
-        return section
+        return section, found
 
-    def _set(self, path: Path, value: Any, text: str) -> None:
-        self._section(path[:-1], text)[str(path[-1])] = copy.deepcopy(value)
+    def _set(self, path: Path, value: Any, place: str) -> None:
+        section: Any = self._section(path[:-1], place, path[-1])[0]
+        section[path[-1]] = copy.deepcopy(value)
         for known in [known for known in {**self.places, **self.overrides} if known[: len(path)] == path]:
             self.places.pop(known, None)
             self.overrides.pop(known, None)
-        self.places[path] = f"override {text}"
-        self.overrides[path] = value, text
+        self.places[path] = place
+        self.overrides[path] = value, place
 
     def _drop_options(self, path: Path, section: dict[str, Any]) -> None:
-        """Remove the component's options but those of overrides and `_KEPT_OPTIONS`."""
+        """Remove the component's options but those set on top and `_KEPT_OPTIONS`."""
         kept = _KEPT_OPTIONS.get((path[0], len(path)), ())
         for key in [key for key in section if key not in kept]:
             del section[key]
             for known in [known for known in self.places if known[: len(path) + 1] == (*path, key)]:
                 del self.places[known]
-        for known, (value, text) in list(self.overrides.items()):
+        for known, (value, place) in list(self.overrides.items()):
             if known[: len(path)] == path:
-                self._set(known, value, text)
+                self._set(known, value, place)
+
+
+def _step(section: Any, step: str | int, name: str, place: str) -> Any:
+    """The key of a mapping, or the position in a list.
+
+    Raises:
+        UserError: a list has no such item.
+    """
+    if not isinstance(section, list):
+        return str(step)
+    if not str(step).isdecimal() or int(step) >= len(section):
+        last = f"items 0 to {len(section) - 1}" if section else "no items"
+        raise UserError(f"{place}: {name} is a list with {last}; there is no {str(step)!r}")
+    return int(step)
 
 
 def parse(text: str, name: str) -> Document:

@@ -29,6 +29,8 @@ from unpairaug.registry.suggestions import suggest
 Path = tuple[str | int, ...]
 """Keys from the outside in; a number is a position in a list."""
 UNKNOWN_KEY = "unknown key"
+COMPONENT_KEY = "x-component"
+"""Marks, in a JSON schema made by pydantic, where a component stands, and of which kind."""
 
 
 def _whole(value: Any) -> Any:

@@ -20,12 +20,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import GetCoreSchemaHandler, ValidationError, ValidationInfo
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 from unpairaug.errors import UserError
 from unpairaug.registry.lookup import ClassLookup
 from unpairaug.registry.options import (
+    COMPONENT_KEY,
     Mistake,
     Section,
     constructor_options,
@@ -119,6 +120,9 @@ class Component:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {COMPONENT_KEY: self.registry.kind}
 
     def check(self, value: Any, info: ValidationInfo) -> Spec:
         """The complete spec, without the options that it inherits."""

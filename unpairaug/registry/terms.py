@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler, ValidationError
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from unpairaug.errors import UserError
-from unpairaug.registry.options import Mistake, format_value, mistakes, validation_error
+from unpairaug.registry.options import COMPONENT_KEY, Mistake, format_value, mistakes, validation_error
 
 MAX_TERMS = 50
 """Of a loss; more are no loss of anybody's, and to look for each takes time."""
@@ -27,6 +27,9 @@ class Terms:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {COMPONENT_KEY: "terms"}
 
     def check(self, value: Any) -> dict[str, dict[str, Any]]:
         """The complete spec of every term, by name: `type`, `weight`, and the options.

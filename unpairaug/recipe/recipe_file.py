@@ -1,0 +1,114 @@
+"""The files of recipes: found by path or name, and laid on top of each other where a recipe names its `base`."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from unpairaug.errors import UserError, escape
+from unpairaug.recipe.yaml_file import Document, parse
+from unpairaug.recipe.yaml_values import MAX_CHARACTERS
+from unpairaug.registry.options import format_value
+from unpairaug.registry.plugins import folder_of, plugins
+from unpairaug.registry.registry import tasks
+from unpairaug.registry.suggestions import suggest
+
+BASE = "base"
+"""The key of the recipe below."""
+MAX_BASES = 8
+"""Recipes below a recipe."""
+MAX_BYTES = MAX_CHARACTERS  # a character has at least one
+
+
+def read_document(recipe: str, above: tuple[str, ...] = ()) -> Document:
+    """The recipe in a file, or the bundled one of that name, laid on top of its base.
+
+    Args:
+        recipe: path or name.
+        above: the files that name this one as their base, from the top down.
+
+    Raises:
+        UserError: a file cannot be read or is no recipe, a base is unknown, or the bases form a circle or are too many.
+    """
+    name, text = read_text(recipe)
+    document = parse(text, name)
+    base = document.values.pop(BASE, None)
+    if base is None:
+        return document
+    place, chain = f"{document.place((BASE,))}: {BASE}", (*above, name)
+    below = read_document(_find_base(base, place, chain), chain)
+    below.values.pop("output_dir", None)  # two recipes must not share a folder
+    below.merge(document.values, document.place)
+    drop_scale_if_task_has_none(below)
+    below.places.update(document.places)
+    below.overrides.clear()
+    return below
+
+
+def _find_base(base: Any, place: str, chain: tuple[str, ...]) -> str:
+    """The file of a base: a path relative to the recipe that names it, or the name of a bundled recipe."""
+    if not isinstance(base, str) or not base:
+        raise UserError(f"{place}: given {format_value(base)}, should be the name of a recipe, or the path of its file")
+    beside, known = Path(chain[-1]).parent / base, {**plugin_recipes(), **bundled_recipes()}
+    path = beside if beside.is_file() else known.get(base.removesuffix(".yaml"))
+    if path is None:
+        hint = suggest(Path(base).stem, sorted(known), list_known=True)
+        raise UserError(f"{place}: no recipe {base!r}: no file {escape(beside)}, and no recipe of that name; {hint}")
+    if any(path.resolve() == Path(other).resolve() for other in chain):
+        circle = " → ".join(escape(other) for other in (*chain, path))
+        raise UserError(f"{place}: the bases form a circle: {circle}; remove one of these lines")
+    if len(chain) > MAX_BASES:
+        raise UserError(f"{place}: more than {MAX_BASES} recipes below each other; copy what you need from them")
+    return str(path)
+
+
+def bundled_recipes() -> dict[str, Path]:
+    """The recipes that come with unpairaug, by name."""
+    files = (Path(str(file)) for file in resources.files("unpairaug.recipes").iterdir())
+    return {file.stem: file for file in sorted(files) if file.suffix == ".yaml"}
+
+
+def plugin_recipes() -> dict[str, Path]:
+    """The recipes of other installed packages, by name. An entry point maps a recipe's name to the package of its file.
+
+    `derain = "derain_package"` in the group `unpairaug.recipes` is the file `derain.yaml` of that package.
+    """
+    claims = {name: folder_of(found[0]) for name, found in plugins("unpairaug.recipes").items() if len(found) == 1}
+    files = {name: folder / f"{name}.yaml" for name, folder in sorted(claims.items()) if folder}
+    return {name: file for name, file in files.items() if file.is_file()}
+
+
+def read_text(recipe: str) -> tuple[str, str]:
+    """The name of the file that `recipe` stands for, and its text."""
+    path, known = Path(recipe), {**plugin_recipes(), **bundled_recipes()}
+    try:
+        if not path.is_file() and not path.is_dir():
+            path = known.get(recipe.removesuffix(".yaml"), path)
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for
+            raise UserError(f"recipe {escape(path)} is no regular file; give a YAML file")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise UserError(f"recipe {escape(path)} has more than {MAX_BYTES} bytes; give a smaller YAML file")
+        return str(path), data.decode("utf-8")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"no recipe {recipe!r}: no such file, and no recipe of that name comes with unpairaug or another package; "
+            f"{suggest(path.stem, sorted(known), list_known=True)}"
+        ) from error
+    except (OSError, ValueError) as error:  # UnicodeDecodeError, and a name with NUL
+        raise UserError(f"recipe {escape(path)} cannot be read; give a YAML file in UTF-8: {error}") from error
+
+
+def drop_scale_if_task_has_none(document: Document) -> None:
+    """`task.type=…` keeps the file's scale for the new task; remove it if the new task has no scale."""
+    task: Any = document.values.get("task")
+    if ("task", "type") not in document.overrides or ("task", "scale") in document.overrides:
+        return
+    try:
+        takes_scale = "scale" in tasks.options(str(task["type"])).model_fields
+    except UserError:
+        return  # no such task: `_validate` says so, with the place
+    if not takes_scale:
+        task.pop("scale", None)
