@@ -25,7 +25,8 @@ def find_public_names(root: Path) -> list[str]:
     for path in sorted((root / "unpairaug").rglob("__init__.py")):
         if "templates" not in path.parts and "__all__" in path.read_text(encoding="utf-8"):
             package = ".".join(path.parent.relative_to(root).parts)
-            names += [f"{package}.{name}" for name in import_module(package).__all__]
+            module = import_module(package)
+            names += [f"{package}.{name}" for name in getattr(module, "_public_names", module.__all__)]
     return sorted(names)
 
 

@@ -1,4 +1,17 @@
-"""Learn how a real camera degrades from unpaired photographs, and train restoration networks on it meanwhile."""
+"""Learn how a real camera degrades from unpaired photographs, and train restoration networks on it meanwhile.
+
+    import unpairaug
+
+    run = unpairaug.train("cyclesr_sr", data={"clean": "photos/sharp", "degraded": "photos/phone"})
+    print(run.metrics)
+    restored = run.restore(image)  # a PIL image, a NumPy array or a tensor
+    degraded = run.degrade(image)
+
+`train`, `check`, `compare`, `measure`, `evaluate` and `load_recipe` are what the commands of the same names call. `Run`
+is the folder of a finished run. `Task.from_pretrained` and `Translator.from_pretrained` load its networks, and
+`TranslatorAugment` is its translator as an augmentation for other training code. `register_task` and its like name your
+own parts. `UserError` and `RunStopped` carry one message for a person.
+"""
 
 from pathlib import Path
 
@@ -12,4 +25,7 @@ if (_checkout / "pyproject.toml").is_file():
     __path__.append(str(_checkout))
 
 # The public names are listed in `__init__.pyi` and imported at first use: `import unpairaug` takes no time.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, _public_names = lazy_loader.attach_stub(__name__, __file__)
+
+# What `help(unpairaug)` shows; the classes derived from torch's modules would fill it with 3500 lines of theirs.
+__all__ = ["Run", "check", "compare", "evaluate", "load_recipe", "measure", "train"]  # pyright: ignore

@@ -14,6 +14,7 @@ from .registry import (
 )
 from .run import train as train
 from .task import Task as Task
+from .training.trained_run import Run as Run
 from .translator import Translator as Translator
 
 __version__: str

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
 from unpairaug.bridge import Bridge
+from unpairaug.data.array_image import check_range
 from unpairaug.errors import UserError
 from unpairaug.rng import Rng, mix_seed, sample_rng, uniform
 from unpairaug.translator import Translator, own_scale
@@ -83,6 +84,7 @@ class TranslatorAugment(nn.Module):
         """How many times smaller the images get: 1 unless the translators shrink them themselves."""
         self.bridge = Bridge(strength=(self.strength[0], self.strength[1]), round=False)
         self._device = torch.device("cpu")
+        self._is_range_checked = False
 
     def forward(self, images: Tensor, *, rng: Rng = None) -> Tensor:
         """The images, degraded: (B, C, H, W) or (C, H, W), C 3 or 1, floats in [0, 1] or 8 bits -> the same.
@@ -92,11 +94,14 @@ class TranslatorAugment(nn.Module):
             rng: one generator, or one for each image, on the images' device; instead of what `seed` gives.
 
         Raises:
-            UserError: the images have another shape or type, or the generators another number.
+            UserError: the images have another shape or type, the first ones another range, or the generators another
+                number.
         """
         if isinstance(images, Tensor) and images.ndim == 3:
             return self.forward(images[None], rng=rng)[0]
         _check(images, rng)
+        if not self._is_range_checked and not torch.compiler.is_compiling():
+            self._check_range(images)
         if images.device != self._device:
             self._move(images.device)
         if rng is None and self.seed is not None and len(images):
@@ -146,6 +151,13 @@ class TranslatorAugment(nn.Module):
         seed = self.seed if worker is None else mix_seed(self.seed, worker.seed)
         self.count += count
         return sample_rng(seed, range(self.count - count, self.count), device)
+
+    def _check_range(self, images: Tensor) -> None:
+        """Check the first images: a later check would let every batch wait for the device."""
+        if images.is_floating_point() and images.numel() and not images.is_meta:
+            lowest, highest = torch.stack(images.detach().aminmax()).tolist()
+            check_range(lowest, highest, f"images of {images.dtype}")
+        self._is_range_checked = True
 
     @_uncompiled
     def _move(self, device: torch.device) -> None:

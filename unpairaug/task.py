@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from unpairaug.data.array_image import check_range
 from unpairaug.errors import UserError
 from unpairaug.losses import Losses
 from unpairaug.losses.criterion import Criterion
@@ -56,16 +57,32 @@ class Task(HubPart, nn.Module):
         self.head = head if head is None or isinstance(head, nn.Module) else _build_head(head, scale)
         self._loss = loss
         self._criterion: Criterion | None = None
+        self._is_range_checked = False
 
     def source(self, clean: Tensor) -> Tensor:
         """What the translator degrades, (B, 3, H / scale, W / scale), of a clean image (B, 3, H, W); both in [0, 1]."""
         return clean
 
     def __call__(self, degraded: Tensor) -> Tensor:  # type: ignore[override]  # torch declares an attribute
-        """The restored image: `forward`, after the restorer where the task has one."""
+        """The restored image: `forward`, after the restorer where the task has one.
+
+        Raises:
+            UserError: the first image that a trained task sees is not in [0, 1].
+        """
+        if not self._is_range_checked and not self.training:
+            self._check_range(degraded)
         return super().__call__(
             degraded if self.restorer is None else cast("Restores", self.restorer).restore(degraded)
         )
+
+    def _check_range(self, degraded: Tensor) -> None:
+        """Check the first image: a later check would let every image wait for the device."""
+        is_traced = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        if torch.compiler.is_compiling() or is_traced or not degraded.numel() or degraded.is_meta:
+            return
+        lowest, highest = torch.stack(degraded.detach().aminmax()).tolist()
+        check_range(lowest, highest, f"an image of {degraded.dtype}")
+        self._is_range_checked = True
 
     def with_restorer(self, translator: Translator) -> Task:
         """A task of the same weights whose input the translator's way back restores first.

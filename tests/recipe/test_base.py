@@ -37,7 +37,9 @@ def test_bundled_recipes_resolve_to_the_recorded_values():
 
 
 def test_sections_merge_and_values_and_lists_are_replaced(tmp_path: Path):
-    text = "base: smoke\nschedule: null\ndata: {crop: 64, clean: {a: 2, b: 1}}\noptimizer: {head: {betas: [0.8, 0.9]}}\n"
+    text = (
+        "base: smoke\nschedule: null\ndata: {crop: 64, clean: {a: 2, b: 1}}\noptimizer: {head: {betas: [0.8, 0.9]}}\n"
+    )
     recipe, base = load_recipe(write(tmp_path, "mine.yaml", text)), load_recipe("smoke")
     assert recipe.data == base.data.model_copy(update={"crop": 64, "clean": {"a": 2, "b": 1}})
     assert recipe.optimizer.head.betas == (0.8, 0.9) and recipe.task == base.task and recipe.train == base.train

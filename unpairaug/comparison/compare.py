@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from unpairaug.comparison.gap import Results, format_table, gather_results
 from unpairaug.data.files import write_file
@@ -18,6 +19,7 @@ from unpairaug.data.output_files import OutputFiles
 from unpairaug.errors import UserError, escape
 from unpairaug.evaluation.results import write_json
 from unpairaug.recipe import Recipe, differences, load_recipe, to_yaml
+from unpairaug.recipe.recipe import Overrides, format_overrides, list_overrides
 from unpairaug.terminal.console import log_to_console
 from unpairaug.training import launcher as launcher  # notes the parent process before torch is imported
 
@@ -39,43 +41,46 @@ log = logging.getLogger("unpairaug")
 
 
 def compare(
-    recipe_name: str,
-    overrides: Sequence[str] = (),
-    out: str | None = None,
+    recipe: str | os.PathLike[str],
+    overrides: Overrides = (),
+    out: str | os.PathLike[str] | None = None,
     seeds: Sequence[int] = (),
     files: OutputFiles | None = None,
+    **sections: Any,
 ) -> Results:
     """Train the missing runs, and collect the metrics of every run at its last step; every process must call it.
 
     Args:
-        recipe_name: a file, or the name of a recipe.
-        overrides: `dotted.key=value`, applied to the recipe in every arm.
+        recipe: a file, or the name of a recipe.
+        overrides: applied to the recipe in every arm, in any form that `load_recipe` takes.
         out: folder for the runs, `compare.json` and `compare.md`; by default `output_dir` with the suffix `_compare`.
         seeds: values of `train.seed`; by default that of the recipe.
         files: collects write errors of the results instead of raising them at the end.
+        sections: values by section, on top of the overrides.
 
     Raises:
         UserError: there is nothing to compare, or the folder holds runs of another recipe.
         RunStopped: a run was stopped, and the same call resumes it; or the results cannot be written.
     """
-    recipe = load_recipe(recipe_name, overrides)
-    _check_comparable(recipe, floor=load_recipe(recipe_name, [*overrides, *ARMS["floor"]]))
+    given = list_overrides(overrides, sections)
+    loaded = load_recipe(recipe, given)
+    _check_comparable(loaded, floor=load_recipe(recipe, [*given, *ARMS["floor"]]))
     from unpairaug.training.build import make_accelerator
 
-    accelerator = make_accelerator(recipe)
+    accelerator = make_accelerator(loaded)
     log_to_console(accelerator.is_main_process)
-    folder, seeds = Path(out or f"{recipe.output_dir}_compare"), seeds or [recipe.train.seed]
-    if no_ceiling := explain_missing_ceiling(recipe):
+    folder, seeds = Path(out or f"{loaded.output_dir}_compare"), seeds or [loaded.train.seed]
+    if no_ceiling := explain_missing_ceiling(loaded):
         log.info(f"no ceiling: {no_ceiling}")
     arms = [arm for arm in ARMS if arm != "ceiling" or not no_ceiling]
-    _record_recipe(recipe, folder / RECORD, accelerator.is_main_process)
+    _record_recipe(loaded, folder / RECORD, accelerator.is_main_process)
     accelerator.wait_for_everyone()
     (steps,) = {_train_arm(arm, seed, folder) for seed in seeds for arm in arms}  # epochs count data.clean: the same
     results = {
-        "recipe_name": Path(recipe_name).stem,
+        "recipe_name": Path(recipe).stem,
         "recipe_file": RECORD,
-        "overrides": list(overrides),
-        "scale": recipe.task.get("scale", 1),
+        "overrides": format_overrides(given),
+        "scale": loaded.task.get("scale", 1),
         **gather_results(folder, arms, seeds, steps),
         "no_ceiling": no_ceiling,
     }

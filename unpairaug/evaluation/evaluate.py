@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Literal
 
@@ -37,9 +38,9 @@ Measure = Callable[[ImagePair, Array], dict[str, float]]
 
 
 def evaluate(
-    model: str,
-    degraded: str,
-    clean: str,
+    model: str | PathLike[str],
+    degraded: str | PathLike[str],
+    clean: str | PathLike[str],
     border: int | None = None,
     tile: int | None = None,
     scale: int | None = None,
@@ -69,6 +70,7 @@ def evaluate(
         UserError: there are no pairs, an image cannot be read or measured, or a metric is not available.
         RunStopped: a sheet cannot be written.
     """
+    model, degraded, clean = fspath(model), fspath(degraded), fspath(clean)
     restorer, scale = _load_restorer(model, degraded, clean, scale, trust_code)
     border = default_border(scale) if border is None else border
     pairs = _open_pairs(clean, degraded, scale, modcrop)

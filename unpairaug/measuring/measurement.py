@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import partial
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 from torch import Tensor
@@ -52,7 +52,13 @@ class Measurement:
         self.translator.save_pretrained(folder)
 
 
-def measure(clean: Source, degraded: Source, scale: int = 1, what: Measure = "all", seed: int = 0) -> Measurement:
+def measure(
+    clean: Source | PathLike[str],
+    degraded: Source | PathLike[str],
+    scale: int = 1,
+    what: Measure = "all",
+    seed: int = 0,
+) -> Measurement:
     """Measure the camera that took `degraded`, from clean images of other scenes.
 
     Args:
@@ -65,7 +71,8 @@ def measure(clean: Source, degraded: Source, scale: int = 1, what: Measure = "al
     Raises:
         UserError: a set cannot be read, or its images are too small.
     """
-    sets = open_images(clean, "clean", scale), open_images(degraded, "degraded", scale)
+    one, other = (fspath(source) if isinstance(source, PathLike) else source for source in (clean, degraded))
+    sets = open_images(one, "clean", scale), open_images(other, "degraded", scale)
     stream = UnpairedCrops(*sets, crop=CROP * scale, scale=scale, seed=seed, rotate=False)
     count = count_crops(stream)
     log.info(f"measuring the camera on {count} crops of {CROP} px, of {len(sets[0])} clean and {len(sets[1])} degraded")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from unpairaug.recipe.recipe_file import (
     BASE,
     bundled_recipes,
     drop_scale_if_task_has_none,
+    follow_run_folder,
     plugin_recipes,
     read_document,
 )
@@ -95,24 +97,41 @@ _SECTION_OF_KEY |= {
 _SECTION_OF_KEY |= {"translator_lr": "optimizer.generator.lr", "betas": "optimizer.generator.betas"}
 
 
-def load_recipe(recipe: str | os.PathLike[str], overrides: Overrides = ()) -> Recipe:
+def load_recipe(recipe: str | os.PathLike[str], overrides: Overrides = (), **sections: Any) -> Recipe:
     """The recipe in a file, or the bundled one of that name, with overrides on top.
 
     Args:
         recipe: a path, or the name of a bundled recipe.
         overrides: texts as on the command line, `["train.steps=500"]`; or values by section, `{"train": {"steps":
             500}}`, or by dotted key, `{"train.steps": 500}`. Sections merge with those of the recipe.
+        sections: values by section, on top of the overrides: `train={"steps": 500}, output_dir="runs/mine"`.
 
     Raises:
         UserError: there is none, or something in it is wrong; the message has a line for each mistake, with its place.
     """
     document = read_document(os.fspath(recipe))
+    follow_run_folder(document)
     document.values.setdefault("output_dir", f"runs/{FilePath(document.places[()]).stem}")
-    for override in [overrides] if isinstance(overrides, (str, Mapping)) else overrides:
+    for override in list_overrides(overrides, sections):
         _apply(document, override)
     drop_scale_if_task_has_none(document)
     _merge_default_loss(document)
     return _validate(document.values, lambda path: f"{document.place(path)}: ")
+
+
+def list_overrides(overrides: Overrides, sections: Mapping[str, Any]) -> list[str | Mapping[str, Any]]:
+    """Overrides in the forms that `load_recipe` takes, as a list."""
+    given = [overrides] if isinstance(overrides, (str, Mapping)) else [*overrides]
+    return [*given, sections] if sections else given
+
+
+def format_overrides(overrides: Sequence[str | Mapping[str, Any]]) -> list[str]:
+    """Overrides as texts `dotted.key=value`."""
+    found: list[str] = []
+    for override in overrides:
+        values = _flat(_to_plain(override)) if isinstance(override, Mapping) else ()
+        found += [override] if isinstance(override, str) else [f"{key}={json.dumps(value)}" for key, value in values]
+    return found
 
 
 def _apply(document: Document, override: str | Mapping[str, Any]) -> None:

@@ -46,6 +46,27 @@ def read_document(recipe: str, above: tuple[str, ...] = ()) -> Document:
     return below
 
 
+def follow_run_folder(document: Document) -> None:
+    """Let the recipe of a run folder that was moved or copied name this folder, and the initial weights in it."""
+    file = Path(document.places[()])
+    old, new = document.values.get("output_dir"), file.parent
+    if file.name != "recipe.yaml" or not isinstance(old, str) or not (new / "environment.json").is_file():
+        return
+    if new.resolve() != Path(old).resolve():
+        document.values["output_dir"] = str(new)
+        for part in ("task", "translator"):
+            document.values[part] = _move_paths(document.values.get(part), Path(old), new)
+
+
+def _move_paths(value: Any, old: Path, new: Path) -> Any:
+    """The value with every path within the folder `old` as the same path within `new`."""
+    if isinstance(value, dict):
+        return {key: _move_paths(item, old, new) for key, item in value.items()}
+    if isinstance(value, str) and "\0" not in value and Path(value).is_relative_to(old):
+        return str(new / Path(value).relative_to(old))
+    return value
+
+
 def _find_base(base: Any, place: str, chain: tuple[str, ...]) -> str:
     """The file of a base: a path relative to the recipe that names it, or the name of a bundled recipe."""
     if not isinstance(base, str) or not base:

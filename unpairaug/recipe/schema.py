@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import CoreSchema
 
 from unpairaug.errors import UserError
 from unpairaug.recipe.optimizer_sections import LR_SCHEDULES, optimizer_options
@@ -41,9 +40,11 @@ _BESIDE_TRANSLATOR: Schema = {
 class _Generator(GenerateJsonSchema):
     """Leaves out defaults that are no JSON; an annotation that JSON schema cannot express accepts anything."""
 
-    ignored_warning_kinds: ClassVar = {"skipped-choice", "non-serializable-default"}
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}
 
-    def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> JsonSchemaValue:
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> JsonSchemaValue:
         return {}
 
 

@@ -115,6 +115,7 @@ Sources = Annotated[Source | dict[Text, Number], BeforeValidator(_parse_sources)
 Rate = Annotated[Number, Field(gt=0)]
 Weight = Annotated[Number, Field(ge=0)]
 UnpairedLoss = Annotated[dict[str, Any], Terms(losses)]
+TrackerName = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 Decay = Annotated[Number, Field(ge=0, lt=1)]
 
 
@@ -249,5 +250,7 @@ class TrainSection(Section):
     """Interval of checkpoints."""
     keep_checkpoints: Count = 2
     """Number of the latest checkpoints that are kept."""
+    trackers: tuple[TrackerName, ...] = ("tensorboard",)
+    """Experiment trackers that get the logged numbers beside `metrics.jsonl`: tensorboard, wandb, trackio, mlflow."""
     resume: Source = "auto"
     """`auto` resumes from the run folder's latest checkpoint, if there is one; `never`; or a checkpoint's folder."""

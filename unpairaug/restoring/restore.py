@@ -98,7 +98,7 @@ def best_device() -> torch.device:
 def restore_image(task: Restorer, image: np.ndarray, tile: int | None = None, ensemble: bool = False) -> np.ndarray:
     """Restore (H, W, 3) RGB to (scale * H, scale * W, 3), or (H, W) grey to (scale * H, scale * W).
 
-    Input and output are uint8, or both uint16. Grey is restored as three equal channels and averaged.
+    Input and output are uint8, uint16, or float32 in [0, 1]. Grey is restored as three equal channels and averaged.
 
     Args:
         tile: side in pixels of the degraded image; None restores the whole image at once. Tiles overlap by the
@@ -193,7 +193,8 @@ def _try_restore(task: Restorer, image: np.ndarray, side: int, ensemble: bool) -
     """The restored image, or None if tiles of that side do not fit into the device's memory."""
     height, width, scale = *image.shape[:2], task.scale
     restored = np.empty((height * scale, width * scale, *image.shape[2:]), image.dtype)
-    top = np.iinfo(image.dtype).max
+    is_float = image.dtype.kind == "f"
+    top = 1 if is_float else np.iinfo(image.dtype).max
 
     def restore_tile(window: Box) -> np.ndarray:
         return _restore_window(task, image[window.slices], top, ensemble)
@@ -204,7 +205,7 @@ def _try_restore(task: Restorer, image: np.ndarray, side: int, ensemble: bool) -
             for strip in stitch((height, width), restore_tile, side, *_tile_geometry(task), scale=scale):
                 strip.clip(0, 1, out=strip)  # in place: a strip of a large image takes hundreds of MiB
                 strip *= top
-                restored[done : done + len(strip)] = np.rint(strip, out=strip)
+                restored[done : done + len(strip)] = strip if is_float else np.rint(strip, out=strip)
                 done += len(strip)
     except (RuntimeError, MemoryError) as error:
         if not _is_out_of_memory(error):

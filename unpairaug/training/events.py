@@ -1,4 +1,4 @@
-"""TensorBoard's event files of a run, written by a thread of its own."""
+"""What a run reports to its trackers; TensorBoard's event files are written by a thread of its own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from accelerate import Accelerator
 
 from unpairaug.data.files import name_write_errors
+from unpairaug.training.trackers import flush_trackers, log_picture
 
 
 class EventFiles:
@@ -35,8 +36,7 @@ class EventFiles:
             WriteError: it, or an earlier event, cannot be written.
         """
         with name_write_errors(self.folder, "folder"):
-            for tracker in self.accelerator.trackers:
-                tracker.log_images({name: picture[None]}, step=step, dataformats="NHWC")
+            log_picture(self.accelerator, name, picture, step)
 
     def flush(self) -> None:
         """Wait until all events are in the file.
@@ -45,8 +45,7 @@ class EventFiles:
             WriteError: one cannot be written.
         """
         with name_write_errors(self.folder, "folder"):
-            for tracker in self.accelerator.trackers if self.accelerator.is_main_process else ():
-                tracker.tracker.flush()
+            flush_trackers(self.accelerator)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ MUST_NOT_CHANGE = re.compile(
     r"(task|translator|real_path)\.|train\.seed$|optimizer\.\w+\.(?!(lr|lr_schedule|betas|eps|weight_decay)\b)"
 )
 """Keys whose values must equal those of the checkpoint: networks, seed, and what optimisers keep state of."""
-MAY_CHANGE = ("output_dir", "train.resume", "train.select_checkpoint", "data.num_workers")
+MAY_CHANGE = ("output_dir", "train.resume", "train.select_checkpoint", "train.trackers", "data.num_workers")
 """Keys that change nothing that a run computes."""
 
 

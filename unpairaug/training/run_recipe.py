@@ -22,6 +22,7 @@ from unpairaug.training.step_reader import StepReader, to_device
 from unpairaug.training.stopping import StopRequests, explain_lost_processes
 from unpairaug.training.summary import write_summary
 from unpairaug.training.summary_text import format_summary, format_warning
+from unpairaug.training.trackers import check_installed, start_trackers
 from unpairaug.training.trainer import JointTrainer
 from unpairaug.training.training_data import TrainingData, open_data, resolve_lengths
 
@@ -43,7 +44,8 @@ def run_recipe(recipe: Recipe, name: str, may_change: Collection[str] | None = N
         UserError: the data are wrong, or the folder holds another run.
         RunStopped: the run ended before its last step.
     """
-    accelerator = make_accelerator(recipe, log_with="tensorboard", project_dir=recipe.output_dir)
+    check_installed(recipe.train.trackers)
+    accelerator = make_accelerator(recipe, project_dir=recipe.output_dir)
     log_to_console(accelerator.is_main_process)
     stop = StopRequests(accelerator)
     with stop.handlers(), explain_lost_processes(accelerator.num_processes):
@@ -115,7 +117,7 @@ def _open_folder(
     """Prepare the folder and the event files for the next steps, and log what is trained on."""
     processes = accelerator.num_processes
     run.open(str(accelerator.device), processes, start.step, start.log_length)
-    accelerator.init_trackers("tensorboard")
+    start_trackers(accelerator, recipe)
     for message in start.messages:
         log.info(message)
     log.info(f"{name} → {recipe.output_dir}, {processes} × {accelerator.device}\n{data.report}")
