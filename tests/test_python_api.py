@@ -40,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_run_says_how_it_went_and_another_one_can_follow_in_another_precision(run: Run, tmp_path: Path):
     assert run.metrics["step"] == 4 and run.metrics["psnr_rgb"] > 10 and "psnr_rgb" in repr(run)
     assert run.recipe.task["head"]["depth"] == 3 and run.recipe.train.steps == 4
-    assert run.summary["head"]["value"] == pytest.approx(run.metrics["psnr_rgb"])
+    assert run.summary["value"] == pytest.approx(run.metrics["psnr_rgb"])
     assert run.best is not None and run.best.score["step"] in (2, 4)
     precise = {"train": {"mixed_precision": "bf16", "steps": 1}, "data": {"val_clean": None, "val_degraded": None}}
     other = unpairaug.train("smoke", precise, output_dir=tmp_path / "other")

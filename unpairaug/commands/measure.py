@@ -1,9 +1,18 @@
 """`unpairaug measure`: what the camera does, without training."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Tool(str, Enum):
+    """Tools whose degradation options can be written."""
+
+    TRAINNER = "traiNNer"
+    REAL_ESRGAN = "real-esrgan"
+    ALBUMENTATIONS = "albumentations"
 
 
 def measure(
@@ -22,6 +31,9 @@ def measure(
         bool, typer.Option("--same-optics", help="Clean images have the same optics: measure noise and JPEG alone.")
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.", metavar="FILE")] = None,
+    format: Annotated[
+        Tool | None, typer.Option(help="Also write the ranges found as this tool's degradation options, DIR/TOOL.yaml.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the crops that are looked at.")] = 0,
 ) -> None:
     """Measure a camera from two unpaired image sets: gain of the optics by frequency, noise by light, JPEG quality.
@@ -29,9 +41,11 @@ def measure(
     Writes a translator folder with `camera.json` and `camera.png`. `unpairaug degrade DIR …`, `TranslatorAugment` and
     the recipe key `translator.from` take it.
     """
+    from unpairaug.data.files import write_file
     from unpairaug.evaluation.results import write_json
     from unpairaug.measuring.measurement import describe, measure
     from unpairaug.measuring.picture import write_picture
+    from unpairaug.measuring.tool_options import format_options
     from unpairaug.terminal.console import log_to_console
 
     log_to_console(is_main=True)
@@ -42,4 +56,8 @@ def measure(
     write_picture(found, output / "camera.png")
     if json is not None:
         write_json(found.values(), json)
+    if format is not None:
+        options = output / f"{format.value}.yaml"
+        write_file(options, format_options(found, scale, format.value).encode())
+        print(f"{options}: blur, noise and JPEG ranges for {format.value}")
     print(f"{output}: the camera as a translator, camera.json, camera.png")

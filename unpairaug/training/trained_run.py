@@ -44,7 +44,7 @@ class TrainedModel:
     @cached_property
     def augment(self) -> TranslatorAugment:
         """The translator with averaged weights as a module for batches; loaded at first use."""
-        return TranslatorAugment(self._part("translator"), trust_code=self.trust_code)
+        return TranslatorAugment(self._part("translator").parent, trust_code=self.trust_code)
 
     def _part(self, name: str) -> Path:
         """The folder of a part.
@@ -112,12 +112,12 @@ class Run(TrainedModel):
         lines = [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
         measured = [line for line in lines if line.pop("split") == "val"]
         summary = self.summary
-        without = {"step": summary["steps"], summary["metric"]: summary["head"]["value"]} if summary.get("head") else {}
+        without = {"step": summary["steps"], summary["metric"]: summary["value"]} if "value" in summary else {}
         return measured[-1] if measured else without
 
     @property
     def summary(self) -> dict[str, Any]:
-        """`summary.json`: the head's `value`, `baseline` and `difference`, the `best_step`; empty before the last step."""
+        """`summary.json`: `metric`, its `value`, `baseline` and `difference`, …; empty before the last step."""
         file = self.folder / "summary.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
