@@ -1,10 +1,15 @@
 """`unpairaug measure`: what the camera does, without training."""
 
+from __future__ import annotations
+
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from unpairaug.measuring import Measurement
 
 
 class Tool(str, Enum):
@@ -41,11 +46,9 @@ def measure(
     Writes a translator folder with `camera.json` and `camera.png`. `unpairaug degrade DIR …`, `TranslatorAugment` and
     the recipe key `translator.from` take it.
     """
-    from unpairaug.data.files import write_file
     from unpairaug.evaluation.results import write_json
     from unpairaug.measuring.measurement import describe, measure
     from unpairaug.measuring.picture import write_picture
-    from unpairaug.measuring.tool_options import format_options
     from unpairaug.terminal.console import log_to_console
 
     log_to_console(is_main=True)
@@ -57,7 +60,13 @@ def measure(
     if json is not None:
         write_json(found.values(), json)
     if format is not None:
-        options = output / f"{format.value}.yaml"
-        write_file(options, format_options(found, scale, format.value).encode())
-        print(f"{options}: blur, noise and JPEG ranges for {format.value}")
+        _write_options(found, scale, format.value, output / f"{format.value}.yaml")
     print(f"{output}: the camera as a translator, camera.json, camera.png")
+
+
+def _write_options(found: Measurement, scale: int, tool: str, file: Path) -> None:
+    from unpairaug.data.files import write_file
+    from unpairaug.measuring.tool_options import format_options
+
+    write_file(file, format_options(found, scale, tool).encode())
+    print(f"{file}: blur, noise and JPEG ranges for {tool}")

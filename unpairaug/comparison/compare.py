@@ -76,14 +76,9 @@ def compare(
     _record_recipe(loaded, folder / RECORD, accelerator.is_main_process)
     accelerator.wait_for_everyone()
     (steps,) = {_train_arm(arm, seed, folder) for seed in seeds for arm in arms}  # epochs count data.clean: the same
-    results = {
-        "recipe_name": Path(recipe).stem,
-        "recipe_file": RECORD,
-        "overrides": format_overrides(given),
-        "scale": loaded.task.get("scale", 1),
-        **gather_results(folder, arms, seeds, steps),
-        "no_ceiling": no_ceiling,
-    }
+    settings: Results = {"recipe_name": Path(recipe).stem, "recipe_file": RECORD, "overrides": format_overrides(given)}
+    settings["scale"] = loaded.task.get("scale", 1)
+    results = {**settings, **gather_results(folder, arms, seeds, steps), "no_ceiling": no_ceiling}
     if accelerator.is_main_process:
         _write_results(results, folder, files)
     accelerator.end_training()

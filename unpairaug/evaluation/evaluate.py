@@ -77,12 +77,16 @@ def evaluate(
     restore = _restore_with(restorer, tile) if restorer else _read_from(_open_restored(model, pairs, scale))
     writer = SheetWriter(sheets, scale, border) if sheets else None
     images, failed = _measure_all(restore, pairs, _make_measure(border, perceptual, writer))
-    if failed and (on_bad == "raise" or not images):
-        raise UserError("\n".join(failed))
+    _check_measured(images, failed, on_bad)
     if writer:
         _gather_sheets(writer.files, files)
     settings = {"model": model, "scale": scale, "border": border, "count": len(images), "images": images}
     return {**average_metrics([*images.values()]), **settings, **({"failed": failed} if failed else {})}
+
+
+def _check_measured(images: dict[str, dict[str, float]], failed: list[str], on_bad: str) -> None:
+    if failed and (on_bad == "raise" or not images):
+        raise UserError("\n".join(failed))
 
 
 def _load_restorer(
