@@ -45,3 +45,11 @@ def test_an_interrupted_program_has_no_traceback(capsys):
     with pytest.raises(SystemExit) as ended:
         run_cli(program)
     assert ended.value.code == 130 and capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_a_name_that_no_file_can_have_is_one_message(capsys, tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        run_cli(lambda: (tmp_path / ("n" * 300)).read_bytes())
+    assert ended.value.code == 2 and capsys.readouterr().err.endswith("this name is too long; give a shorter one\n")
+    with pytest.raises(FileNotFoundError):
+        run_cli(lambda: (tmp_path / "none").read_bytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -74,6 +75,12 @@ def run_cli(program: Callable[[], object]) -> None:
             with suppress(OSError):  # without a reader, or on a full disk, the exit code says it alone
                 print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(error, UserError) else error.exit_code)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        name = escape(error.filename)
+        print(f"error: {name}: this name is too long; give a shorter one", file=sys.stderr, flush=True)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr, flush=True)
         sys.exit(130)

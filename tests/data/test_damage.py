@@ -125,3 +125,16 @@ def test_a_tiff_with_too_few_strips_or_tiles_is_not_taken_for_black(options: dic
     )
     with pytest.raises(UserError, match=r"a\.tif: .*(truncated|cannot be read)"):
         decode_image(taller, "a.tif")
+
+
+def test_padding_of_cameras_in_a_jpeg_is_read_and_hides_no_damage(photograph):
+    whole = encode(photograph, "JPEG", quality=90)
+    table, start = whole.index(b"\xff\xdb"), scan_of(whole)
+    padded = whole[:table] + b"\0\0" + whole[table:]
+    for data in (padded, padded[:-2] + bytes(500) + padded[-2:]):
+        assert np.array_equal(decode_image(data, "a.jpg"), decode_image(whole, "a.jpg"))
+    middle = start + (len(padded) - start) // 2
+    foreign = np.random.default_rng(0).integers(1, 255, 500, np.uint8).tobytes()
+    for data in (padded[:middle] + b"\xff\xd9", padded[:-2] + foreign + padded[-2:], b"\xff\xd8\xff\0\xff"):
+        with pytest.raises(UserError, match="this image cannot be read"):
+            decode_image(data, "a.jpg")

@@ -1,5 +1,6 @@
 """Reading and writing photographs: every format becomes RGB in 8 bits, every broken file is named."""
 
+import errno
 import os
 import struct
 import subprocess
@@ -213,3 +214,26 @@ def test_a_run_and_its_data_do_not_lie_in_each_other(tmp_path, monkeypatch, outp
         check_output_dir(output, [None, "sample", source])
     check_output_dir("elsewhere/run", [None, "sample", source, "s3://bucket/x"])
     check_output_dir("other/run", ["other/s-{0..3}.tar"])  # only the shards are read, whatever lies beside them
+
+
+def test_a_folder_that_cannot_be_listed_is_named_and_may_be_passed_over(tmp_path, monkeypatch):
+    for name in ("a.png", "closed/b.png"):
+        write_image(tmp_path / name, np.zeros((2, 2, 3), np.uint8))
+    scan = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    unlistable = list[str]()
+    assert find_images(tmp_path, unlistable)[0] == [tmp_path / "a.png"]
+    assert len(unlistable) == 1 and "closed: this folder cannot be listed (Permission denied)" in unlistable[0]
+    with pytest.raises(UserError, match="closed: this folder cannot be listed"):
+        find_images(tmp_path)
+
+
+def test_a_folder_of_too_long_a_name_is_refused(tmp_path):
+    with pytest.raises(UserError, match="there is no such folder"):
+        find_images(tmp_path / ("n" * 300))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from contextlib import nullcontext
+from pathlib import Path
+
 import pytest
 
-from unpairaug.data.files import WriteError
+from unpairaug.data.files import WriteError, name_write_errors
 from unpairaug.data.output_files import MAX_LISTED, OutputFiles
 from unpairaug.errors import RunStopped, UserError
 
@@ -35,3 +40,12 @@ def test_unreadable_files_alone_are_the_users_error_and_nothing_missing_is_none(
 def test_other_errors_are_not_hidden():
     with pytest.raises(ZeroDivisionError), OutputFiles().attempt():
         raise ZeroDivisionError
+
+
+def test_a_full_disk_ends_the_work_with_a_count_and_a_single_file_does_not():
+    files = OutputFiles(written=2)
+    for number, has_ended in ((errno.EISDIR, False), (errno.ENOSPC, True)):
+        with files.attempt(), name_write_errors(Path("a.png")):
+            raise OSError(number, os.strerror(number))
+        with pytest.raises(RunStopped, match=r"a\.png: .*No space.*; 2 of 5") if has_ended else nullcontext():
+            files.stop_on_disk_error(5)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from degrade_model import files_of, photograph, save_photographs, save_run, save_translator
-from PIL import Image
+from PIL import Image, ImageCms
 
 from unpairaug.data.images import list_images, read_image
 from unpairaug.data.sources import open_images
@@ -229,3 +229,12 @@ def test_the_programs_of_the_guide_run_as_they_stand(tmp_path, model, monkeypatc
     scope: dict = {}
     exec(programs["again"], scope)
     assert sha256(encode_png(scope["degraded"])).hexdigest() == scope["row"]["sha256"]
+
+
+def test_the_colour_profile_of_the_clean_image_is_kept(tmp_path, model):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    (tmp_path / "in").mkdir()
+    Image.fromarray(photograph(40, 52)).save(tmp_path / "in" / "a.png", icc_profile=profile)
+    degrade(Job(str(tmp_path / "in"), tmp_path / "out", Degradation(str(model)), pairs=True))
+    for side in ("lq", "gt"):
+        assert Image.open(tmp_path / "out" / side / "a.png").info["icc_profile"] == profile

@@ -13,6 +13,7 @@ from skimage.data import astronaut, coffee
 from typer.testing import CliRunner
 
 from unpairaug.commands import _add_commands, app
+from unpairaug.data.images import write_image
 from unpairaug.errors import RunStopped, UserError
 from unpairaug.registry import translators
 from unpairaug.scoring.score_model import backbone_features, score_model
@@ -216,3 +217,16 @@ def test_scores_that_cannot_be_written_are_printed_and_named(program, tmp_path):
     result = program.invoke(app, ["score", "bicubic", *sides, "--json", str(tmp_path / "scores.json")])
     assert isinstance(result.exception, RunStopped) and "in the way" in str(result.exception)
     assert all(how.label in result.stdout for how in SCORES.values())
+
+
+def test_images_that_cannot_be_read_are_named_and_the_others_are_scored(program, tmp_path):
+    for name, image in enumerate(REAL[:3]):
+        write_image(tmp_path / f"{name}.png", image)
+    (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:300])
+    sides = ["--clean", str(tmp_path), "--degraded", str(tmp_path), "--scale", "1"]
+    result = program.invoke(app, ["score", "bicubic", *sides])
+    assert isinstance(result.exception, UserError) and "1.png: this image cannot be read" in str(result.exception)
+    assert "2 clean and 2 degraded images" in result.stdout
+    (tmp_path / "2.png").unlink()
+    with pytest.raises(UserError, match=r"1\.png: this image cannot be read"):
+        score_model("bicubic", str(tmp_path), str(tmp_path), 1, unreadable=[])

@@ -248,3 +248,12 @@ def test_importing_the_package_imports_neither_torch_nor_the_hub():
     code = "import sys, unpairaug; sys.exit(bool({'torch', 'huggingface_hub'} & set(sys.modules)))"
     checkout = str(Path(__file__).resolve().parents[2])
     assert subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": checkout}).returncode == 0
+
+
+def test_a_folder_of_another_version_with_other_options_says_which_version_to_use(tmp_path: Path):
+    translators.build({"type": "bicubic"}).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config |= {"unpairaug": "0.0.9", "translator": {**config["translator"], "lens": "measured"}}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(UserError, match=r"lens[\s\S]*unpairaug 0\.0\.9 saved it, and this is .*; load|: load it with"):
+        Translator.from_pretrained(tmp_path)

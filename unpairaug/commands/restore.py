@@ -42,10 +42,11 @@ def restore(
     from unpairaug.restoring.restore import load_model
     from unpairaug.terminal.progress import with_progress
 
-    outputs = plan_outputs(source, target)
+    unlistable = list[str]()
+    outputs = plan_outputs(source, target, unlistable)
     place = target if source.is_dir() else next(iter(outputs.values()))
     create_folder(place if source.is_dir() else place.parent)  # before any work
-    restored = restore_files(load_model(model, scale, trust_code=trust_code), outputs, tile, self_ensemble)
+    restored = restore_files(load_model(model, scale, trust_code=trust_code), outputs, tile, self_ensemble, unlistable)
     for _ in with_progress(map(escape, restored), len(outputs)):
         pass
     print(f"{len(outputs)} image{'s' if len(outputs) > 1 else ''} restored to {escape(place)}")

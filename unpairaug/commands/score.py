@@ -38,14 +38,18 @@ def score(
     """Score how close a translator's images are to real degraded images of other scenes.
 
     Needs no pairs. Prints each score beside two references: plain downsampling, and one half of the real images against
-    the other, which shows the effect of the scenes alone.
+    the other, which shows the effect of the scenes alone. Images that cannot be read are named (exit code 2); the
+    others are scored.
     """
+    from unpairaug.data.output_files import OutputFiles
     from unpairaug.evaluation.results import write_json
-    from unpairaug.scoring.score_model import backbone_features, format_table, score_model
+    from unpairaug.scoring.score_model import UNREADABLE, backbone_features, format_table, score_model
     from unpairaug.scoring.two_sample import local_spectra
 
     features = backbone_features(backbone, weights) if backbone else local_spectra
-    found = score_model(model, clean, degraded, scale, seed, images, features, trust_code)
+    unreadable = list[str]()
+    found = score_model(model, clean, degraded, scale, seed, images, features, trust_code, unreadable)
     print(format_table(found))
     if json is not None:
         write_json(found, json)
+    OutputFiles().check_complete(unreadable, UNREADABLE)

@@ -20,6 +20,9 @@ file of 100 KB can have hundreds of them. Encoders write 10 to 14."""
 _HARMLESS = ("Warning: unknown JFIF", "Unknown Adobe color", "Invalid SOS parameters", "Corrupt JPEG data: bad ICC")
 """Beginnings of libjpeg's warnings that do not concern the pixels."""
 
+_SCAN = 0xDA
+"""The marker with which the compressed pixels of a JPEG begin."""
+
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column, first row, column step and row step of each pass of an interlaced PNG."""
 
@@ -40,13 +43,42 @@ def decode_jpeg(image: Image.Image, data: bytes) -> NDArray[np.uint8] | None:
     scans = data.count(b"\xff\xda")
     if scans * image.width * image.height > MAX_SCAN_PIXELS and image.info.get("progressive"):
         raise ValueError(f"{scans} scans over {image.width}×{image.height} pixels take too long to decode")
+    space = "CMYK" if image.mode == "CMYK" else "RGB"
     try:
-        pixels = simplejpeg.decode_jpeg(data, "CMYK" if image.mode == "CMYK" else "RGB")
+        try:
+            pixels = simplejpeg.decode_jpeg(data, space)
+        except ValueError as warning:
+            if "extraneous bytes before marker" not in str(warning):
+                raise
+            pixels = simplejpeg.decode_jpeg(remove_padding(data), space)
     except ValueError as warning:
         if str(warning).startswith(_HARMLESS):
             return None
         raise ValueError(f"damaged or truncated: {warning}") from warning
     return None if image.mode == "CMYK" else pixels
+
+
+def remove_padding(data: bytes) -> bytes:
+    """A JPEG without the bytes that some cameras write between the segments of its header and in front of its end.
+
+    In front of the end only a run of zeros or of 255 is removed: other bytes there are left over from damaged pixels.
+    """
+    kept, at = [data[:2]], 2
+    while True:
+        at = data.find(b"\xff", at)
+        while data[at + 1 : at + 2] == b"\xff":
+            at += 1
+        if at < 0 or at + 4 > len(data):
+            return data
+        if data[at + 1] == _SCAN:
+            break
+        length = 2 + int.from_bytes(data[at + 2 : at + 4], "big") if data[at + 1] else 0
+        kept.append(data[at : at + length])
+        at += max(2, length)
+    end = data.rfind(b"\xff\xd9")
+    scans = data[at:end] if end > at else data[at:]
+    kept.append(scans.rstrip(scans[-1:]) if scans[-1:] in (b"\0", b"\xff") else scans)
+    return b"".join([*kept, data[end:] if end > at else b""])
 
 
 def check_png(image: Image.Image, data: bytes) -> None:

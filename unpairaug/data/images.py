@@ -42,18 +42,22 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     return find_images(folder)[0]
 
 
-def find_images(folder: str | os.PathLike[str]) -> tuple[list[Path], str | None]:
+def find_images(folder: str | os.PathLike[str], unlistable: list[str] | None = None) -> tuple[list[Path], str | None]:
     """The images of `list_images`, and a sentence that counts the other files by extension, None without any.
+
+    Args:
+        folder: searched with all folders below it.
+        unlistable: takes a message for each folder below it that cannot be listed; None raises the first.
 
     Raises:
         UserError: as `list_images` does.
     """
     root = Path(folder).expanduser()
-    if not root.exists():
+    if not os.path.exists(root):  # False, unlike that of Path, for a name that is too long
         raise UserError(f"{escape(folder)}: there is no such folder; expected a folder of images")
     if not root.is_dir():
         raise UserError(f"{escape(folder)}: this is a file; expected the folder that holds the images")
-    files = _walk(root)
+    files = _walk(root, unlistable)
     found = [path for path in files if path.name.lower().endswith(EXTENSIONS)]
     others = Counter(path.suffix.lower() or "no extension" for path in files if not _is_record_or_image(path.name))
     skipped = _describe_skipped(others)
@@ -65,11 +69,18 @@ def find_images(folder: str | os.PathLike[str]) -> tuple[list[Path], str | None]
     return sorted(found, key=lambda path: path.relative_to(root).as_posix()), remark
 
 
-def _walk(root: Path) -> list[Path]:
+def _walk(root: Path, unlistable: list[str] | None) -> list[Path]:
     """All files below a folder that are not hidden; each folder once, even if links lead to it."""
+
+    def note(error: OSError) -> None:
+        refused = UserError(f"{escape(error.filename)}: this folder cannot be listed ({error.strerror})")
+        if unlistable is None or error.filename == os.fspath(root):
+            raise refused from error
+        unlistable.append(str(refused))
+
     found: list[Path] = []
     seen: set[str] = set()
-    for here, folders, files in os.walk(root, onerror=_raise_unlistable, followlinks=True):
+    for here, folders, files in os.walk(root, onerror=note, followlinks=True):
         real = os.path.realpath(here)
         folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
         if real not in seen:
@@ -230,7 +241,3 @@ def size_problem(width: int, height: int, crop: int, where: str) -> str | None:
     if min(width, height) >= crop:
         return None
     return f"{where}: {width}×{height} px is smaller than the crop of {crop}×{crop} px"
-
-
-def _raise_unlistable(error: OSError) -> None:
-    raise UserError(f"{escape(error.filename)}: this folder cannot be listed ({error.strerror})") from error

@@ -19,6 +19,8 @@ class OutputFiles:
 
     written: int = 0
     errors: list[str] = field(default_factory=list)
+    disk_error: WriteError | None = None
+    """The last error that is the disk's fault."""
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -27,6 +29,8 @@ class OutputFiles:
             yield
         except WriteError as error:
             self.errors.append(str(error))
+            if error.is_of_disk:
+                self.disk_error = error
         else:
             self.written += 1
 
@@ -34,6 +38,18 @@ class OutputFiles:
         """Add the files of another process."""
         self.written += others.written
         self.errors += others.errors
+
+    def stop_on_disk_error(self, total: int) -> None:
+        """Raise an error where the disk could not be written: no further file could be.
+
+        Args:
+            total: files that were to be written.
+
+        Raises:
+            RunStopped: the disk is at fault; the message counts what was written.
+        """
+        if self.disk_error is not None:
+            raise RunStopped(f"{self.disk_error}; {self.written} of {total} files are written, and the others are not")
 
     def check_complete(self, unreadable: Sequence[str] = (), heading: str = "") -> None:
         """Raise one error for all files that are missing.

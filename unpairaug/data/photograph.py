@@ -51,6 +51,10 @@ class Photograph:
     """(kind, content) of the PNG chunks that say what the numbers mean, besides the profile (see `colour_chunks`)."""
 
 
+Colour = tuple[bytes | None, tuple[tuple[bytes, bytes], ...]]
+"""An ICC profile, and the colour chunks of a PNG by their kinds."""
+
+
 def read_photograph(path: str | os.PathLike[str]) -> Photograph:
     """Read an image file at its own bit depth, with its metadata; palette and CMYK images become RGB.
 
@@ -85,7 +89,7 @@ def convert_photograph(image: Image.Image, data: bytes, where: str) -> Photograp
     return Photograph(pixels, alpha, profile, exif, _resolution(image), colour)  # type: ignore[arg-type]
 
 
-def read_colour(data: bytes) -> tuple[bytes | None, tuple[tuple[bytes, bytes], ...]]:
+def read_colour(data: bytes) -> Colour:
     """What an image file says about the meaning of its RGB values: its ICC profile, and the colour chunks of a PNG."""
     with Image.open(BytesIO(data)) as image:
         return icc_profile(image, is_grey=False), tuple(colour_chunks(data)) if image.format == "PNG" else ()

@@ -14,6 +14,7 @@ from accelerate.utils import gather_object
 
 from unpairaug.data.decode import Array, decode_image
 from unpairaug.data.files import WriteError, create_folder, write_error
+from unpairaug.data.photograph import Colour, read_colour
 from unpairaug.degrading.degrade import Degrader, sha256_of
 from unpairaug.degrading.job import PARTS, Job, Part, Row, file_size
 from unpairaug.errors import RunStopped, UserError
@@ -145,16 +146,17 @@ class Worker:
                 result.unreadable.append(str(error))
                 continue
             facts = {"source": images.names[i], "source_bytes": file_size(images, i), "source_sha256": sha256_of(data)}
+            colour = read_colour(data)
             del data
-            yield from self._draws(key, clean, facts)
+            yield from self._draws(key, clean, facts, colour)
 
-    def _draws(self, key: str, clean: Array, facts: Row) -> Iterator[DegradedImage]:
-        clean_png = encode_png(clean) if self.job.pairs else None
+    def _draws(self, key: str, clean: Array, facts: Row, colour: Colour) -> Iterator[DegradedImage]:
+        clean_png = encode_png(clean, *colour) if self.job.pairs else None
         clean_facts = {} if clean_png is None else {"clean_bytes": len(clean_png), "clean_sha256": sha256_of(clean_png)}
         for draw in range(self.job.draws):
             degraded = self.degrader(clean, facts["source"], draw)
             height, width = degraded.shape[:2]
-            png = encode_png(degraded)
+            png = encode_png(degraded, *colour)
             png_facts = {"draw": draw, "width": width, "height": height, "bytes": len(png), "sha256": sha256_of(png)}
             suffix = "" if self.job.draws == 1 else f"_d{draw:0{len(str(self.job.draws - 1))}}"
             row = {**png_facts, **clean_facts, **facts, **self.degrader.facts}

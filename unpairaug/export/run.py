@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -11,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unpairaug.data.files import write_error, write_file
+from unpairaug.data.files import WriteError, write_error, write_file
 from unpairaug.errors import RunStopped, UserError, escape
 from unpairaug.export import for_spandrel, ncnn_file, onnx_file, plain
 from unpairaug.export.card import make_card
@@ -70,11 +72,13 @@ def export(model: str, out: Path, format: str, license: str | None = None, trust
         )
     with _temporary_folder(out) as folder:
         files = [Path(folder) / each.name for each in outputs]
-        kind.write(task, files[0])
+        with _name_target(out):
+            kind.write(task, files[0])
         loaded = kind.read(files[0], task)
         difference = _compare(task, loaded)
         fields = make_card(task, out.stem, files[:-1], kind.platform, loaded.architecture, loaded.scale, license)
-        write_file(files[-1], f"{json.dumps(fields, indent=2, ensure_ascii=False)}\n".encode())
+        with _name_target(outputs[-1]):
+            write_file(files[-1], f"{json.dumps(fields, indent=2, ensure_ascii=False)}\n".encode())
         for file, place in reversed(list(zip(files, outputs, strict=True))):  # `out` last: the others then exist
             _move(file, place)
     return Exported(out, outputs[-1], difference, task.scale // loaded.scale)
@@ -142,6 +146,21 @@ def _temporary_folder(out: Path) -> TemporaryDirectory[str]:
         return TemporaryDirectory(prefix=".export-", dir=out.parent, ignore_cleanup_errors=True)
     except OSError as error:
         raise write_error(out.parent, error, "folder") from error
+
+
+@contextmanager
+def _name_target(place: Path) -> Iterator[None]:
+    """Name a file where it is to be, not where it is written first.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    try:
+        yield
+    except WriteError as error:
+        if isinstance(error.__cause__, OSError):
+            raise write_error(place, error.__cause__) from error
+        raise
 
 
 def _move(file: Path, place: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +19,13 @@ from unpairaug.restoring.restore import Bicubic, Restorer, choose_tile, restore_
 log = logging.getLogger("unpairaug")
 
 
-def plan_outputs(source: Path, target: Path) -> dict[Path, Path]:
+def plan_outputs(source: Path, target: Path, unlistable: list[str] | None = None) -> dict[Path, Path]:
     """Map each image of `source`, a file or a folder, to the path of its restored PNG.
 
     `target` keeps the folder structure of `source`. For a single image, `target` may be the PNG file itself.
+
+    Args:
+        unlistable: see `find_images`.
 
     Raises:
         UserError: `source` holds no image, an output would overwrite an input, or two outputs have the same path.
@@ -30,24 +33,37 @@ def plan_outputs(source: Path, target: Path) -> dict[Path, Path]:
     _refuse_shards(source)
     if not os.path.exists(source):
         raise UserError(f"there is no file or folder {escape(source)}; give an image or a folder of images to restore")
-    outputs = _plan_folder(source, target) if os.path.isdir(source) else {source: _plan_file(source, target)}
+    outputs = (
+        _plan_folder(source, target, unlistable) if os.path.isdir(source) else {source: _plan_file(source, target)}
+    )
     _refuse_overwriting(outputs)
     return outputs
 
 
 def restore_files(
-    task: Restorer, outputs: Mapping[Path, Path], tile: int | None = None, ensemble: bool = False
+    task: Restorer,
+    outputs: Mapping[Path, Path],
+    tile: int | None = None,
+    ensemble: bool = False,
+    unlistable: Sequence[str] = (),
 ) -> Iterator[Path]:
     """Restore each image, write it, and yield its path; skip bad files and name them at the end.
 
     By default, large images are cut into tiles. After the device ran out of memory, the tile size that fitted is used
     for all later images.
 
+    Args:
+        task: restores.
+        outputs: of `plan_outputs`.
+        tile: side of the tiles in pixels.
+        ensemble: whether eight orientations are averaged.
+        unlistable: messages about folders that could not be listed; they are part of the message at the end.
+
     Raises:
-        RunStopped: after the last image, if some files could not be written.
+        RunStopped: after the last image, if some files could not be written; at once where the disk is full.
         UserError: after the last image, if some images could not be restored.
     """
-    files, unreadable = OutputFiles(), list[str]()
+    files, unreadable = OutputFiles(), [*unlistable]
     for source, target in outputs.items():
         try:
             photograph = read_photograph(source)
@@ -59,6 +75,7 @@ def restore_files(
             tile = tile if fitting == requested else fitting
             with files.attempt():
                 write_photograph(target, restored)
+            files.stop_on_disk_error(len(outputs))
         yield target
     heading = f"{len(unreadable)} of {len(outputs)} images not restored; {files.written} restored:"
     files.check_complete(unreadable, heading)
@@ -91,7 +108,7 @@ def _refuse_shards(source: Path) -> None:
         )
 
 
-def _plan_folder(source: Path, target: Path) -> dict[Path, Path]:
+def _plan_folder(source: Path, target: Path, unlistable: list[str] | None) -> dict[Path, Path]:
     if os.path.isfile(target):
         raise UserError(f"{escape(source)} is a folder and {escape(target)} a file; give a folder for the results")
     place = real_path(target)
@@ -99,7 +116,7 @@ def _plan_folder(source: Path, target: Path) -> dict[Path, Path]:
         raise UserError(f"{escape(source)} is both input and output folder; give another folder for the results")
     # Skip an output folder inside the input folder, or the next call would restore the results again.
     inside = real_path(source) in place.parents
-    images, skipped = find_images(source)
+    images, skipped = find_images(source, unlistable)
     if skipped:
         log.warning(skipped)
     inputs = [path for path in images if not (inside and place in real_path(path).parents)]

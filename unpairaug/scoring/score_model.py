@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from unpairaug.bridge import round_to_8_bits
 from unpairaug.data.images import ImageSet
+from unpairaug.data.output_files import OutputFiles
 from unpairaug.data.sources import SAMPLE, is_sample, open_images
 from unpairaug.degrading.degrade import Degradation, Degrader
 from unpairaug.errors import UserError, escape
@@ -28,6 +29,7 @@ MAX_SIDE = 512
 LAYERS = (0, 1, 2)
 """Stages of the backbone used as features; the first stages respond to texture."""
 OPTION = "--backbone"
+UNREADABLE = "images that are not scored, because they cannot be read:"
 SAMPLE_SCALE = 2
 """Scale of `bicubic` on the sample, which exists at any scale; the same as in the bundled recipes."""
 
@@ -41,6 +43,7 @@ def score_model(
     images: int = 64,
     features: Features = local_spectra,
     trust_code: bool = False,
+    unreadable: list[str] | None = None,
 ) -> Scores:
     """Degrade the clean images, and score them and the references against the real degraded images.
 
@@ -53,6 +56,8 @@ def score_model(
         images: largest number of images of each set.
         features: features of `patches` and `classifier`.
         trust_code: see `Translator.from_pretrained`.
+        unreadable: takes a message for each image that cannot be read, and the others are scored; None raises the
+            first.
 
     Raises:
         UserError: a model or folder is missing, the scale contradicts it, or images are too few or too small.
@@ -62,8 +67,10 @@ def score_model(
     else:
         translate = Degrader(Degradation(model, seed, scale=scale, trust_code=trust_code), best_device())
     scale = translate.scale
-    real = _sample_images(open_images(degraded, "degraded", scale), images, seed)
-    chosen = _sample_images(open_images(clean, "clean", scale), images, seed, scale)
+    real = _sample_images(open_images(degraded, "degraded", scale), images, seed, unreadable)
+    chosen = _sample_images(open_images(clean, "clean", scale), images, seed, unreadable, scale)
+    if unreadable and min(len(real), len(chosen)) < 2:
+        OutputFiles().check_complete(unreadable, UNREADABLE)
     sources = {name: translate.crop(image) for name, image in chosen.items()}
     fakes = [translate(image, name) for name, image in sources.items()]
     plain, reals = _Bicubic(scale), sort_images(list(real.values()))
@@ -141,7 +148,9 @@ def _scale_of_bicubic(scale: int | None, degraded: str) -> int:
     return scale or (SAMPLE_SCALE if degraded == SAMPLE else 1)
 
 
-def _sample_images(images: ImageSet, most: int, seed: int, scale: int = 1) -> dict[str, Pixels]:
+def _sample_images(
+    images: ImageSet, most: int, seed: int, unreadable: list[str] | None, scale: int = 1
+) -> dict[str, Pixels]:
     """At most `most` of the images by name; large images are cropped at a multiple of the scale."""
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(images))[:most] if len(images) > most else np.arange(len(images))
@@ -153,4 +162,12 @@ def _sample_images(images: ImageSet, most: int, seed: int, scale: int = 1) -> di
         return left, top, left + sides[0], top + sides[1]
 
     numbers: list[int] = sorted(chosen.tolist())
-    return {images.names[i]: images.read_window(i, place).copy() for i in numbers}
+    found: dict[str, Pixels] = {}
+    for i in numbers:
+        try:
+            found[images.names[i]] = images.read_window(i, place).copy()
+        except UserError as error:
+            if unreadable is None:
+                raise
+            unreadable.append(str(error))
+    return found

@@ -90,11 +90,12 @@ class HubPart(ModelHubMixin, library_name="unpairaug"):
             with names_from(name, trust_code), limit_networks(contents.weights.values()):
                 part: Any = cls.loaded(contents)
         except UserError as error:
-            raise UserError(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
+            message = str(error) if str(error).startswith(name) else f"{name}: {error}"
+            raise UserError(message + _describe_version(contents)) from error
         except RuntimeError as error:
             raise UserError(
-                f"{name}: its weights do not fit the {cls.part} that unpairaug {__version__} "
-                f"builds; load them with the version that config.json names: {error}"
+                f"{name}: its weights do not fit the {cls.part} that unpairaug {__version__} builds: {error}"
+                f"{_describe_version(contents)}"
             ) from error
         except Exception as error:  # options of the right types can still be impossible, in many ways
             raise UserError(f"{name}: its {cls.part} cannot be built: {escape(format_error(error))}") from error
@@ -132,3 +133,13 @@ class HubPart(ModelHubMixin, library_name="unpairaug"):
                 f"register a class with `@register_{self.part}(...)`, and build it with `{build[self.part]}(...)`"
             )
         return self.saved()
+
+
+def _describe_version(contents: Pretrained) -> str:
+    """What to do about a part that another version saved; nothing for one of this version."""
+    if contents.version == __version__:
+        return ""
+    return (
+        f"; unpairaug {escape(contents.version)} saved it, and this is {__version__}, whose options may differ: "
+        f"load it with that version, or train it again"
+    )

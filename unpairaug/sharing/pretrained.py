@@ -41,6 +41,8 @@ class Pretrained(NamedTuple):
     weights: dict[str, Tensor]
     trained: Spec
     """Facts that the training run recorded, see `RunFolder`; empty if the part is not from a run."""
+    version: str = __version__
+    """Of the unpairaug that saved the part."""
 
 
 def save_part(folder: Path, part: Part, contents: Pretrained, card: str) -> None:
@@ -84,7 +86,8 @@ def load_part(model: str | PathLike[str], part: Part, **options: Any) -> Pretrai
     spec, trained = _spec(config, part, folder), config.get("trained")
     _check_manifest(folder)
     weights = _read_weights(folder, part)
-    return Pretrained(spec, weights, trained if isinstance(trained, dict) else {})
+    version = str(config.get("unpairaug", "of an unknown version"))
+    return Pretrained(spec, weights, trained if isinstance(trained, dict) else {}, version)
 
 
 def _check_manifest(folder: Path, attempts: int = 3) -> None:
