@@ -56,8 +56,7 @@ def score_model(
         images: largest number of images of each set.
         features: features of `patches` and `classifier`.
         trust_code: see `Translator.from_pretrained`.
-        unreadable: takes a message for each image that cannot be read, and the others are scored; None raises the
-            first.
+        unreadable: takes a message for each image that cannot be read; None raises the first.
 
     Raises:
         UserError: a model or folder is missing, the scale contradicts it, or images are too few or too small.
@@ -67,10 +66,7 @@ def score_model(
     else:
         translate = Degrader(Degradation(model, seed, scale=scale, trust_code=trust_code), best_device())
     scale = translate.scale
-    real = _sample_images(open_images(degraded, "degraded", scale), images, seed, unreadable)
-    chosen = _sample_images(open_images(clean, "clean", scale), images, seed, unreadable, scale)
-    if unreadable and min(len(real), len(chosen)) < 2:
-        OutputFiles().check_complete(unreadable, UNREADABLE)
+    real, chosen = _read_sides(clean, degraded, scale, seed, images, unreadable)
     sources = {name: translate.crop(image) for name, image in chosen.items()}
     fakes = [translate(image, name) for name, image in sources.items()]
     plain, reals = _Bicubic(scale), sort_images(list(real.values()))
@@ -146,6 +142,21 @@ def _scale_of_bicubic(scale: int | None, degraded: str) -> int:
     if scale is None and not is_sample(degraded):
         raise UserError(f"{BICUBIC} needs a scale: --scale 2, or 1 to keep the size")
     return scale or (SAMPLE_SCALE if degraded == SAMPLE else 1)
+
+
+def _read_sides(
+    clean: str, degraded: str, scale: int, seed: int, images: int, unreadable: list[str] | None
+) -> tuple[dict[str, Pixels], dict[str, Pixels]]:
+    """The degraded and the clean images by name; arguments as those of `score_model`.
+
+    Raises:
+        UserError: a folder is missing, or so many images cannot be read that a side has fewer than two.
+    """
+    real = _sample_images(open_images(degraded, "degraded", scale), images, seed, unreadable)
+    chosen = _sample_images(open_images(clean, "clean", scale), images, seed, unreadable, scale)
+    if unreadable and min(len(real), len(chosen)) < 2:
+        OutputFiles().check_complete(unreadable, UNREADABLE)
+    return real, chosen
 
 
 def _sample_images(
