@@ -61,10 +61,9 @@ def score_model(
     Raises:
         UserError: a model or folder is missing, the scale contradicts it, or images are too few or too small.
     """
-    if model == BICUBIC:
-        translate = _Bicubic(_scale_of_bicubic(scale, degraded))
-    else:
-        translate = Degrader(Degradation(model, seed, scale=scale, trust_code=trust_code), best_device())
+    translator = Degradation(model, seed, scale=scale, trust_code=trust_code)
+    is_plain = model == BICUBIC
+    translate = _Bicubic(_scale_of_bicubic(scale, degraded)) if is_plain else Degrader(translator, best_device())
     scale = translate.scale
     real, chosen = _read_sides(clean, degraded, scale, seed, images, unreadable)
     sources = {name: translate.crop(image) for name, image in chosen.items()}
