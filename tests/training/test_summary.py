@@ -11,6 +11,8 @@ from test_checkpoint_selection import make_selection
 from test_run import CYCLEGAN, run
 
 from unpairaug.recipe import load_recipe
+from unpairaug.registry import tasks
+from unpairaug.task import Task
 from unpairaug.training.gain import measure_unpaired_gain, paired_gain
 from unpairaug.training.summary import Summary, summarize
 from unpairaug.training.summary_text import format_summary, format_warning
@@ -52,6 +54,25 @@ def test_the_kept_step_is_taken_where_it_validated_better_than_the_last(tmp_path
     (tmp_path / "best" / "selection.json").write_text('{"step": 250}')
     found = summarize(tmp_path, load_recipe("smoke", ["train.steps=1000"]).resolve(1), IMAGES)
     assert (found.weights, found.weights_step) == ("last", 1000), "step 250 was not validated"
+
+
+def test_a_run_folder_is_taken_as_its_best_step_where_that_is_better(tmp_path, caplog):
+    heads = {"head": 4, "best/head": 8}
+    for name, number in heads.items():
+        task = tasks.build({"type": "sr", "scale": 2, "head": {"type": "vdsr", "depth": 3, "width": number}})
+        task.save_pretrained(tmp_path / name)
+    caplog.set_level("INFO", logger="unpairaug")
+
+    def width(model: Path) -> int:
+        return Task.from_pretrained(model).config["head"]["width"]
+
+    assert width(tmp_path) == 4, "a run in progress"
+    for weights, expected in (("last", 4), ("best", 8)):
+        (tmp_path / "summary.json").write_text(json.dumps({"weights": weights, "weights_step": 50}))
+        assert width(tmp_path) == expected and width(tmp_path / "head") == 4 and width(tmp_path / "best") == 8
+    assert "taking step 50 from best/" in caplog.text
+    modes = {path.stat().st_mode for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(modes) == 1, "all files are saved with the umask"
 
 
 def test_without_pairs_the_worse_of_head_and_translator_decides(tmp_path):

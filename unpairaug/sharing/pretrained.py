@@ -111,6 +111,11 @@ def _check_manifest(folder: Path, attempts: int = 3) -> None:
 
 
 @cache
+def _inform_once(text: str) -> None:
+    log.info(text)
+
+
+@cache
 def _warn_once(text: str) -> None:
     log.warning(f"warning: {text}")
 
@@ -123,6 +128,20 @@ def part_spec(model: str | PathLike[str], part: Part) -> Spec:
     """
     folder = part_folder(model, part)
     return _spec(_read_config(folder, part), part, folder)
+
+
+def _better_folders(run: Path, part: Part) -> list[Path]:
+    """The part in `best/` of a run folder, if the run's summary says that it is better than the last step's."""
+    summary = run / "summary.json"
+    values = read_json(summary, MAX_CONFIG_BYTES) if summary.is_file() else {}
+    folder = run / "best" / FOLDER[part]
+    if values.get("weights") != "best" or not (folder / "config.json").is_file():
+        return []
+    _inform_once(
+        f"{escape(run)}: taking step {escape(values.get('weights_step'))} from best/, which measured better than the "
+        f"last; {escape(run / FOLDER[part])} has the last"
+    )
+    return [folder]
 
 
 def _read_config(folder: Path, part: Part) -> dict[str, Any]:
@@ -168,12 +187,14 @@ def _spec(config: dict[str, Any], part: Part, folder: Path) -> Spec:
 def part_folder(model: str | PathLike[str], part: Part, **options: Any) -> Path:
     """The folder with the part's files, here or in the hub's cache; arguments as those of `load_part`.
 
+    Of a run folder it is the one in `best/` where that step measured better than the last, as `summary.json` says.
+
     Raises:
         UserError: there is none.
     """
     given = Path(model)
     try:
-        for folder in (given / FOLDER[part], given):
+        for folder in (*_better_folders(given, part), given / FOLDER[part], given):
             if (folder / "config.json").is_file():
                 return folder
         is_here = given.exists()

@@ -31,12 +31,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
     from safetensors.torch import save_file
 
     check_finite(tensors, str(path))
+    path.touch()
+    mode = path.stat().st_mode  # by the umask; `save_file` lets only the owner read
     try:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata)
     except SafetensorError as error:
         if (found := re.search(r"\(os error (\d+)\)", str(error))) is None:
             raise
         raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+    path.chmod(mode)
 
 
 def check_finite(tensors: Mapping[str, Tensor], target: str) -> None:
