@@ -23,7 +23,7 @@ HEAVY = ("torch", "albumentations", "skimage", "tensorboard", "accelerate", "pyd
 def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel built from the source distribution, so that both are right or this fails."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
-    for name in ("unpairaug", "tasks", "recipes"):
+    for name in ("unpairaug", "tasks", "recipes", "docs"):
         copytree(checkout / name, source / name, ignore=ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         copy(checkout / name, source)
@@ -68,6 +68,7 @@ def test_every_module_and_recipe_of_the_checkout_is_in_the_wheel(wheel: Path, ch
     inside = [path.relative_to(checkout).as_posix() for path in (checkout / "unpairaug").rglob("*.py")]
     beside = [f"unpairaug/{path.relative_to(checkout).as_posix()}" for path in (checkout / "tasks").rglob("*.py")]
     beside += [f"unpairaug/recipes/{path.name}" for path in (checkout / "recipes").iterdir() if path.is_file()]
+    beside += [f"unpairaug/{path.relative_to(checkout).as_posix()}" for path in (checkout / "docs").rglob("*.md")]
     inside += [path.relative_to(checkout).as_posix() for path in (checkout / "unpairaug").rglob("*.pyi")]
     templates = [
         path

@@ -37,7 +37,7 @@ def trained(tmp_path_factory) -> Path:
 
 def test_a_run_leaves_the_folder_that_the_readme_lists(trained):
     left = {path.name for path in (trained / "runs" / "smoke").iterdir() if not path.name.startswith(".")}
-    files = {"recipe.yaml", "environment.json", "log.txt", "metrics.jsonl"}
+    files = {"recipe.yaml", "environment.json", "log.txt", "metrics.jsonl", "summary.json"}
     assert left == files | {"tensorboard", "samples", "checkpoints", "translator", "head", "best"}
     assert json.loads((trained / "runs/smoke/environment.json").read_text())["packages"]["torch"]
     with Image.open(trained / "runs/smoke/samples/step_000010.png") as sheet:

@@ -312,9 +312,7 @@ def test_pictures_that_cannot_be_found_any_more_are_told(run: Path):
 
 def test_warnings_of_guards_are_told_in_words(run: Path):
     with (run / "log.txt").open("a") as file:
-        file.write(
-            "2026-01-01 00:00:00 warning: collapse: its noise has died; see docs/start/troubleshooting.md#collapse\n"
-        )
+        file.write("2026-01-01 00:00:00 warning: collapse: its noise has died; see: unpairaug docs collapse\n")
     verdicts = {verdict.name: verdict for verdict in summarize_guards(read_record(run))}
     assert verdicts["collapse"].state == "warned"
     assert "its noise has died" in verdicts["collapse"].message

@@ -22,6 +22,8 @@ def arrange(
 
     Downloads nothing. Unchanged files become links, so keep SRC in its place. Run the same command again to resume.
     Prints the command that trains the recipe of the same name on the data.
+
+    Example: unpairaug arrange ntire2017_track2 DIV2K ntire2017_track2
     """
     from unpairaug.benchmarks.arrange import arrange
 

@@ -27,6 +27,8 @@ def compare(
 
     All have the same head, budget, data and seeds. Complete runs are not repeated: the same command
     resumes after a stop.
+
+    Example: unpairaug compare cyclesr_sr --out runs/compared --seeds 0,1,2
     """
     from unpairaug.comparison.compare import compare
     from unpairaug.data.output_files import OutputFiles

@@ -56,6 +56,8 @@ def degrade(
     An interrupted command continues when it is run again. The output is byte-identical for any number of processes of
     `accelerate launch`. A manifest records the settings of each image. Unreadable images are skipped and named at the
     end.
+
+    Example: unpairaug degrade runs/cyclesr_sr photographs/clean pairs --pairs --draws 4
     """
     from unpairaug.degrading.degrade import Degradation
     from unpairaug.degrading.job import Job

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from unpairaug.commands.output import Json, print_result, write_result
 from unpairaug.commands.trust import TrustCode
 
 Model = Annotated[
@@ -18,7 +19,6 @@ Degraded = Annotated[str, typer.Option(help="Folder or shards of degraded images
 Clean = Annotated[
     str, typer.Option(help="Their ground truth, with the same names apart from the extension.", metavar="DIR")
 ]
-Json = Annotated[Path | None, typer.Option(help="Also write the results to this JSON file.", metavar="FILE")]
 Markdown = Annotated[Path | None, typer.Option(help="Also write the table to this Markdown file.", metavar="FILE")]
 Sheets = Annotated[
     Path | None,
@@ -53,6 +53,9 @@ def evaluate(
     tile: Tile = None,
     scale: Scale = None,
     modcrop: Modcrop = False,
+    shift: Annotated[
+        bool, typer.Option("--shift", help="Also print the best PSNR over shifts of up to 10 pixels.")
+    ] = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Compare a model's restored images with the ground truth.
@@ -60,10 +63,12 @@ def evaluate(
     Prints PSNR and SSIM of every image and their means. Under `accelerate launch` the images are divided over the
     processes. Images that cannot be read or measured are left out and named at the end (exit code 2), and so are files
     that cannot be written (exit code 1).
+
+    Example: unpairaug evaluate runs/cyclesr_sr --degraded pairs/degraded --clean pairs/clean --json scores.json
     """
     from unpairaug.data.output_files import OutputFiles
     from unpairaug.evaluation.evaluate import evaluate
-    from unpairaug.evaluation.results import describe_failed, format_table, write_json, write_markdown
+    from unpairaug.evaluation.results import describe_failed, format_table, write_markdown
     from unpairaug.restoring.processes import process_state
 
     perceptual = [name for name, wanted in (("lpips", lpips), ("dists", dists)) if wanted]
@@ -72,9 +77,11 @@ def evaluate(
         model, degraded, clean, border, tile, scale, perceptual, sheets, trust_code, modcrop, "skip", files
     )
     if process_state().is_main_process:
-        print(format_table(results))
-        for path, write in ((json, write_json), (markdown, write_markdown)):
-            if path is not None:
-                with files.attempt():
-                    write(results, path)
+        print_result(format_table(results, shift), json)
+        if json is not None:
+            with files.attempt():
+                write_result(results, json)
+        if markdown is not None:
+            with files.attempt():
+                write_markdown(results, markdown)
         files.check_complete(results.get("failed", []), describe_failed(results))

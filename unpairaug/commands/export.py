@@ -37,6 +37,8 @@ def export(
 
     Prints the largest difference between head and file on random images of several sizes. Also writes a card for
     OpenModelDB, OUT.json.
+
+    Example: unpairaug export runs/cyclesr_sr head.onnx --format onnx
     """
     from unpairaug.errors import escape
     from unpairaug.export import export

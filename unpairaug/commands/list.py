@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unpairaug.commands.output import Json, print_result, write_result
+
 if TYPE_CHECKING:
     from unpairaug.registry import Registry
     from unpairaug.registry.plugins import Entry
@@ -29,16 +31,23 @@ def list_known(
         Kind | None, typer.Argument(metavar=f"[{'|'.join(kind.value for kind in Kind)}]", help="One kind.")
     ] = None,
     options: Annotated[bool, typer.Option("--options", help="Also every option and its default.")] = False,
+    json: Json = None,
 ) -> None:
     """List what a recipe can name: built in, or of an installed package. Without KIND, everything.
 
     One line each: name, origin, description. What cannot be used is listed with the reason.
+
+    Example: unpairaug list heads --options
     """
+    found = {}
     for wanted in [kind] if kind else Kind:
         if not kind:
-            print(f"{wanted.value}:")
+            print_result(f"{wanted.value}:", json)
         lines = _recipes() if wanted is Kind.RECIPES else _components(wanted.value, options)
-        print(*_align_columns(list(lines)), sep="\n", end="\n\n" if not kind else "\n")
+        found[wanted.value] = list(lines)
+        print_result("\n".join(_align_columns(found[wanted.value])) + ("" if kind else "\n"), json)
+    keys = ("name", "origin", "description", "options")
+    write_result({name: [dict(zip(keys, line, strict=True)) for line in of] for name, of in found.items()}, json)
 
 
 Line = tuple[str, str, str, list[str]]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unpairaug.commands.output import Json, print_result, write_result
+
 if TYPE_CHECKING:
     from unpairaug.measuring import Measurement
 
@@ -35,7 +37,7 @@ def measure(
     same_optics: Annotated[
         bool, typer.Option("--same-optics", help="Clean images have the same optics: measure noise and JPEG alone.")
     ] = False,
-    json: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.", metavar="FILE")] = None,
+    json: Json = None,
     format: Annotated[
         Tool | None, typer.Option(help="Also write the ranges found as this tool's degradation options, DIR/TOOL.yaml.")
     ] = None,
@@ -45,23 +47,24 @@ def measure(
 
     Writes a translator folder with `camera.json` and `camera.png`. `unpairaug degrade DIR …`, `TranslatorAugment` and
     the recipe key `translator.from` take it.
+
+    Example: unpairaug measure photographs/clean photographs/degraded --scale 2 --output my_camera
     """
     from unpairaug.evaluation.results import write_json
     from unpairaug.measuring.measurement import describe, measure
     from unpairaug.measuring.picture import write_picture
-    from unpairaug.terminal.console import log_to_console
 
-    log_to_console(is_main=True)
     found = measure(clean, degraded, scale, "noise" if same_optics else "all", seed)
-    print(describe(found))
+    print_result(describe(found), json)
     found.save(output)
     write_json(found.values(), output / "camera.json")
     write_picture(found, output / "camera.png")
-    if json is not None:
-        write_json(found.values(), json)
+    write_result(found.values(), json)
     if format is not None:
-        _write_options(found, scale, format.value, output / f"{format.value}.yaml")
-    print(f"{output}: the camera as a translator, camera.json, camera.png")
+        file = output / f"{format.value}.yaml"
+        _write_options(found, scale, format.value, file)
+        print_result(f"{file}: blur, noise and JPEG ranges for {format.value}", json)
+    print_result(f"{output}: the camera as a translator, camera.json, camera.png", json)
 
 
 def _write_options(found: Measurement, scale: int, tool: str, file: Path) -> None:
@@ -69,4 +72,3 @@ def _write_options(found: Measurement, scale: int, tool: str, file: Path) -> Non
     from unpairaug.measuring.tool_options import format_options
 
     write_file(file, format_options(found, scale, tool).encode())
-    print(f"{file}: blur, noise and JPEG ranges for {tool}")

@@ -28,6 +28,8 @@ def new(
 
     It works unchanged: a class, a recipe that trains on the sample photographs in seconds, a test. Existing files
     are not overwritten.
+
+    Example: unpairaug new head my_head
     """
     from unpairaug.registry.new import write_package
 

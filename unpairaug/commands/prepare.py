@@ -64,6 +64,8 @@ def prepare(
 
     Run the same command again to resume an interrupted run; the output has the same bytes. A manifest lists the origin
     of each image.
+
+    Example: unpairaug prepare photographs prepared --size 480 --stride 240 --shards
     """
     import os
 

@@ -17,6 +17,8 @@ def report(
 
     The page is self-contained and loads nothing from the network. It also works for incomplete runs and lists what is
     missing.
+
+    Example: unpairaug report runs/cyclesr_sr
     """
     from unpairaug.errors import escape
     from unpairaug.report import write_report

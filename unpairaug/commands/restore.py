@@ -35,6 +35,8 @@ def restore(
 
     OUT keeps the folder structure of IN. Results are PNG files with the bit depth (8 or 16), alpha, colour profile and
     EXIF of the input. Files that cannot be read or written are skipped and named at the end.
+
+    Example: unpairaug restore runs/cyclesr_sr photographs restored
     """
     from unpairaug.data.files import create_folder
     from unpairaug.errors import escape

@@ -17,6 +17,8 @@ def schema(
 
     Components of installed packages are included. An editor completes and checks a recipe whose first line is
     `# yaml-language-server: $schema=FILE`.
+
+    Example: unpairaug schema --out recipe.schema.json
     """
     from unpairaug.errors import UserError
     from unpairaug.recipe.schema import recipe_schema, to_json

@@ -1,10 +1,10 @@
 """`unpairaug score`: how close a translator comes to the real camera, without pairs."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from unpairaug.commands.output import Json, print_result, write_result
 from unpairaug.commands.trust import TrustCode
 
 
@@ -16,7 +16,7 @@ def score(
     degraded: Annotated[
         str, typer.Option(help="Folder or shards of real degraded images of other scenes, or 'sample'.", metavar="DIR")
     ],
-    json: Annotated[Path | None, typer.Option(help="Also write the scores to this JSON file.", metavar="FILE")] = None,
+    json: Json = None,
     scale: Annotated[
         int | None,
         typer.Option(
@@ -40,16 +40,16 @@ def score(
     Needs no pairs. Prints each score beside two references: plain downsampling, and one half of the real images against
     the other, which shows the effect of the scenes alone. Images that cannot be read are named (exit code 2); the
     others are scored.
+
+    Example: unpairaug score runs/cyclesr_sr --clean photographs/clean --degraded photographs/degraded
     """
     from unpairaug.data.output_files import OutputFiles
-    from unpairaug.evaluation.results import write_json
     from unpairaug.scoring.score_model import UNREADABLE, backbone_features, format_table, score_model
     from unpairaug.scoring.two_sample import local_spectra
 
     features = backbone_features(backbone, weights) if backbone else local_spectra
     unreadable = list[str]()
     found = score_model(model, clean, degraded, scale, seed, images, features, trust_code, unreadable)
-    print(format_table(found))
-    if json is not None:
-        write_json(found, json)
+    print_result(format_table(found), json)
+    write_result(found, json)
     OutputFiles().check_complete(unreadable, UNREADABLE)

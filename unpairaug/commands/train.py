@@ -13,7 +13,12 @@ Overrides = Annotated[
 
 
 def train(recipe: RecipeName, overrides: Overrides = None) -> None:
-    """Train from a recipe on this machine (for several processes: accelerate launch -m unpairaug.run)."""
+    """Train from a recipe, and write a run folder. The same command resumes a run that was stopped.
+
+    For several processes: accelerate launch -m unpairaug.run RECIPE.
+
+    Example: unpairaug train cyclesr_sr train.steps=2000 output_dir=runs/mine
+    """
     from unpairaug.run import train as run
 
     run(recipe, overrides or [])

@@ -19,9 +19,15 @@ MIN_WIDTH = 6
 """Minimum column width in characters: the heading `lpips` is shorter than its values."""
 
 
-def format_table(results: Results) -> str:
-    """Format the results as aligned text: a line for each image, the means, and the settings."""
+def format_table(results: Results, with_shift: bool = True) -> str:
+    """Format the results as aligned text: a line for each image, the means, and the settings.
+
+    Args:
+        results: of an evaluation.
+        with_shift: whether `psnr_rgb_shift10` has a column.
+    """
     rows, metrics = _table_rows(results)
+    metrics = [metric for metric in metrics if with_shift or "shift" not in metric]
     width = max(len(name) for name, _ in rows)
     lines = ["  ".join(["image".ljust(width), *(metric.rjust(MIN_WIDTH) for metric in metrics)])]
     for name, values in rows:
@@ -45,15 +51,19 @@ def write_markdown(results: Results, path: Path) -> None:
 
 
 def write_json(results: Mapping[str, Any], path: Path) -> None:
-    """Write the results as JSON; infinity (the PSNR of equal images) becomes 1e999, which parsers read as infinity.
+    """Write the results as JSON, see `format_json`.
 
     Raises:
         WriteError: the file cannot be written.
     """
+    write_file(path, f"{format_json(results)}\n".encode("utf-8", "backslashreplace"))
+
+
+def format_json(results: Mapping[str, Any]) -> str:
+    """The results as JSON; infinity (the PSNR of equal images) becomes 1e999, which parsers read as infinity."""
     text = json.dumps(results, indent=2, ensure_ascii=False)
     # Python's `Infinity` is not valid JSON. Only a bare value can end a line like this.
-    text = re.sub(r": Infinity(,?)$", r": 1e999\1", text, flags=re.MULTILINE)
-    write_file(path, f"{text}\n".encode("utf-8", "backslashreplace"))
+    return re.sub(r": Infinity(,?)$", r": 1e999\1", text, flags=re.MULTILINE)
 
 
 def describe_failed(results: Results) -> str:

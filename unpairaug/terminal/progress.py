@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from unpairaug.terminal.columns import LossTable
+from unpairaug.terminal.time_left import TimeLeft
 
 log = logging.getLogger("unpairaug")
 T = TypeVar("T")
@@ -17,15 +20,22 @@ T = TypeVar("T")
 class Progress:
     """Counts steps; shows rate and time left. Only the main process enables it."""
 
-    def __init__(self, start: int, steps: int, enabled: bool = True) -> None:
+    def __init__(
+        self, start: int, steps: int, enabled: bool = True, intervals: Mapping[str, int] | None = None
+    ) -> None:
+        """Start at a step; `intervals` as in `TimeLeft`."""
         self.start, self.step, self.steps = start, start, steps
-        self.began = time.monotonic()
+        self.time_left, self.table = TimeLeft(start, steps, intervals or {}), LossTable()
         terminal = enabled and sys.stderr.isatty()
-        self.bar = tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True) if terminal else None
+        shape = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps, {elapsed} elapsed{postfix}"
+        options = {"bar_format": shape, "dynamic_ncols": True}
+        self.bar = tqdm(total=steps, initial=start, **options) if terminal else None
 
     def advance(self) -> None:
         self.step += 1
+        self.time_left.count_step(self.step)
         if self.bar:
+            self.bar.set_postfix_str(f"{self.left} left", refresh=False)
             self.bar.update()
 
     def go_back(self, step: int) -> None:
@@ -37,13 +47,19 @@ class Progress:
 
     @property
     def steps_per_second(self) -> float:
-        return (self.step - self.start) / max(time.monotonic() - self.began, 1e-9)
+        """Without validation and other work between steps."""
+        return self.time_left.steps_per_second(self.step)
 
-    def report(self, values: dict[str, float]) -> None:
-        """Log the values of the latest steps with rate and time left."""
-        numbers = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        left = format_duration((self.steps - self.step) / max(self.steps_per_second, 1e-9))
-        self.log(f"step {self.step}/{self.steps}  {numbers}  {self.steps_per_second:.2f} steps/s  {left} left")
+    @property
+    def left(self) -> str:
+        """The time that steps, validation, samples and checkpoints still take."""
+        if self.step == self.steps:
+            return "0:00"
+        return format_duration(self.time_left.seconds(self.step)) if self.steps_per_second else "?"
+
+    def report(self, losses: dict[str, float]) -> None:
+        """Log the losses of the latest steps with rate and time left."""
+        self.log(self.table.format(f"{self.step}/{self.steps}", losses, self.steps_per_second, self.left))
 
     def log(self, message: str) -> None:
         """Log a line without breaking the bar."""

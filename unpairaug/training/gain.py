@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -33,6 +33,14 @@ def measure_with_gain(
         run.log_baseline_images(psnr)
     is_comparable = not is_baseline and len(run.baseline_images) == len(psnr)
     return means, paired_gain(psnr, run.baseline_images) if is_comparable else {}
+
+
+def format_validation(step: int, split: str, means: Mapping[str, float], gain: Mapping[str, float]) -> str:
+    """The line of a validation; `psnr_rgb_shift10` is in `metrics.jsonl` only."""
+    shown = {name: f"{value:.{2 if 'psnr' in name else 4}f}" for name, value in means.items() if "shift" not in name}
+    if gain:
+        shown["psnr_rgb"] += f" ({gain['psnr_rgb']:+.2f})"
+    return f"step {step}  {split}  " + "  ".join(f"{name} {text}" for name, text in shown.items())
 
 
 def paired_gain(values: Sequence[float], baseline: Sequence[float]) -> dict[str, float]:

@@ -21,7 +21,6 @@ from unpairaug.translator import JudgesRealness, Phase, Translator, degrade_inpu
 
 PATIENCE = 3
 """Bad checks in a row before a guard warns: an untrained translator or discriminator may look bad for a while."""
-PAGE = "docs/start/troubleshooting.md"
 
 
 class Guards:
@@ -70,7 +69,7 @@ class Guards:
             self.bad_checks[section] = self.bad_checks[section] + 1 if fault else 0
             if fault and self.bad_checks[section] >= PATIENCE and section not in self.warned:
                 self.warned.add(section)
-                warnings.append(f"{fault}; see {PAGE}#{section}")
+                warnings.append(f"{fault}; see: unpairaug docs {section}")
             values.update(measured)
         return values, warnings
 

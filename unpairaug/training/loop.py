@@ -20,7 +20,7 @@ from unpairaug.rng import mix_seed
 from unpairaug.terminal.progress import Progress
 from unpairaug.training.checkpoint_selection import CheckpointSelection
 from unpairaug.training.events import EventFiles
-from unpairaug.training.gain import measure_unpaired_gain, measure_with_gain
+from unpairaug.training.gain import format_validation, measure_unpaired_gain, measure_with_gain
 from unpairaug.training.guards import Guards
 from unpairaug.training.recovery import Recovery
 from unpairaug.training.run_folder import RunFolder
@@ -68,11 +68,11 @@ class TrainingLoop:
         self.samples, self.validation = to_device(samples, accelerator), validation
         self.steps, self.bad, self.selection = trainer.schedule.steps, bad, selection
         self.guards = Guards(trainer, self.samples, train.seed)
-        self.progress = Progress(start, self.steps, enabled=accelerator.is_main_process)
+        intervals = {"sample": train.sample_every, "validate": train.validate_every, "save": train.checkpoint_every}
+        self.progress = Progress(start, self.steps, accelerator.is_main_process, intervals)
         self.losses = RunningLosses(accelerator)
-        self.stop = stop or StopRequests(accelerator)
         self.events = EventFiles(accelerator, run.path / "tensorboard")
-        self.saved_step = start
+        self.stop, self.saved_step = stop or StopRequests(accelerator), start
         self.reader, self.recovery = reader, Recovery(trainer, run, self, reader)
 
     def run_steps(self) -> None:
@@ -84,7 +84,8 @@ class TrainingLoop:
         """
         if self.progress.step == 0:
             self.measure_input()
-            self.validate(0)
+            with self.progress.time_left.measure("validate"):
+                self.validate(0)
         with self.stop.deferred():
             while self.progress.step < self.steps:
                 try:
@@ -142,14 +143,16 @@ class TrainingLoop:
         if due[train.log_every]:
             self.log_losses(step)
             self.report_bad_images(step)
-        if due[train.sample_every]:
-            self.save_samples(step)
-            self.check_guards(step)
-        if due[train.validate_every]:
-            self.validate(step)
-            self.select_checkpoint(step)
-        if due[train.checkpoint_every]:
-            self.save(step)
+        work = {
+            "sample": (train.sample_every, self.save_samples, self.check_guards),
+            "validate": (train.validate_every, self.validate, self.select_checkpoint),
+            "save": (train.checkpoint_every, self.save),
+        }
+        for kind, (every, *actions) in work.items():
+            if due[every]:
+                with self.progress.time_left.measure(kind):
+                    for act in actions:
+                        act(step)
 
     def add_losses(self, losses: Losses, step: int) -> None:
         """Add the loss terms of a step to their running sums."""
@@ -233,7 +236,7 @@ class TrainingLoop:
         """Measure a restorer on the validation pairs, where there are any, divided over the processes."""
         if self.validation is not None:
             means, gain = measure_with_gain(restorer, self.validation, self.run, is_baseline=split != "val")
-            self.progress.log(f"step {step}  {split}  " + "  ".join(f"{k} {v:.4f}" for k, v in means.items()))
+            self.progress.log(format_validation(step, split, means, gain))
             self.record(step, split, means)
             if gain:
                 self.record(step, "gain", gain)

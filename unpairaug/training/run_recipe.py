@@ -56,6 +56,7 @@ def _run(
     recipe: Recipe, name: str, accelerator: Accelerator, stop: StopRequests, may_change: Collection[str] | None
 ) -> int:
     """Build the parts, resume, and train; the number of steps that the run has then."""
+    log.info("checking the images of the recipe")
     data = open_data(recipe, accelerator.num_processes)
     recipe = resolve_lengths(recipe, data, accelerator.num_processes)
     recipe, order = resolve_order(recipe, data, accelerator.num_processes)
@@ -136,6 +137,6 @@ def _log_summary(run: RunFolder, recipe: Recipe) -> None:
     if not run.active:
         return
     summary = write_summary(run.path, recipe, run.image_counts())
-    log.info(format_summary(summary, run.path))
+    log.info(format_summary(summary, run.path), extra={"is_result": True})
     if warning := format_warning(summary):
         log.warning(warning)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from unpairaug.errors import RunStopped
 from unpairaug.losses import Losses
-from unpairaug.training.guards import PAGE
 from unpairaug.training.trainer import JointTrainer
 
 CHECK_EVERY = 20
@@ -165,7 +164,7 @@ class StepWatch:
     def _stop(self, what: str, steps: int) -> None:
         raise RunStopped(
             f"diverged: {what} after {steps} steps; nothing of it is saved, and earlier checkpoints are complete. "
-            f"Lower the learning rates, or set train.clip; see {PAGE}#divergence"
+            f"Lower the learning rates, or set train.clip; see: unpairaug docs divergence"
         )
 
     def _find_dead(self, idle: list[float]) -> dict[str, tuple[list[str], int]]:
@@ -187,5 +186,6 @@ class StepWatch:
                 self.warned.add(network)
                 yield (
                     f"no gradient: {len(names)} of {total} weights of {network} have had no gradient for {IDLE_STEPS} "
-                    f"steps or more, the first of them {names[0]}: it has stopped learning; see {PAGE}#no-gradient"
+                    f"steps or more, the first of them {names[0]}: it has stopped learning; "
+                    f"see: unpairaug docs no-gradient"
                 )

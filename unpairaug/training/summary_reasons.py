@@ -73,8 +73,8 @@ def _from_measurements(found: MetricsFile) -> Iterator[str]:
         )
     elif line:
         yield (
-            f"The head does not even improve translated images ({line['head_gain']:+.2f} dB): it needs more steps or "
-            f"another learning rate (optimizer.head.lr)."
+            f"The head does not clearly improve even translated images ({line['head_gain']:+.2f} dB): it needs more "
+            f"steps or another learning rate (optimizer.head.lr)."
         )
     yield from _from_validation(found)
 

@@ -1,0 +1,34 @@
+"""What a command prints: a text for people, JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[
+    Path | None, typer.Option(help="Also write the result to this JSON file; - prints it instead.", metavar="FILE")
+]
+STDOUT = Path("-")
+
+
+def print_result(text: str, json: Path | None = None) -> None:
+    """Print a text; on standard error where JSON goes to standard output."""
+    print(text, file=sys.stderr if json == STDOUT else sys.stdout, flush=True)
+
+
+def write_result(values: Mapping[str, Any], json: Path | None) -> None:
+    """Write a result to a JSON file, or to standard output for `-`; nothing for None.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    from unpairaug.evaluation.results import format_json, write_json
+
+    if json == STDOUT:
+        print(format_json(values))
+    elif json is not None:
+        write_json(values, json)
