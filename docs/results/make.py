@@ -138,8 +138,10 @@ def _compare_recipe(recipe_name: str, overrides: list[str], resolved: dict[str, 
         was = Recipe.model_validate({**resolved, "output_dir": today.output_dir}).model_dump(mode="json")
     except ValidationError:  # it has keys or values that no longer exist; compare it as it is
         was = resolved
-    pairs = differences_of_values(was, today.model_dump(mode="json")).items()
-    return [f"{key}: {before!r} → {now!r}" for key, (before, now) in pairs if key not in MAY_CHANGE]
+    pairs = differences_of_values(was, today.model_dump(mode="json"))
+    if pairs.get("data.order", ("", ""))[1] == "auto":  # the run recorded what it stood for
+        del pairs["data.order"]
+    return [f"{key}: {before!r} → {now!r}" for key, (before, now) in pairs.items() if key not in MAY_CHANGE]
 
 
 def _values_by_step(found: Record, split: str) -> dict[int, dict[str, float]]:
