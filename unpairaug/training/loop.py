@@ -25,7 +25,7 @@ from unpairaug.training.guards import Guards
 from unpairaug.training.recovery import Recovery
 from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.running_losses import RunningLosses
-from unpairaug.training.samples import sample_sheet, save_sheet
+from unpairaug.training.samples import draw_samples, save_sheet
 from unpairaug.training.step_reader import StepReader, to_device
 from unpairaug.training.step_watch import CHECK_EVERY, BadStep
 from unpairaug.training.stopping import StopRequests, stop_error
@@ -205,10 +205,10 @@ class TrainingLoop:
         }
 
     def save_samples(self, step: int) -> None:
-        """Write a sheet of sample images."""
+        """Write a sheet of sample images, and of a validation pair."""
         if not self.accelerator.is_main_process:
             return
-        picture = sample_sheet(self.trainer.ema_translator, self.trainer.ema_task, self.samples, self.train.seed)
+        picture = draw_samples(self.trainer, self.samples, self.validation, self.train.seed)
         save_sheet(self.run.path / "samples" / f"step_{step:06}.png", picture)
         self.events.add_picture("samples", picture, step)
 

@@ -12,15 +12,19 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from unpairaug.bridge import round_to_8_bits
-from unpairaug.data import UnpairedBatch
+from unpairaug.data import UnpairedBatch, ValidationPairs
 from unpairaug.data.files import write_file
+from unpairaug.restoring.restore import Bicubic
 from unpairaug.rng import sample_rng
 from unpairaug.task import Task
+from unpairaug.training.trainer import JointTrainer
 from unpairaug.translator import Translator, degrade_input
 
 COLUMNS = ["source", "fake", "real", "restored real", "restored fake", "clean"]
 SIDE = 128
 """Pixels that a picture should have to be looked at: smaller crops are shown enlarged by a whole factor."""
+CROP = 256
+"""Pixels of the crop of a validation pair: smaller ones cannot be judged."""
 GAP = 4
 """Pixels between pictures."""
 TITLE = 14
@@ -35,6 +39,37 @@ def sample_sheet(translator: Translator, task: Task, batch: UnpairedBatch, seed:
     fake = round_to_8_bits(translator(degrade_input(translator, batch.clean, source), rng).clamp(0, 1))
     small = [F.interpolate(x, scale_factor=task.scale, mode="nearest") for x in (source, fake, batch.degraded)]
     return sheet([*small, task(batch.degraded), task(fake), batch.clean], COLUMNS)
+
+
+def draw_samples(trainer: JointTrainer, batch: UnpairedBatch, pairs: ValidationPairs | None, seed: int) -> np.ndarray:
+    """The sheet of samples and, where there are pairs, a crop of the first validation pair below: (H, W, 3) uint8."""
+    samples = sample_sheet(trainer.ema_translator, trainer.ema_task, batch, seed)
+    if pairs is None:
+        return samples
+    below = validation_sheet(trainer.ema_task, pairs[0].degraded, pairs[0].clean)
+    width = max(samples.shape[1], below.shape[1])
+    padded = (np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in (samples, below))
+    return np.concatenate([*padded])
+
+
+@torch.inference_mode()
+def validation_sheet(task: Task, degraded: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """A crop around the middle: baseline (bicubic, or the input at scale 1), restored image, ground truth.
+
+    Args:
+        task: restores.
+        degraded: (h, w, 3) uint8.
+        clean: its ground truth, (scale * h, scale * w, 3) uint8.
+    """
+    scale = task.scale
+    side = min(CROP // scale, *degraded.shape[:2])
+    top, left = ((size - side) // 2 for size in degraded.shape[:2])
+    small = degraded[top : top + side, left : left + side]
+    large = clean[scale * top : scale * (top + side), scale * left : scale * (left + side)]
+    device = next((parameter.device for parameter in task.parameters()), torch.device("cpu"))
+    source, truth = (torch.tensor(part, device=device).permute(2, 0, 1)[None] / 255 for part in (small, large))
+    titles = ["input" if scale == 1 else "bicubic", "restored", "clean: a validation pair"]
+    return sheet([Bicubic(scale)(source), task(source), truth], titles)
 
 
 def sheet(columns: list[Tensor], titles: list[str]) -> np.ndarray:
