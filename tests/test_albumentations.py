@@ -178,3 +178,12 @@ def test_without_albumentations_the_import_says_what_to_install(monkeypatch: pyt
     monkeypatch.delitem(sys.modules, "unpairaug.albumentations")
     with pytest.raises(ImportError, match="pip install albumentations"):
         importlib.import_module("unpairaug.albumentations")
+
+
+def test_the_agpl_successor_is_refused_and_the_mit_fork_is_not():
+    from unpairaug.registry.albumentations_package import check_licence
+
+    check_licence(["albumentations"])
+    check_licence(["nrtk-albumentations"])
+    with pytest.raises(UserError, match=r"whose licence is the AGPL.*pip install albumentations==2\.0\.8"):
+        check_licence(["AlbumentationsX"])

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from unpairaug.augment import Model, TranslatorAugment
 from unpairaug.errors import UserError
+from unpairaug.registry.albumentations_package import check_licence
 from unpairaug.translator import Translator
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version
+check_licence()
 try:
     from albumentations import ImageOnlyTransform
 except ImportError as error:

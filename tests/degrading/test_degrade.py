@@ -238,3 +238,19 @@ def test_the_colour_profile_of_the_clean_image_is_kept(tmp_path, model):
     degrade(Job(str(tmp_path / "in"), tmp_path / "out", Degradation(str(model)), pairs=True))
     for side in ("lq", "gt"):
         assert Image.open(tmp_path / "out" / side / "a.png").info["icc_profile"] == profile
+
+
+def test_a_third_draw_is_added_to_two(model: Path, photographs: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    degrade(Job(str(photographs), out, Degradation(str(model)), pairs=True, draws=2))
+    assert len([*(out / "lq").iterdir()]) == 8
+    degrade(Job(str(photographs), out, Degradation(str(model)), pairs=True, draws=3))
+    whole = tmp_path / "whole"
+    degrade(Job(str(photographs), whole, Degradation(str(model)), pairs=True, draws=3))
+    assert files_of(out) == files_of(whole)
+    assert len(rows(out)) == 12 and {row["draw"] for row in rows(out)} == {0, 1, 2}
+    with pytest.raises(UserError, match="was started with other settings"):
+        degrade(Job(str(photographs), out, Degradation(str(model)), pairs=True, draws=2))
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "12 pairs, made by unpairaug" in card and "Draws for each clean image: 3, seed 0" in card
+    assert str(tmp_path) not in card and "licence" in card

@@ -29,7 +29,8 @@ def accepts(validator: Draft202012Validator, text: str) -> bool:
 
 
 def test_the_file_beside_the_recipes_is_the_schema_of_this_version():
-    found, saved = recipe_schema(), json.loads((FOLDER / FILE).read_text(encoding="utf-8"))
+    found = recipe_schema(["built in"])  # other tests of this process may register parts of their own
+    saved = json.loads((FOLDER / FILE).read_text(encoding="utf-8"))
     for name in OF_TIMM:
         assert found["$defs"].pop(name) and saved["$defs"].pop(name)
     assert saved == found, f"run: unpairaug schema --out recipes/{FILE}"

@@ -13,7 +13,7 @@ import pytest
 from unpairaug.errors import UserError
 from unpairaug.registry.new import write_package
 
-KINDS = ("task", "translator", "head")
+KINDS = ("task", "translator", "head", "loss")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_packages_pass_their_own_tests_beside_unpairaug(written: Path, checkout:
         cwd=written,
     )
     assert done.returncode == 0, done.stdout
-    assert re.search(r"^10 passed", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^12 passed", done.stdout, re.MULTILINE), done.stdout
 
 
 @pytest.mark.parametrize(

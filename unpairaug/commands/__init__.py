@@ -31,6 +31,7 @@ def _add_commands() -> None:
     for name in (*names, "prepare", "arrange", "schema", "docs", "doctor"):
         _add(app, name, getattr(import_module(f"unpairaug.commands.{name}"), name))
     _add(app, "list", import_module("unpairaug.commands.list").list_known)
+    _add(app, "import", import_module("unpairaug.commands.import_file").import_command)
     _add(app, "new", import_module("unpairaug.commands.new").new)
     app.add_typer(import_module("unpairaug.commands.debug").debug_app, name="debug")
     for name in ("step", "data", "augment"):

@@ -15,17 +15,20 @@ class Format(str, Enum):
     onnx = "onnx"
     spandrel = "spandrel"
     ncnn = "ncnn"
+    darktable = "darktable"
     safetensors = "safetensors"
 
 
 def export(
     model: Annotated[str, typer.Argument(help="Run folder, its head/ folder, or hub id.", metavar="MODEL")],
-    out: Annotated[Path, typer.Argument(help="New file: .onnx, .pth, .safetensors, or .param.", metavar="OUT")],
+    out: Annotated[
+        Path, typer.Argument(help="New file: .onnx, .pth, .safetensors, .param, or .dtmodel.", metavar="OUT")
+    ],
     format: Annotated[
         Format,
         typer.Option(
             help="onnx: for onnxruntime, TensorRT and others; spandrel: for chaiNNer, ComfyUI and others; ncnn: for "
-            "Upscayl and others; safetensors: the head's state_dict and spec."
+            "Upscayl and others; darktable: for darktable 5.6; safetensors: the head's state_dict and spec."
         ),
     ],
     license: Annotated[

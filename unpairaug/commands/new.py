@@ -15,16 +15,17 @@ class Kind(str, Enum):
     TASK = "task"
     TRANSLATOR = "translator"
     HEAD = "head"
+    LOSS = "loss"
 
 
 def new(
-    kind: Annotated[Kind, typer.Argument(metavar="task|translator|head", help="What the package defines.")],
+    kind: Annotated[Kind, typer.Argument(metavar="task|translator|head|loss", help="What the package defines.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name in recipes, such as rain_removal.")],
     folder: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to write; by default one of that name here.")
     ] = None,
 ) -> None:
-    """Write a small package with a task, translator or head of your own.
+    """Write a small package with a task, translator, head or loss of your own.
 
     It works unchanged: a class, a recipe that trains on the sample photographs in seconds, a test. Existing files
     are not overwritten.

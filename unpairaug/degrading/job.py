@@ -26,6 +26,7 @@ from unpairaug.data.output_files import OutputFiles
 from unpairaug.data.shard_index import FOLDER_INDEX, format_folder_index, read_index
 from unpairaug.data.sources import open_images
 from unpairaug.data.storage import is_url
+from unpairaug.degrading.dataset_card import CARD, make_card
 from unpairaug.degrading.degrade import Degradation
 from unpairaug.errors import UserError, escape
 from unpairaug.prepare.journal import Journal
@@ -157,6 +158,9 @@ class Job:
                 write_file(self.target / FOLDER_INDEX, format_folder_index(sizes).encode())
             text = "".join(json.dumps(lines[key]) + "\n" for key in sorted(lines))
             write_file(self.target / MANIFEST, text.encode())
+            if self.pairs:
+                card = make_card(self.degradation, len(lines), self.draws, self.shards)
+                write_file(self.target / CARD, card.encode("utf-8", "backslashreplace"))
             self._remove_temporary_files()
         what = f"{len(lines)} {'pairs' if self.pairs else 'images'} of {len({i for i, _ in lines})} images"
         summary = f"{what} in {escape(self.target)}"
@@ -166,6 +170,10 @@ class Job:
 
     def _prepare_output(self, settings: dict[str, Any]) -> None:
         previous = _read_settings(self.target)
+        if previous is not None and self._adds_draws(previous):
+            previous["draws"] = self.draws
+            if previous == settings:
+                write_json(self.target / SETTINGS, settings)
         if previous is None:
             write_json(self.target / SETTINGS, settings)
         elif changed := list_differences(previous, settings):
@@ -182,6 +190,13 @@ class Job:
             Journal[Entry](path).keep_intact(
                 lambda entry: all(map(self._is_intact, entry["rows"])), remove=lambda _: None
             )
+
+    def _adds_draws(self, previous: dict[str, Any]) -> bool:
+        """Whether this call adds draws to those of an earlier one, whose files keep their names."""
+        before = previous.get("draws")
+        if self.shards or not isinstance(before, int) or not 1 < before < self.draws:
+            return False
+        return len(str(before - 1)) == len(str(self.draws - 1))
 
     def _make_settings(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Content of `degrade.json`: all settings that affect the output."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unpairaug.data.files import write_file
 from unpairaug.errors import UserError
@@ -29,6 +29,20 @@ TRACED = (2, 3, 45, 61)
 
 
 def write(task: Task, path: Path) -> None:
+    write_file(path, convert(make_portable(task), network_name(task), INPUT, OUTPUT))
+
+
+def convert(network: nn.Module, name: str, input: str, output: str) -> bytes:
+    """The network as an ONNX file with free batch, height and width.
+
+    Args:
+        network: (B, 3, h, w) -> (B, 3, scale * h, scale * w).
+        name: of the architecture, for messages.
+        input, output: names of the tensors.
+
+    Raises:
+        UserError: a package is missing, or the network cannot be converted.
+    """
     require_packages("onnx", "onnx", "onnxscript", "onnxruntime")
     free = torch.export.Dim.DYNAMIC
     with warnings.catch_warnings(), torch.no_grad():
@@ -36,22 +50,22 @@ def write(task: Task, path: Path) -> None:
         try:
             # Exported here, because torch.onnx would fall back to a tracer that writes constant sizes into the file.
             traced = torch.export.export(
-                prepare_for_tracing(make_portable(task)),
+                prepare_for_tracing(network),
                 (torch.rand(TRACED),),
                 dynamic_shapes=({0: free, 2: free, 3: free},),
                 strict=False,
             )
             program: Any = torch.onnx.export(
-                traced, input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False
+                traced, input_names=[input], output_names=[output], dynamo=True, verbose=False
             )
         except Exception as error:  # tracers and decompositions raise arbitrary exceptions
             raise UserError(
-                f"{network_name(task)} cannot be converted to ONNX with dynamic batch and size: its code branches on "
+                f"{name} cannot be converted to ONNX with dynamic batch and size: its code branches on "
                 f"sizes, or uses an operation that ONNX lacks ({format_error(error)}). Use `--format spandrel` if "
                 f"spandrel supports the network, or `--format safetensors`"
             ) from error
     _name_axes(program)
-    write_file(path, program.model_proto.SerializeToString())
+    return program.model_proto.SerializeToString()
 
 
 def read(path: Path, task: Task) -> LoadedModel:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unpairaug.data.files import WriteError, write_error, write_file
 from unpairaug.errors import RunStopped, UserError, escape
-from unpairaug.export import for_spandrel, ncnn_file, onnx_file, plain
+from unpairaug.export import darktable_file, for_spandrel, ncnn_file, onnx_file, plain
 from unpairaug.export.card import make_card
 from unpairaug.export.format import Format, LoadedModel, network_name
 from unpairaug.networks.resize import enlarge
@@ -26,6 +26,7 @@ FORMATS: dict[str, Format] = {
     "onnx": onnx_file.FORMAT,
     "spandrel": for_spandrel.FORMAT,
     "ncnn": ncnn_file.FORMAT,
+    "darktable": darktable_file.FORMAT,
     "safetensors": plain.FORMAT,
 }
 TOLERANCE = 1e-4

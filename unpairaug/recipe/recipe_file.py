@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unpairaug.errors import UserError, escape
+from unpairaug.recipe.foreign import recognise
 from unpairaug.recipe.yaml_file import Document, parse
 from unpairaug.recipe.yaml_values import MAX_CHARACTERS
 from unpairaug.registry.options import format_value
@@ -33,6 +34,8 @@ def read_document(recipe: str, above: tuple[str, ...] = ()) -> Document:
     """
     name, text = read_text(recipe)
     document = parse(text, name)
+    if program := recognise(document.values):
+        raise UserError(f"{escape(name)} is a configuration of {program}, no recipe: unpairaug import {escape(name)}")
     base = document.values.pop(BASE, None)
     if base is None:
         return document

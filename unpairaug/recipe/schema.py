@@ -7,7 +7,7 @@ missing, `load_recipe` reports. A recipe with a `base` may leave out anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -48,13 +48,17 @@ class _Generator(GenerateJsonSchema):
         return {}
 
 
-def recipe_schema() -> Schema:
-    """The schema of recipes, with the components that are built in, registered here, or of installed packages."""
+def recipe_schema(origins: Collection[str] | None = None) -> Schema:
+    """The schema of recipes, with the components that are built in, registered here, or of installed packages.
+
+    Args:
+        origins: where components may come from, such as `built in`; None includes all.
+    """
     definitions: Schema = {}
     root = _expand(Recipe.model_json_schema(schema_generator=_Generator), definitions)
     for registry in REGISTRIES:
-        definitions[registry.kind] = _component(registry, definitions)
-    definitions["terms"] = _terms(definitions)
+        definitions[registry.kind] = _component(registry, definitions, origins)
+    definitions["terms"] = _terms(definitions, origins)
     definitions["lr_schedule"] = _lr_schedule(definitions)
     options = _optimizer_options()
     for name in ("NetworkOptimizer", "HeadOptimizer"):
@@ -101,11 +105,11 @@ def _replace(schema: Any) -> Any:
     return {key: _replace(value) for key, value in schema.items() if key != "title" or isinstance(value, dict)}
 
 
-def _component(registry: Registry[Any], definitions: Schema) -> Schema:
+def _component(registry: Registry[Any], definitions: Schema, origins: Collection[str] | None) -> Schema:
     """A component: its name alone, or a section with `type` and the options of that class, or options of a base's."""
     beside = _BESIDE_TRANSLATOR if registry.kind == "translator" else {}
     variants, options = [], {}
-    for name, description, own in _classes(registry, definitions):
+    for name, description, own in _classes(registry, definitions, origins):
         known = {**own["properties"], **beside}
         for key, value in known.items():
             options.setdefault(key, []).append(value)
@@ -126,10 +130,12 @@ def _section(properties: Schema, name: str, description: str, is_open: bool) -> 
     }
 
 
-def _classes(registry: Registry[Any], definitions: Schema) -> Iterator[tuple[str, str, Schema]]:
+def _classes(
+    registry: Registry[Any], definitions: Schema, origins: Collection[str] | None
+) -> Iterator[tuple[str, str, Schema]]:
     """Name, first line of the docstring, and schema of the options of every class that can be used."""
     for entry in registry.entries():
-        if entry.cls is None:
+        if entry.cls is None or (origins is not None and entry.origin not in origins):
             continue
         try:
             model = registry.options(entry.name, without=["scale"] if registry.kind == "head" else [])
@@ -141,11 +147,11 @@ def _classes(registry: Registry[Any], definitions: Schema) -> Iterator[tuple[str
         yield entry.name, (entry.cls.__doc__ or "").strip().partition("\n")[0], schema
 
 
-def _terms(definitions: Schema) -> Schema:
+def _terms(definitions: Schema, origins: Collection[str] | None) -> Schema:
     """A loss: a name, or a section of terms, each a weight or a section; without `type`, a term's name is its type."""
     weight = {"type": "number", "minimum": 0, "description": "Weight of the term."}
     by_name, typed = {}, []
-    for name, description, own in _classes(losses, definitions):
+    for name, description, own in _classes(losses, definitions, origins):
         section = _section({"weight": weight, **own["properties"]}, name, description, own["additionalProperties"])
         typed.append(section)
         by_name[name] = {"anyOf": [weight, {key: value for key, value in section.items() if key != "required"}]}

@@ -1,4 +1,4 @@
-"""`unpairaug new`: packages with a task, translator or head of one's own, from the templates beside this file."""
+"""`unpairaug new`: packages with a task, translator, head or loss of one's own, from the templates beside this file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_package(kind: str, name: str, folder: Path | None = None) -> Path:
     """Write a package that brings a `kind` called `name`, and return its folder.
 
     Args:
-        kind: "task", "translator" or "head".
+        kind: "task", "translator", "head" or "loss".
         name: a Python identifier; with hyphens it is the same name.
         folder: where to write; by default a folder of that name where one stands.
 
@@ -58,7 +58,7 @@ def _to_module_name(kind: str, name: str) -> str:
         UserError: it is invalid, or in use; the message suggests another.
     """
     module = name.replace("-", "_")
-    known = getattr(registry, f"{kind}s")
+    known = getattr(registry, "losses" if kind == "loss" else f"{kind}s")
     if not re.fullmatch(r"[A-Za-z](\w*[A-Za-z0-9])?", module, re.ASCII) or keyword.iskeyword(module):
         said = "is no name for a Python module: use letters, digits and underscores, a letter first, no keyword"
     elif module in known.names():

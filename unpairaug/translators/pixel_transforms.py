@@ -8,8 +8,12 @@ from typing import Any
 import cv2
 from numpy.typing import NDArray
 
+from unpairaug.registry.albumentations_package import check_licence
+
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version
 import albumentations
+
+check_licence()
 
 
 class Downscale(albumentations.Downscale):

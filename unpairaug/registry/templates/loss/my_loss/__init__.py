@@ -1,0 +1,1 @@
+"""The loss `my_loss` for unpairaug."""
