@@ -22,7 +22,6 @@ EXTRAS = {
     "ncnn": ("ncnn", "pnnx"),
     "perceptual": ("torchmetrics",),
     "ray": ("ray",),
-    "demo": ("gradio",),
 }
 """Packages of each extra."""
 
