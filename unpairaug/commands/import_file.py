@@ -14,7 +14,10 @@ def import_command(
         Path | None, typer.Option(help="Recipe to write; by default the file's name with .recipe.yaml.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Turn another program's configuration into a recipe, key by key; print what is lost and what did nothing there."""
+    """Turn another program's configuration into a recipe, key by key; print what is lost and what did nothing there.
+
+    Example: unpairaug import train_EDSR_Lx2.yml --out mine.yaml
+    """
     from unpairaug.errors import UserError, escape
     from unpairaug.recipe.imported import import_file
 
