@@ -11,6 +11,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from unpairaug.errors import run_cli
+from unpairaug.process.allocator import keep_memory
 from unpairaug.recipe import load_recipe
 from unpairaug.recipe.recipe import Overrides
 from unpairaug.training import launcher as launcher  # notes the parent process before torch is imported
@@ -75,6 +76,7 @@ def keep_global_state() -> Iterator[None]:
 
 
 def main() -> None:
+    keep_memory()
     arguments = sys.argv[1:]
     if not arguments or {"-h", "--help"} & set(arguments):
         print(f"{__doc__}\n\n{USAGE}\n\nRECIPE is a file, or the name of one that comes with unpairaug.")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from unpairaug.errors import UserError, run_cli
+from unpairaug.process.allocator import keep_memory
 from unpairaug.terminal import console
 
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -72,6 +73,7 @@ def _set_up(
 
 def main() -> None:
     """Entry point of the `unpairaug` program."""
+    keep_memory()
     _add_commands()
     run_cli(_run_app)
 

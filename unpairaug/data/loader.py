@@ -24,6 +24,7 @@ from unpairaug.data.retry import share_warnings
 from unpairaug.data.streams import StepBatches, UnpairedBatch, UnpairedCrops
 from unpairaug.data.worker_signals import blocked_stop_signals, kill_at_exit
 from unpairaug.errors import RunStopped, UserError
+from unpairaug.process.allocator import keep_memory
 
 PATIENCE = 600.0
 """Seconds after which a worker without a batch counts as stalled: far more than the slowest storage needs."""
@@ -229,6 +230,7 @@ def _init_worker(said: Any, worker: int) -> None:
     """
     import cv2
 
+    keep_memory()
     info = get_worker_info()
     assert info is not None, "called in a worker"
     IMAGE_CACHE.limit //= info.num_workers

@@ -28,6 +28,7 @@ from unpairaug.data.files import read_file
 from unpairaug.data.photograph import insert_chunks, read_colour
 from unpairaug.errors import RunStopped, UserError, escape
 from unpairaug.prepare.cut import Cut, measure_detail
+from unpairaug.process.allocator import keep_memory
 
 COPY_EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 """Formats whose files are copied if the image stays whole, and their extensions."""
@@ -207,6 +208,7 @@ def _block_sigint() -> Iterator[None]:
 
 
 def _init_worker(parent: Connection) -> None:
+    keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles Ctrl-C
     warnings.simplefilter("ignore")  # Pillow's warnings about metadata and large images
     threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()

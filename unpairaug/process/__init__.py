@@ -1,0 +1,1 @@
+"""Settings of a process of the program: what its memory allocator keeps."""
