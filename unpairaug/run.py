@@ -40,12 +40,15 @@ def train(recipe: str | PathLike[str], overrides: Overrides = (), **sections: An
     """
     loaded = load_recipe(recipe, overrides, **sections)
     # torch is imported after the recipe is checked, so that a mistake in it is reported within a second.
+    from unpairaug.data.storage import is_url
+    from unpairaug.training.remote_run import RemoteRun
     from unpairaug.training.run_recipe import run_recipe
     from unpairaug.training.trained_run import Run
 
     with keep_global_state():
         run_recipe(loaded, str(recipe))
-    return Run(loaded.output_dir, trust_code=True)  # what the recipe names, it may run
+    folder = RemoteRun(loaded.output_dir).folder if is_url(loaded.output_dir) else loaded.output_dir
+    return Run(folder, trust_code=True)  # what the recipe names, it may run
 
 
 @contextmanager

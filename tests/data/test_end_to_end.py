@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from unpairaug.batch.executor import IN_PROCESS
 from unpairaug.data import write_image
 from unpairaug.errors import UserError
 from unpairaug.prepare.cut import Cut
@@ -43,7 +44,7 @@ def home(tmp_path_factory) -> Path:
             cut = Cut.from_options(48, 24, 1 if side == "clean" else 2, 0.0)
             preparation = Preparation(root / "photographs" / side, root / kind / side, cut, shard_bytes=bound)
             with preparation.lock_target():
-                assert all(done.problem is None for done in preparation.cut_photographs(1))
+                assert all(done.problem is None for done in preparation.cut_photographs(IN_PROCESS))
                 preparation.finish("raise")
     assert all(len(list((root / "shards" / side).glob("*.tar"))) > 1 for side in ("clean", "degraded"))
     return root

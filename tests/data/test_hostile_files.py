@@ -15,6 +15,7 @@ import pytest
 import tifffile
 from PIL import Image, PngImagePlugin
 
+from unpairaug.batch.executor import IN_PROCESS
 from unpairaug.data.images import list_images, read_image
 from unpairaug.errors import UserError
 from unpairaug.prepare.cut import Cut
@@ -300,7 +301,7 @@ def test_prepare_takes_a_thousand_hostile_files_and_writes_nothing_outside_its_f
     before = sorted(os.listdir(folder))
     preparation = Preparation(folder, tmp_path / "out", Cut(1000, 500), shard_bytes=shard_bytes, max_bad=1.0)
     with preparation.lock_target():
-        assert sum(1 for _ in preparation.cut_photographs(1)) == len(known)
+        assert sum(1 for _ in preparation.cut_photographs(IN_PROCESS)) == len(known)
         result = preparation.finish("skip")
     assert len(result.bad) == sum(right is None for _, _, right, _ in known.values())
     assert sorted(os.listdir(folder)) == before and sorted(os.listdir(tmp_path)) == ["bystander", "out"]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unpairaug.batch.executor import IN_PROCESS
 from unpairaug.data import (
     MemoryImages,
     UnpairedCrops,
@@ -203,7 +204,7 @@ def test_an_unfinished_preparation_is_no_data(tmp_path: Path, packed: bool):
         write_image(tmp_path / "in" / f"{i}.png", np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8))
     preparation = Preparation(tmp_path / "in", tmp_path / "out", Cut(), shard_bytes=20_000 if packed else None)
     with preparation.lock_target():
-        for _ in preparation.cut_photographs(1):
+        for _ in preparation.cut_photographs(IN_PROCESS):
             pass  # all is cut, and the command killed before its end
     ways = [tmp_path / "out", *(tmp_path / "out").glob("*.tar")]
     for way in ways:
@@ -251,7 +252,7 @@ def test_copies_that_an_address_asks_for_are_found_by_the_next_process(twenty: P
 def test_an_address_with_a_signature_is_that_of_its_file(twenty: Path, monkeypatch):
     from unpairaug.data import storage
 
-    monkeypatch.setattr(storage, "_remote_file_system", lambda url: (fsspec.filesystem("file"), str(twenty)))
+    monkeypatch.setattr(storage, "remote_file_system", lambda url: (fsspec.filesystem("file"), str(twenty)))
     images = opened("https://host/bucket/x.tar?X-Sig=a/b.c")
     assert len(images) == 20 and images.names[0] == "x.tar/00.png"
     assert images.location(0) == "https://host/bucket/x.tar/00.png", "no signature in a log"
@@ -271,10 +272,10 @@ def test_near_misses_of_a_source_are_told_what_to_write(source: str, words: str,
         open_images(source if "://" in source else str(tmp_path / source), "clean", 1)
 
 
-@pytest.mark.parametrize("source", ["twenty.tar", ".", "s3://bucket/x"])
+@pytest.mark.parametrize("source", ["twenty.tar", "."])
 def test_restore_says_that_it_reads_no_shards(twenty: Path, source: str, monkeypatch):
     monkeypatch.chdir(twenty.parent)
-    with pytest.raises(UserError, match="restore reads local image files, no shards"):
+    with pytest.raises(UserError, match="restore reads image files and no shards"):
         plan_outputs(Path(source), Path("out"))
 
 

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageCms
 
+from unpairaug.batch.executor import IN_PROCESS, Executor
 from unpairaug.data.decode import MAX_PIXELS
 from unpairaug.data.images import read_image, write_image
 from unpairaug.data.photograph import insert_chunks, read_colour
@@ -47,7 +48,7 @@ def prepare(source: Path, target: Path, cut: Cut = WHOLE, on_bad="raise", force=
     """What the command does, in this process."""
     preparation = Preparation(source, target, cut, **options)
     with preparation.lock_target(force):
-        for _ in preparation.cut_photographs(workers):
+        for _ in preparation.cut_photographs(Executor(workers)):
             pass
         return preparation.finish(on_bad)
 
@@ -238,7 +239,7 @@ def test_stopped_after_any_photograph_it_goes_on_to_the_same_bytes(photographs, 
     prepare(photographs, tmp_path / "whole", Cut(32, 16), "skip", **options)
     begun = Preparation(photographs, tmp_path / "parts", Cut(32, 16), **options)
     with begun.lock_target():
-        work = begun.cut_photographs(1)
+        work = begun.cut_photographs(IN_PROCESS)
         for _ in range(images):
             next(work)
         del work
@@ -312,7 +313,7 @@ def test_force_removes_what_prepare_wrote_and_no_file_of_the_user(photographs, t
     write_image(photographs / "only" / "here.png", np.zeros((50, 50, 3), np.uint8))
     begun = Preparation(photographs, out, Cut(32, 16), shard_bytes=shard_bytes)
     with begun.lock_target():
-        for _ in islice(begun.cut_photographs(2), photographs_done):
+        for _ in islice(begun.cut_photographs(Executor(2)), photographs_done):
             pass
         if photographs_done == 10:
             begun.finish("raise")
@@ -331,7 +332,7 @@ def test_what_is_to_be_made_again_is_removed_while_it_is_known_whose_it_is(photo
     out = tmp_path / "out"
     begun = Preparation(photographs, out, Cut(32, 16), shard_bytes=60_000)
     with begun.lock_target():
-        for _ in begun.cut_photographs(1):
+        for _ in begun.cut_photographs(IN_PROCESS):
             pass
     (out / "images-000001.tar").unlink()
     with begun.lock_target():
@@ -344,7 +345,7 @@ def test_a_file_of_the_user_is_not_overwritten(photographs, tmp_path):
         (tmp_path / "out" / "a").mkdir()
         (tmp_path / "out" / "a" / "photo_0_r00c00.png").write_bytes(b"mine")
         with pytest.raises(UserError, match=r"photo_0_r00c00\.png exists and was not written by `prepare`"):
-            next(begun.cut_photographs(1))
+            next(begun.cut_photographs(IN_PROCESS))
     assert (tmp_path / "out" / "a" / "photo_0_r00c00.png").read_bytes() == b"mine"
 
 
@@ -404,11 +405,11 @@ def test_stopped_by_a_signal_it_ends_at_once_and_says_that_the_same_command_goes
     assert not psutil.wait_procs(below, timeout=5)[1]
 
 
-def test_addresses_are_refused_instead_of_becoming_folders(photographs, tmp_path, monkeypatch):
+def test_a_misspelt_url_does_not_become_a_folder(photographs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for source, target in ((photographs, "s3://bucket/clean"), ("s3://bucket/raw", "out")):
+    for source, target in ((photographs, "s33://bucket/clean"), ("s33://bucket/raw", "out")):
         told = unpairaug_prepare(source, target)
-        assert told.returncode == 2 and "is a URL" in told.stderr, told.stderr
+        assert told.returncode == 2 and "fsspec knows no URL scheme 's33'" in told.stderr, told.stderr
     assert os.listdir(tmp_path) == ["photographs"]
 
 

@@ -241,3 +241,19 @@ def test_what_did_not_fit_once_is_not_tried_again_with_the_next_image(tmp_path: 
     head = Recording(60**2)
     list(restore_files(head, plan_outputs(tmp_path / "in", tmp_path / "out")))
     assert head.seen == [100**2] + 3 * 4 * [50**2]
+
+
+def test_an_interrupted_folder_goes_on_where_it_was_and_other_settings_start_again(album, tmp_path):
+    from unpairaug.restoring.files import FileRestorer, collect_results
+    from unpairaug.restoring.restart import CompleteFiles
+
+    outputs = plan_outputs(album, tmp_path / "out")
+    complete = CompleteFiles(tmp_path / "out", {"tile": None})
+    (tmp_path / "out").mkdir()
+    results = collect_results(map(FileRestorer(Bicubic(2)), complete.find_remaining(outputs).items()), complete)
+    first = next(results)
+    next(results)  # the first one is recorded
+    again = CompleteFiles(tmp_path / "out", {"tile": None})
+    (tmp_path / "out" / ".restore.jsonl").open("ab").write(b'{"torn')
+    assert first not in again.find_remaining(outputs).values() and len(again.find_remaining(outputs)) < len(outputs)
+    assert len(CompleteFiles(tmp_path / "out", {"tile": 32}).find_remaining(outputs)) == len(outputs)

@@ -52,7 +52,7 @@ def test_a_file_beyond_the_limit_is_named_and_the_others_are_written(album: Path
     said = error_of(restore(album, tmp_path / "out", blocks=20))
     assert "1 of 3 files not written; 2 written" in said
     assert "m.png: this file cannot be written (File too large); free disk space" in said
-    assert names_in(tmp_path / "out") == ["a.png", "z.png"], "no part of a file is left"
+    assert names_in(tmp_path / "out") == [".restore.jsonl", "a.png", "z.png"], "no part of a file is left"
     assert read_image(tmp_path / "out" / "z.png").shape == (32, 32, 3)
 
 
@@ -60,7 +60,7 @@ def test_a_folder_in_place_of_an_output_is_named_and_the_others_are_written(albu
     (tmp_path / "out" / "a.png").mkdir(parents=True)
     said = error_of(restore(album, tmp_path / "out"))
     assert "1 of 3 files not written; 2 written" in said and "move the file or folder that is in the way" in said
-    assert names_in(tmp_path / "out") == ["m.png", "z.png"]
+    assert names_in(tmp_path / "out") == [".restore.jsonl", "m.png", "z.png"]
 
 
 def test_a_folder_below_a_file_is_refused_before_any_work(album: Path, tmp_path: Path):
@@ -94,5 +94,5 @@ def test_control_characters_in_names_do_not_reach_the_terminal(album: Path, tmp_
     (target / "a.png").mkdir(parents=True)
     done = restore(album, target)
     assert error_of(done) and "\x1b" not in done.stdout + done.stderr and "out\\x1b[2J/a.png" in done.stderr
-    assert names_in(target) == ["m\x1b[31m.png", "z.png"]
+    assert names_in(target) == [".restore.jsonl", "m\x1b[31m.png", "z.png"]
     assert "\x1b" not in restore(album, tmp_path / "other\x1b[2J").stdout

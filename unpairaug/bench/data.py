@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import psutil
+import simplejpeg
 import torch
 from PIL import Image
 from torch import Tensor
@@ -111,10 +112,14 @@ def _crops(clean: ImageSet, degraded: ImageSet, recipe: Recipe) -> UnpairedCrops
 
 
 def _decode_only(files: Files, recipe: Recipe, batches: int) -> Iterator[object]:
-    """Only read and decode the files that the streams show."""
+    """Only read and decode the files that the streams show: JPEGs by simplejpeg, others by Pillow."""
     for batch in _files_of_batches(files, recipe, batches):
         for path in (path for pair in batch for path in pair):
-            with Image.open(BytesIO(path.read_bytes())) as image:
+            data = path.read_bytes()
+            if data.startswith(b"\xff\xd8"):
+                simplejpeg.decode_jpeg(data)
+                continue
+            with Image.open(BytesIO(data)) as image:
                 np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # convert() would copy it
         yield batch
 

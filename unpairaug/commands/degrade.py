@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from unpairaug.commands.ray import Ray
 from unpairaug.commands.trust import TrustCode
 
 Strength = Annotated[
@@ -30,7 +30,6 @@ Shards = Annotated[
     bool | None,
     typer.Option("--shards/--files", help="Write WebDataset shards, or PNG files; by default the kind of IN."),
 ]
-Ray = Annotated[int | None, typer.Option(min=1, help="Number of Ray actors.", metavar="ACTORS", show_default=False)]
 
 
 def degrade(
@@ -38,7 +37,7 @@ def degrade(
     source: Annotated[
         str, typer.Argument(help="Folder of clean images, WebDataset shards (braces, folder, URL).", metavar="IN")
     ],
-    target: Annotated[Path, typer.Argument(help="New folder for the results.", metavar="OUT")],
+    target: Annotated[str, typer.Argument(help="New folder for the results, or its URL.", metavar="OUT")],
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Also write the clean images: folders gt/ and lq/ with the same names.")
     ] = False,
@@ -48,6 +47,7 @@ def degrade(
     scale: Scale = None,
     tile: Tile = None,
     shards: Shards = None,
+    workers: Annotated[int, typer.Option(min=1, help="Local processes.")] = 1,
     ray: Ray = None,
     trust_code: TrustCode = False,
 ) -> None:
@@ -59,17 +59,15 @@ def degrade(
 
     Example: unpairaug degrade runs/cyclesr_sr photographs/clean pairs --pairs --draws 4
     """
+    from unpairaug.batch.executor import Executor
+    from unpairaug.data.remote_output import split_output
     from unpairaug.degrading.degrade import Degradation
     from unpairaug.degrading.job import Job
     from unpairaug.degrading.work import degrade as do
 
-    team = None
-    if ray is not None:
-        from unpairaug.degrading.ray_actors import ray_team
-
-        team = ray_team(ray)
+    folder, remote = split_output(target)
     how = Degradation(model, seed, _parse_strength(strength), scale, tile, trust_code)
-    if summary := do(Job(source, target.expanduser(), how, pairs, draws, shards), team):
+    if summary := do(Job(source, folder, how, pairs, draws, shards, remote), Executor(workers, ray)):
         print(summary)
 
 

@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from unpairaug.commands.ray import Ray
+
 if TYPE_CHECKING:
+    from unpairaug.batch.executor import Executor
+    from unpairaug.data.remote_output import RemoteOutput
     from unpairaug.prepare.run import Preparation
 
+Size = Annotated[
+    int | None, typer.Option(min=1, help="Side of the sub-images in pixels; by default photographs are not cut.")
+]
+LicencesFile = Annotated[
+    Path | None,
+    typer.Option(help="CSV file: file names, then columns that are copied to the manifest.", metavar="FILE"),
+]
 Stride = Annotated[
     int | None,
     typer.Option(
@@ -40,24 +51,21 @@ OnBad = Annotated[
 
 
 def prepare(
-    source: Annotated[Path, typer.Argument(help="Folder of photographs, searched recursively.", metavar="SRC")],
-    target: Annotated[Path, typer.Argument(help="New folder for the output.", metavar="OUT")],
-    size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Side of the sub-images in pixels; by default photographs are not cut."),
-    ] = None,
+    source: Annotated[
+        str, typer.Argument(help="Folder of photographs or its URL, searched recursively.", metavar="SRC")
+    ],
+    target: Annotated[str, typer.Argument(help="New folder for the output, or its URL.", metavar="OUT")],
+    size: Size = None,
     stride: Stride = None,
     scale: Scale = 1,
     min_detail: Detail = 0.0,
     shards: Annotated[bool, typer.Option("--shards", help="Write WebDataset shards instead of files.")] = False,
     shard_size: Annotated[int, typer.Option(min=1, help="Largest size of a shard in MiB.")] = 256,
-    licences: Annotated[
-        Path | None,
-        typer.Option(help="CSV file: file names, then columns that are copied to the manifest.", metavar="FILE"),
-    ] = None,
+    licences: LicencesFile = None,
     on_bad: OnBad = "raise",
     max_bad: Annotated[float, typer.Option(min=0, max=1, help="Largest share of bad files.")] = 0.1,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")] = None,
+    ray: Ray = None,
     force: Annotated[bool, typer.Option("--force", help="First remove earlier output from OUT.")] = False,
 ) -> None:
     """Cut photographs into sub-images, and optionally pack them into shards.
@@ -69,34 +77,48 @@ def prepare(
     """
     import os
 
+    from unpairaug.batch.executor import Executor
+    from unpairaug.data.remote_output import split_output
     from unpairaug.prepare.cut import Cut
     from unpairaug.prepare.run import Preparation
 
     cut = Cut.from_options(size, stride, scale, min_detail)
     bound = shard_size * 2**20 if shards else None
+    folder, remote = split_output(target)
     with _stoppable(target):
-        preparation = Preparation(source, target, cut, shard_bytes=bound, licences=licences, max_bad=max_bad)
+        if remote:
+            remote.pull()
+        preparation = Preparation(source, folder, cut, shard_bytes=bound, licences=licences, max_bad=max_bad)
         if preparation.skipped:
             typer.echo(f"warning: {preparation.skipped}", err=True)
+        executor = Executor(workers or os.cpu_count() or 1, ray)
         with preparation.lock_target(force):
-            was_done = preparation.is_done
-            _cut_photographs(preparation, workers or os.cpu_count() or 1)
-            summary = preparation.finish(on_bad)
-            print(f"{summary}\nnothing to do: the output is complete" if was_done else summary)
+            print(_cut_photographs(preparation, executor, remote, on_bad))
+        if remote:
+            remote.finish()
 
 
-def _cut_photographs(preparation: Preparation, workers: int) -> None:
-    """Cut what is left, with progress, and name the photographs that cannot be used."""
+def _cut_photographs(
+    preparation: Preparation, executor: Executor, remote: RemoteOutput | None, on_bad: Literal["raise", "skip"]
+) -> str:
+    """Cut what is left, with progress, move it to a URL, and name the photographs that cannot be used; the summary."""
     from unpairaug.terminal.progress import with_progress
 
-    with closing(preparation.cut_photographs(workers)) as work:
+    was_done = preparation.is_done
+    with closing(preparation.cut_photographs(executor)) as work:
         for done in with_progress(work, preparation.remaining):
             if done.problem is not None:
                 typer.echo(f"bad: {done.problem}", err=True)
+            if remote:
+                remote.push_new(preparation.journal.path)
+    if remote:
+        remote.push_new(preparation.journal.path)
+    summary = preparation.finish(on_bad)
+    return f"{summary}\nnothing to do: the output is complete" if was_done else str(summary)
 
 
 @contextmanager
-def _stoppable(target: Path) -> Iterator[None]:
+def _stoppable(target: str) -> Iterator[None]:
     """Handle Ctrl-C and SIGTERM with one line and exit code 130."""
     import signal
 

@@ -59,8 +59,8 @@ def find_images(folder: str | os.PathLike[str], unlistable: list[str] | None = N
         raise UserError(f"{escape(folder)}: this is a file; expected the folder that holds the images")
     files = _walk(root, unlistable)
     found = [path for path in files if path.name.lower().endswith(EXTENSIONS)]
-    others = Counter(path.suffix.lower() or "no extension" for path in files if not _is_record_or_image(path.name))
-    skipped = _describe_skipped(others)
+    others = Counter(path.suffix.lower() or "no extension" for path in files if not is_record_or_image(path.name))
+    skipped = describe_skipped(others)
     if not found:
         there = f", found {skipped}" if skipped else ""
         looked = " ".join(EXTENSIONS)
@@ -89,11 +89,13 @@ def _walk(root: Path, unlistable: list[str] | None) -> list[Path]:
     return found
 
 
-def _is_record_or_image(name: str) -> bool:
+def is_record_or_image(name: str) -> bool:
+    """Whether a file of this name is an image, or was left by `prepare` or `degrade` beside images."""
     return name in _RECORDS or name.lower().endswith((*EXTENSIONS, ".index.json"))
 
 
-def _describe_skipped(others: Counter[str]) -> str:
+def describe_skipped(others: Counter[str]) -> str:
+    """The number of files of each extension, the most frequent first."""
     listed = [f"{count} {escape(extension[:20])}" for extension, count in others.most_common(_MAX_LISTED)]
     rest = others.total() - sum(count for _, count in others.most_common(_MAX_LISTED))
     return ", ".join([*listed, *([f"{rest} others"] if rest else [])])

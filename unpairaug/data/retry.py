@@ -95,9 +95,13 @@ def is_temporary(error: BaseException) -> bool:
 
 def format_reason(error: BaseException) -> str:
     """The first line of an error without credentials: queries of URLs, such as signatures, and passwords."""
-    text = str(error).split("\n")[0]
+    return escape(hide_secrets(str(error).split("\n")[0])) or type(error).__name__
+
+
+def hide_secrets(text: str) -> str:
+    """A text without the passwords and queries of the URLs in it."""
     text = re.sub(r"(\w+://)[^\s/'\"@]+@", r"\1", text)
-    return escape(re.sub(r"(\w+://[^\s'\"?]+)\?[^\s'\")]*", r"\1", text)) or type(error).__name__
+    return re.sub(r"(\w+://[^\s'\"?]+)\?[^\s'\")]*", r"\1", text)
 
 
 def _say_once(message: str) -> None:

@@ -9,9 +9,11 @@ from hashlib import blake2b
 from pathlib import Path
 from tempfile import gettempdir
 from typing import IO
+from uuid import uuid4
 
 from unpairaug.data.cache import cache_folder
-from unpairaug.data.storage import fetch_file, is_url, stat_file, strip_query
+from unpairaug.data.remote_files import fetch_file
+from unpairaug.data.storage import is_url, stat_file, strip_query
 from unpairaug.errors import RunStopped, escape
 
 KEPT_FREE = 0.1
@@ -57,7 +59,7 @@ class ShardCache:
             ) from error
 
     def _fetch(self, shard: str, size: int, path: Path) -> IO[bytes]:
-        partial = self.folder.parent / "stream.partial" / f"{path.stem}.{os.getpid()}"
+        partial = self.folder.parent / "stream.partial" / uuid4().hex  # both sides may read the same shard
         for folder in (self.folder, partial.parent):
             folder.mkdir(parents=True, exist_ok=True)
         self._make_room(size)

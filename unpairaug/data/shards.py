@@ -182,11 +182,6 @@ def open_shards(source: str) -> ShardImages | None:
     names = list(known) if known is not None else list_files(path, ".tar")
     if known is None and names and not is_remote and has_images(path):
         return None
-    if not names and is_remote:
-        raise UserError(
-            f"{escape(strip_query(source))}: no shard in this folder; only shards can be read from a URL, see "
-            "`unpairaug prepare`"
-        )
     return _open_counted(source, [f"{path}/{name}" for name in names], {path: known or {}}) if names else None
 
 

@@ -9,6 +9,7 @@ from unpairaug.data.cameras import CAMERAS
 from unpairaug.data.drawn_camera import find_camera
 from unpairaug.data.images import FolderImages, ImageSet, MemoryImages
 from unpairaug.data.mixture import MixedImages
+from unpairaug.data.remote_images import RemoteImages
 from unpairaug.data.sample import Part, sample_images
 from unpairaug.data.shards import open_shards
 from unpairaug.data.storage import is_url
@@ -42,7 +43,7 @@ def open_images(source: Source, part: Part, scale: int) -> ImageSet:
         return MixedImages([open_images(one, part, scale) for one in source], list(source.values()))
     if is_sample(source):
         return MemoryImages(source, sample_images(part, scale, _camera(source)))
-    return open_shards(source) or FolderImages(source)
+    return open_shards(source) or (RemoteImages(source) if is_url(source) else FolderImages(source))
 
 
 def check_output_dir(output_dir: str, sources: Iterable[Source | None]) -> None:

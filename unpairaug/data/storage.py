@@ -94,7 +94,7 @@ def read_text(path: str) -> str | None:
         if not is_url(path):
             check_regular_file(path, MAX_TEXT_BYTES)
             return Path(path).read_text(encoding="utf-8")
-        files, inner = _remote_file_system(path)
+        files, inner = remote_file_system(path)
         if (size := int(retry(server_name(path), lambda: files.info(inner))["size"])) > MAX_TEXT_BYTES:
             raise UserError(f"{escape(strip_query(path))}: {size} bytes exceed the limit of {MAX_TEXT_BYTES}")
         return retry(server_name(path), lambda: files.cat_file(inner)).decode("utf-8")
@@ -125,7 +125,7 @@ def stat_file(path: str) -> tuple[int, str]:
         if not is_url(path):
             size = check_regular_file(path, MAX_SHARD_BYTES)
             return size, str(os.stat(path).st_mtime_ns)
-        files, inner = _remote_file_system(path)
+        files, inner = remote_file_system(path)
         facts = retry(server_name(path), lambda: files.info(inner))
         marks = (facts.get(key) for key in ("ETag", "etag", "LastModified", "last_modified", "mtime", "created"))
         return int(facts["size"]), str(next((mark for mark in marks if mark), ""))
@@ -141,34 +141,8 @@ def open_file(path: str) -> IO[bytes]:
     """Open a file for reading, with random access."""
     if not is_url(path):
         return open(path, "rb")
-    files, inner = _remote_file_system(path)
+    files, inner = remote_file_system(path)
     return files.open(inner, "rb")
-
-
-def fetch_file(url: str, path: Path, size: int) -> None:
-    """Copy a file of `size` bytes from a URL to a local path, in one request where nothing fails.
-
-    Raises:
-        UserError: it cannot be read, or has another size.
-        OSError: the local file cannot be written.
-    """
-    files, inner = _remote_file_system(url)
-
-    def fetch() -> None:
-        files.get_file(inner, str(path))
-        if path.stat().st_size < size:
-            raise ConnectionError(f"{path.stat().st_size} of {size} bytes arrived")
-
-    try:
-        retry(server_name(url), fetch)
-    except OSError as error:
-        if error.filename is not None:  # of the local file
-            raise
-        raise UserError(f"{escape(strip_query(url))}: cannot be read ({format_reason(error)})") from error
-    except Exception as error:  # every file system of fsspec has its own exceptions
-        raise UserError(f"{escape(strip_query(url))}: cannot be read ({format_reason(error)})") from error
-    if (found := path.stat().st_size) != size:
-        raise UserError(f"{escape(strip_query(url))}: {found} bytes, not {size}; it was replaced meanwhile")
 
 
 def server_name(url: str) -> str:
@@ -187,7 +161,7 @@ def list_files(folder: str, ending: str) -> list[str]:
         if not is_url(folder):
             with os.scandir(folder) as entries:
                 return sorted(entry.name for entry in entries if entry.name.endswith(ending) and entry.is_file())
-        files, inner = _remote_file_system(folder)
+        files, inner = remote_file_system(folder)
         found = retry(server_name(folder), lambda: files.ls(inner, detail=False))
         names = (str(name).rstrip("/").rpartition("/")[2] for name in found)
         return sorted(name for name in names if name.endswith(ending))
@@ -207,27 +181,35 @@ def _read_local_range(path: str, offset: int, size: int) -> bytes:
 
 
 def _read_remote_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
-    files = _remote_file_system(ranges[0][0])[0]
-    paths = [_remote_file_system(path)[1] for path, _, _ in ranges]
+    files = remote_file_system(ranges[0][0])[0]
+    paths = [remote_file_system(path)[1] for path, _, _ in ranges]
     starts = [offset for _, offset, _ in ranges]
     ends = [offset + size for _, offset, size in ranges]
     return retry(server_name(ranges[0][0]), lambda: files.cat_ranges(paths, starts, ends, on_error="raise"))
 
 
-def _remote_file_system(url: str) -> tuple[Any, str]:
+def remote_file_system(url: str) -> tuple[Any, str]:
     """fsspec's file system for the URL, and the path in it; fsspec caches the instance for each process."""
     from fsspec.core import url_to_fs
 
     try:
-        return url_to_fs(url, **_cache_options(url))
+        files, inner = url_to_fs(url, **_options(url))
     except ImportError as error:
         raise UserError(f"{escape(strip_query(url))}: {error}") from error
+    for one in (files, getattr(files, "fs", files)):  # a cache and what is behind it
+        if hasattr(one, "retries"):
+            setattr(one, "retries", 1)  # noqa: B010  # s3fs repeats requests without a word; `retry` does it instead
+    return files, inner
 
 
-def _cache_options(url: str) -> dict[str, Any]:
-    """Options that give the caching protocols of the URL one folder for all processes and runs."""
+def _options(url: str) -> dict[str, Any]:
+    """Options of the file systems in a URL, by protocol.
+
+    Caching protocols get one folder for all processes and runs; S3's client does not repeat requests by itself.
+    """
     links = [re.split(r":", link)[0] for link in url.split("::")]
-    folder = cache_folder("files")
-    if folder is None:
-        return {}
-    return {link: {"cache_storage": str(folder / link)} for link in links if link in CACHING}
+    folder, once = cache_folder("files"), {"retries": {"mode": "standard", "max_attempts": 1}}
+    options: dict[str, Any] = {link: {"config_kwargs": once} for link in links if link in ("s3", "s3a")}
+    if folder is not None:
+        options |= {link: {"cache_storage": str(folder / link)} for link in links if link in CACHING}
+    return options

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from filelock import FileLock, Timeout
 from unpairaug.data.files import create_folder, real_path, write_error, write_file
 from unpairaug.data.images import ImageSet
 from unpairaug.data.output_files import OutputFiles
-from unpairaug.data.shard_index import FOLDER_INDEX, format_folder_index, read_index
+from unpairaug.data.remote_output import RemoteOutput
+from unpairaug.data.shard_index import FOLDER_INDEX, format_folder_index
 from unpairaug.data.sources import open_images
 from unpairaug.data.storage import is_url
 from unpairaug.degrading.dataset_card import CARD, make_card
@@ -32,7 +34,7 @@ from unpairaug.errors import UserError, escape
 from unpairaug.prepare.journal import Journal
 from unpairaug.prepare.record import read_settings
 from unpairaug.prepare.remove import PARTIAL
-from unpairaug.prepare.run import ADDRESS, list_differences, stop_on_write_error
+from unpairaug.prepare.run import list_differences, stop_on_write_error
 from unpairaug.prepare.shards import write_json
 
 SETTINGS = "degrade.json"
@@ -75,6 +77,8 @@ class Job:
     """Degraded images for each clean one."""
     into_shards: bool | None = None
     """Whether to write shards; None writes shards if IN is shards."""
+    remote: RemoteOutput | None = None
+    """Where complete files are moved, if OUT is a URL; `target` is its local folder then."""
 
     @cached_property
     def images(self) -> ImageSet:
@@ -153,8 +157,8 @@ class Job:
         lines = {(at[row["source"]], row["draw"]): row for row in self.rows() if self._is_intact(row)}
         with stop_on_write_error(self.target):
             if self.shards and not self.pairs:
-                found = sorted({row["shard"] for row in lines.values()})
-                sizes = {name: self._shard_size(name) for name in found}
+                counts = Counter(row["shard"] for row in lines.values())
+                sizes = {name: (counts[name], (self.target / name).stat().st_size) for name in sorted(counts)}
                 write_file(self.target / FOLDER_INDEX, format_folder_index(sizes).encode())
             text = "".join(json.dumps(lines[key]) + "\n" for key in sorted(lines))
             write_file(self.target / MANIFEST, text.encode())
@@ -163,7 +167,7 @@ class Job:
                 write_file(self.target / CARD, card.encode("utf-8", "backslashreplace"))
             self._remove_temporary_files()
         what = f"{len(lines)} {'pairs' if self.pairs else 'images'} of {len({i for i, _ in lines})} images"
-        summary = f"{what} in {escape(self.target)}"
+        summary = f"{what} in {escape(self.remote.url if self.remote else self.target)}"
         heading = f"{len(unreadable)} images not read; {summary}; repair these files, and the same command adds them:"
         OutputFiles(len(lines), [*unwritten]).check_complete(unreadable, heading)
         return summary
@@ -218,10 +222,6 @@ class Job:
     def _index_by_name(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.images.names)}
 
-    def _shard_size(self, name: str) -> tuple[int, int]:
-        path = self.target / name
-        return len(read_index(str(path))), path.stat().st_size
-
     def _remove_temporary_files(self) -> None:
         shutil.rmtree(self.target / PARTS, ignore_errors=True)
         for path in self.target.glob(JOURNALS):
@@ -235,13 +235,11 @@ def file_size(images: ImageSet, i: int) -> int:
 
 
 def check_output_folder(source: str, target: Path) -> None:
-    """Check that OUT is a local folder outside IN, new, empty, or written by `degrade`.
+    """Check that OUT is a folder outside IN, new, empty, or written by `degrade`.
 
     Raises:
         UserError: it is not.
     """
-    if ADDRESS.match(target.as_posix()):
-        raise UserError(f"{escape(target)} is a URL; give a local folder, and copy it afterwards")
     if os.path.exists(target) and not os.path.isdir(target):
         raise UserError(f"{escape(target)} is a file; give a folder for the results")
     folder = Path(source).expanduser()

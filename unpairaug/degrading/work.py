@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from accelerate.utils import gather_object
 
+from unpairaug.batch.executor import IN_PROCESS, Executor
 from unpairaug.data.decode import Array, decode_image
 from unpairaug.data.files import WriteError, create_folder, write_error
 from unpairaug.data.photograph import Colour, read_colour
@@ -23,6 +24,7 @@ from unpairaug.prepare.run import stop_on_write_error
 from unpairaug.prepare.shards import ShardWriter, shard_name
 from unpairaug.prepare.work import encode_png
 from unpairaug.restoring.processes import process_state
+from unpairaug.restoring.restore import best_device
 from unpairaug.terminal.progress import with_progress
 
 PATIENCE = timedelta(days=30)
@@ -75,6 +77,8 @@ class Worker:
         result = PartResult(self.job.images.location(part.images[0]))
         with stop_on_write_error(self.job.target):
             (self._write_shard if self.job.shards else self._write_files)(part, result)
+            if self.job.remote:
+                self.job.remote.push(result.rows)
         return result
 
     @contextmanager
@@ -128,6 +132,7 @@ class Worker:
     def _write_atomically(self, name: str, data: bytes) -> None:
         path, partial = self.job.target / name, self.job.target / PARTS / uuid4().hex
         create_folder(path.parent)
+        create_folder(partial.parent)
         try:
             partial.write_bytes(data)
             partial.replace(path)
@@ -175,22 +180,35 @@ class Worker:
         return make_keys([*self.job.images.names], flat=self.job.pairs and not self.job.shards)
 
 
-Team = Callable[[Job, Sequence[Part]], Iterator[PartResult]]
-"""Workers that process the parts instead of this process."""
+@dataclass(frozen=True)
+class MakeDegrader:
+    """Creates the worker of a process."""
+
+    job: Job
+
+    def __call__(self, device: str | None) -> Worker:
+        """Load the translator, on the accelerator of this machine by default."""
+        return Worker(self.job, Degrader(self.job.degradation, device or best_device()))
 
 
-def degrade(job: Job, team: Team | None = None) -> str:
+def degrade(job: Job, executor: Executor = IN_PROCESS) -> str:
     """Process the parts of a job that are not complete; return a summary of OUT.
 
-    Collective: under `accelerate launch` every process must call it, and the parts are divided over them. With a
-    `team`, one process only keeps the journal.
+    Collective: under `accelerate launch` every process must call it, and the parts are divided over them.
+
+    Args:
+        job: what is degraded.
+        executor: workers that process the parts instead of this process, which then only keeps the journal.
 
     Raises:
         UserError: model, IN or OUT are invalid, or some images could not be read; all others are done.
         RunStopped: OUT cannot be written.
     """
     state = process_state(timeout=PATIENCE)
-    worker = Worker(job, Degrader(job.degradation, "cpu" if team else state.device or "cpu"))
+    is_alone = executor == IN_PROCESS
+    worker = Worker(job, Degrader(job.degradation, state.device or "cpu" if is_alone else "cpu"))
+    if job.remote and state.is_local_main_process:
+        job.remote.pull()
     with (
         _report_from_this_process(),
         job.lock_output(worker.degrader.facts) if state.is_main_process else nullcontext(),
@@ -205,13 +223,34 @@ def degrade(job: Job, team: Team | None = None) -> str:
             )
         mine = unfinished[state.process_index :: state.num_processes]
         journal, unreadable, unwritten = job.journal(state.process_index), list[str](), list[str]()
-        for result in with_progress(team(job, mine) if team else map(worker, mine), len(mine)):
+        # A copy without the cached list of images: it is pickled.
+        results = map(worker, mine) if is_alone else executor.map(MakeDegrader(replace(job)), mine)
+        for result in with_progress(results, len(mine)):
             with stop_on_write_error(job.target):
                 journal.append({"rows": result.rows})
             unreadable += result.unreadable
             unwritten += result.unwritten
+            if job.remote:
+                job.remote.push_journals()
+        if job.remote:
+            job.remote.push_journals(now=True)
         unreadable, unwritten = gather_object(unreadable), gather_object(unwritten)
-        return job.finish(unreadable, unwritten) if state.is_main_process else ""
+        return _finish(job, unreadable, unwritten) if state.is_main_process else ""
+
+
+def _finish(job: Job, unreadable: list[str], unwritten: list[str]) -> str:
+    """Write the records of OUT, also where other machines have written its files; see `Job.finish`."""
+    if job.remote:
+        job.remote.pull()
+    try:
+        summary = job.finish(unreadable, unwritten)
+    except UserError:  # some images could not be read, and OUT holds all others
+        if job.remote:
+            job.remote.finish()
+        raise
+    if job.remote:
+        job.remote.finish()
+    return summary
 
 
 @contextmanager

@@ -70,8 +70,7 @@ def collect_settings(
     """The settings that determine the output, as stored in `prepare.json`."""
     digest = sha256()
     for source in sources:
-        size = source.path.stat().st_size if source.path.exists() else -1
-        digest.update(f"{source.name}\n{size}\n".encode(errors="surrogatepass"))
+        digest.update(f"{source.name}\n{source.bytes}\n".encode(errors="surrogatepass"))
     return {
         "version": 2,
         "size": cut.size,

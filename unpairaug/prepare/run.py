@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -12,8 +11,11 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from unpairaug.batch.executor import Executor
 from unpairaug.data.files import WriteError
 from unpairaug.data.images import find_images
+from unpairaug.data.remote_images import find_remote_images
+from unpairaug.data.storage import is_url
 from unpairaug.errors import RunStopped, UserError, escape
 from unpairaug.prepare.cut import Cut
 from unpairaug.prepare.journal import Journal
@@ -31,10 +33,7 @@ from unpairaug.prepare.record import (
 )
 from unpairaug.prepare.remove import PARTIAL, remove_all, remove_rows, remove_unfinished
 from unpairaug.prepare.shards import write_json
-from unpairaug.prepare.work import PhotographCutter, Pieces, Source, map_in_order
-
-ADDRESS = re.compile(r"[A-Za-z][\w+.:-]+:/")
-"""The start of a URL such as `s3://bucket/folder` after conversion to a path; a single letter would be a drive."""
+from unpairaug.prepare.work import MakeCutter, PhotographCutter, Pieces, Source
 
 
 class Preparation:
@@ -42,7 +41,7 @@ class Preparation:
 
     def __init__(
         self,
-        source: Path,
+        source: Path | str,
         target: Path,
         cut: Cut,
         *,
@@ -53,7 +52,7 @@ class Preparation:
         """Find the photographs.
 
         Args:
-            source: the folder of photographs, searched recursively.
+            source: the folder of photographs, searched recursively; a path or a URL.
             target: the output folder.
             cut: the rule by which photographs are cut.
             shard_bytes: largest size of a shard in bytes; None writes single files.
@@ -63,12 +62,8 @@ class Preparation:
         Raises:
             UserError: a folder is not suitable, or the table of licences cannot be read.
         """
-        _check_places(source, target)
-        paths, self.skipped = find_images(source)
-        """A sentence that counts the files of SRC that are no images; None without any."""
-        names = [path.relative_to(source.expanduser()).as_posix() for path in paths]
-        keys = make_keys(names)
-        self.sources = [Source(i, names[i], paths[i], keys[i]) for i in range(len(paths))]
+        self.sources, self.skipped = _find_sources(source, target)
+        """`skipped` is a sentence that counts the files of SRC that are no images; None without any."""
         self.target, self.max_bad = target.expanduser(), max_bad
         self.shard_bytes = shard_bytes
         self.licences = None if licences is None else Licences.read(licences)
@@ -122,25 +117,28 @@ class Preparation:
         """Number of photographs that are still to be cut."""
         return 0 if self.is_done else len(self.sources) - self.next_part[0]
 
-    def cut_photographs(self, workers: int) -> Generator[Pieces]:
+    def cut_photographs(self, executor: Executor) -> Generator[Pieces]:
         """Cut the remaining photographs and yield each one when it is done; closing the generator ends the workers.
 
         Raises:
             UserError: the share of bad photographs exceeds `max_bad`.
-            RunStopped: a worker process was killed, or OUT cannot be written.
+            RunStopped: workers died again and again, or OUT cannot be written.
         """
         if not self.remaining:
             return
         with stop_on_write_error(self.target):
-            yield from self._cut_remaining(workers)
+            yield from self._cut_remaining(executor)
 
-    def _cut_remaining(self, workers: int) -> Generator[Pieces]:
+    def _cut_remaining(self, executor: Executor) -> Generator[Pieces]:
         image, piece = self.next_part
         bad = [problem for entry in self.journal for _, problem in entry["bad"]]
         output = self._create_output()
         try:
-            with closing(map_in_order(self.work_on, self.sources[image:], workers)) as pieces:
-                for done in pieces:
+            make = MakeCutter(self.work_on, carries=executor.ray is not None)
+            with closing(executor.map(make, self.sources[image:])) as carried:
+                for done, files in carried:
+                    for name, data in files.items():
+                        (self.parts / name).write_bytes(data)
                     output.add(done, first=piece if done.source.index == image else 0)
                     bad += [done.problem] if done.problem is not None else []
                     if len(bad) > self.max_bad * len(self.sources):
@@ -205,13 +203,23 @@ class Preparation:
         self.journal.path.unlink(missing_ok=True)
 
 
+def _find_sources(source: Path | str, target: Path) -> tuple[list[Source], str | None]:
+    """The photographs of SRC, and what is skipped there."""
+    if is_url(str(source)):
+        sizes, skipped = find_remote_images(str(source))
+        paths: list[Path | str] = [f"{str(source).rstrip('/')}/{name}" for name in sizes]
+        names, found = list(sizes), list(sizes.values())
+    else:
+        folder = Path(source)
+        _check_places(folder, target)
+        local, skipped = find_images(folder)
+        names = [path.relative_to(folder.expanduser()).as_posix() for path in local]
+        paths, found = list[Path | str](local), [path.stat().st_size if path.exists() else -1 for path in local]
+    keys = make_keys(names)
+    return [Source(i, names[i], paths[i], keys[i], found[i]) for i in range(len(names))], skipped
+
+
 def _check_places(source: Path, target: Path) -> None:
-    for folder in (source, target):
-        if ADDRESS.match(folder.as_posix()):
-            raise UserError(
-                f"{escape(folder)} is a URL; `prepare` reads and writes local folders: copy the "
-                "photographs here first, or the results there afterwards"
-            )
     here, there = source.expanduser().resolve(), target.expanduser().resolve()
     if here == there or here in there.parents:
         raise UserError(

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import sys
-import threading
-import warnings
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from io import BytesIO
-from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -26,9 +16,8 @@ from PIL import Image
 from unpairaug.data.decode import Array, decode_image
 from unpairaug.data.files import read_file
 from unpairaug.data.photograph import insert_chunks, read_colour
-from unpairaug.errors import RunStopped, UserError, escape
+from unpairaug.errors import UserError, escape
 from unpairaug.prepare.cut import Cut, measure_detail
-from unpairaug.process.allocator import keep_memory
 
 COPY_EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 """Formats whose files are copied if the image stays whole, and their extensions."""
@@ -45,8 +34,11 @@ class Source:
     """Index among all photographs."""
     name: str
     """Path below SRC, with forward slashes."""
-    path: Path
+    path: Path | str
+    """A path, or a URL."""
     key: str
+    bytes: int = -1
+    """Size of its file; -1 if it does not exist."""
 
 
 class Piece(NamedTuple):
@@ -86,9 +78,6 @@ class Pieces:
 
     def __str__(self) -> str:
         return escape(self.source.name)
-
-
-Work = Callable[[Source], Pieces]
 
 
 @dataclass(frozen=True)
@@ -138,6 +127,32 @@ class PhotographCutter:
             done.pieces.append(Piece(key, ext, window.box, len(encoded), sha256(encoded).hexdigest()))
 
 
+class CarriedPieces(NamedTuple):
+    """The outputs of one photograph with the contents of their scratch files, from a process on any machine."""
+
+    pieces: Pieces
+    files: dict[str, bytes]
+    """By the names of the scratch files; empty where these are in the scratch folder already."""
+
+
+@dataclass(frozen=True)
+class MakeCutter:
+    """Creates the worker of a process: a photograph becomes `CarriedPieces`."""
+
+    cutter: PhotographCutter
+    carries: bool
+    """Whether to return the contents of the scratch files, because the process may be on another machine."""
+
+    def __call__(self, device: str | None) -> Callable[[Source], CarriedPieces]:
+        """The worker; `device` is not used."""
+        return self._cut_and_carry if self.carries else lambda source: CarriedPieces(self.cutter(source), {})
+
+    def _cut_and_carry(self, source: Source) -> CarriedPieces:
+        with TemporaryDirectory() as folder:
+            pieces = replace(self.cutter, folder=Path(folder))(source)
+            return CarriedPieces(pieces, {path.name: path.read_bytes() for path in Path(folder).iterdir()})
+
+
 def copyable_bytes(data: bytes) -> tuple[str, bytes | None]:
     """Extension and bytes of a file that can be copied unchanged; (`png`, None) if it must be converted.
 
@@ -157,65 +172,3 @@ def encode_png(image: Array, profile: bytes | None = None, colour: Iterable[tupl
     options = {} if profile is None else {"icc_profile": profile}
     Image.fromarray(np.ascontiguousarray(image)).save(file, "PNG", compress_level=PNG_COMPRESSION, **options)
     return insert_chunks(file.getvalue(), colour)
-
-
-def map_in_order(work: Work, sources: Iterable[Source], workers: int) -> Generator[Pieces]:
-    """The results for all sources, in their order, from `workers` processes with a short look-ahead.
-
-    Closing the generator ends the processes immediately.
-
-    Raises:
-        RunStopped: a worker process was killed, probably for lack of memory.
-    """
-    if workers == 1:
-        yield from map(work, sources)
-        return
-    # Spawned, not forked: a forked worker would inherit the lock of OUT and keep it after a killed run.
-    spawn = multiprocessing.get_context("spawn")
-    parent_end, held = spawn.Pipe(duplex=False)
-    with parent_end, held, ProcessPoolExecutor(workers, spawn, _init_worker, (parent_end,)) as pool:
-        ahead: deque[Future[Pieces]] = deque()
-        try:
-            for source in sources:
-                with _block_sigint():
-                    ahead.append(pool.submit(work, source))
-                if len(ahead) >= 4 * workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        except BrokenProcessPool as error:
-            raise RunStopped(
-                "a worker process ended, probably for lack of memory; the same command with fewer --workers resumes"
-            ) from error
-        except BaseException:
-            held.close()
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _block_sigint() -> Iterator[None]:
-    """Block Ctrl-C while a process starts: until `_init_worker` runs, the process would print a traceback."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _init_worker(parent: Connection) -> None:
-    keep_memory()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles Ctrl-C
-    warnings.simplefilter("ignore")  # Pillow's warnings about metadata and large images
-    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
-
-
-def _exit_with_parent(parent: Connection) -> None:
-    """End this process when the main process closes its end of the pipe, or ends in any way."""
-    with suppress(EOFError, OSError):
-        parent.recv_bytes()
-    os._exit(1)

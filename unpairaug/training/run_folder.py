@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -33,13 +29,13 @@ from unpairaug.training.checkpoint import (
     take_newest_whole_checkpoint,
 )
 from unpairaug.training.checkpoint_selection import BestStep
+from unpairaug.training.environment import describe_environment
 from unpairaug.training.later_steps import remove_later_events, remove_later_metrics, remove_later_sheets
 from unpairaug.training.metrics_file import BASELINE_IMAGES
+from unpairaug.training.remote_run import RemoteRun
 from unpairaug.training.run_log import RunLog
 from unpairaug.training.summary import SUMMARY
 from unpairaug.translator import Translator
-
-PACKAGES = ["torch", "accelerate", "albumentations", "numpy", "pillow", "scikit-image", "safetensors", "spandrel"]
 
 LOCK_PATIENCE = 7.0
 """Seconds to wait for the lock of the folder: loader workers of a killed run may hold it until they end, within 5 s."""
@@ -48,15 +44,19 @@ LOCK_PATIENCE = 7.0
 class RunFolder:
     """One run's folder. Only the main process writes: on the others `active` is False, and no call does anything."""
 
-    def __init__(self, recipe: Recipe, data: dict[str, str], active: bool = True) -> None:
+    def __init__(
+        self, recipe: Recipe, data: dict[str, str], active: bool = True, remote: RemoteRun | None = None
+    ) -> None:
         """Write nothing yet.
 
         Args:
             recipe: what is trained; its `output_dir` is the folder.
             data: a fingerprint of the images of each side, which decide the order of the samples; saved in checkpoints.
             active: whether this process writes.
+            remote: where the folder is copied, if `output_dir` is a URL; the recipe has its local folder then.
         """
         self.path, self.recipe, self.data, self.active = Path(recipe.output_dir), recipe, data, active
+        self.remote = remote if active else None
         self.starts = {
             f"task.{key}.{option}": _sha256(file) for key, option, file in _initial_weight_files(recipe.task)
         }
@@ -103,25 +103,21 @@ class RunFolder:
         self.processes = processes
         create_folder(self.path / "samples")
         self._copy_initial_weights()
-        write_file(self.path / "recipe.yaml", to_yaml(self.recipe).encode())
-        environment = {
-            "command": " ".join(sys.argv),
-            "python": platform.python_version(),
-            "system": platform.platform(),
-            "cpu_cores": os.cpu_count(),
-            "device": device,
-            "processes": processes,
-            "packages": {name: _version(name) for name in ["unpairaug", *PACKAGES]},
-        }
+        output = self.remote.url if self.remote else self.recipe.output_dir
+        shown = self.recipe.model_copy(update={"output_dir": output})
+        write_file(self.path / "recipe.yaml", to_yaml(shown).encode())
+        environment = describe_environment(device, processes)
         write_file(self.path / "environment.json", (json.dumps(environment, indent=2) + "\n").encode())
         (self.path / SUMMARY).unlink(missing_ok=True)  # it is of a complete run
         self._remove_later_steps(step)
         self.log.open(0 if step == 0 else log_length)
 
     def close(self) -> None:
-        """Unlock the folder and close its log."""
+        """Unlock the folder and close its log; copy the folder to its URL."""
         try:
             self.log.close()
+            if self.remote and self.path.exists():
+                self.remote.push()
         finally:
             self.lock.release()
 
@@ -184,6 +180,8 @@ class RunFolder:
                 part.save_pretrained(folder)
         with name_write_errors(self.checkpoints / f"step_{step}", "checkpoint"):
             save_checkpoint(self.checkpoints, step, files, state, self.recipe.train.keep_checkpoints)
+        if self.remote:
+            self.remote.push()
 
     def save_best(self, best: BestStep | None) -> None:
         """Write `best/` with `translator/`, `head/` and `selection.json`; remove it if there is no best step yet.
@@ -290,10 +288,3 @@ def _copy(file: Path, copy: Path) -> None:
 
 def _sha256(file: Path) -> str:
     return sha256(file.read_bytes()).hexdigest()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

@@ -8,6 +8,7 @@ from contextlib import closing
 
 from accelerate import Accelerator
 
+from unpairaug.data.storage import is_url
 from unpairaug.recipe import Recipe
 from unpairaug.terminal.console import log_to_console
 from unpairaug.training.build import build_trainer, make_accelerator
@@ -16,6 +17,7 @@ from unpairaug.training.data_order import resolve_order
 from unpairaug.training.events import show_write_errors_once
 from unpairaug.training.loop import TrainingLoop
 from unpairaug.training.measure_camera import format_camera, measure_camera
+from unpairaug.training.remote_run import RemoteRun
 from unpairaug.training.resume import Resumed, resume
 from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.step_reader import StepReader, to_device
@@ -47,13 +49,25 @@ def run_recipe(recipe: Recipe, name: str, may_change: Collection[str] | None = N
     check_installed(recipe.train.trackers)
     accelerator = make_accelerator(recipe, project_dir=recipe.output_dir)
     log_to_console(accelerator.is_main_process)
+    remote = None
+    if is_url(url := recipe.output_dir):
+        remote = RemoteRun(url)
+        recipe = recipe.model_copy(update={"output_dir": str(remote.folder)})
+        if accelerator.is_local_main_process:
+            remote.pull()
+        accelerator.wait_for_everyone()
     stop = StopRequests(accelerator)
     with stop.handlers(), explain_lost_processes(accelerator.num_processes):
-        return _run(recipe, name, accelerator, stop, may_change)
+        return _run(recipe, name, accelerator, stop, may_change, remote)
 
 
 def _run(
-    recipe: Recipe, name: str, accelerator: Accelerator, stop: StopRequests, may_change: Collection[str] | None
+    recipe: Recipe,
+    name: str,
+    accelerator: Accelerator,
+    stop: StopRequests,
+    may_change: Collection[str] | None,
+    remote: RemoteRun | None,
 ) -> int:
     """Build the parts, resume, and train; the number of steps that the run has then."""
     log.info("checking the images of the recipe")
@@ -61,7 +75,7 @@ def _run(
     recipe = resolve_lengths(recipe, data, accelerator.num_processes)
     recipe, order = resolve_order(recipe, data, accelerator.num_processes)
     trainer = build_trainer(recipe, accelerator)
-    with closing(RunFolder(recipe, data.identity(), active=accelerator.is_main_process)) as run:
+    with closing(RunFolder(recipe, data.identity(), active=accelerator.is_main_process, remote=remote)) as run:
         run.lock_folder()
         with run.stop_on_write_error(), show_write_errors_once():
             return _train(recipe, name, order, trainer, data, run, stop, may_change)
