@@ -15,30 +15,18 @@ import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
+from unpairaug.batch.parts import AHEAD, ATTEMPTS, MakeWorker, Part, Result
 from unpairaug.errors import RunStopped
 
 log = logging.getLogger("unpairaug")
-
-Part = TypeVar("Part")
-Result = TypeVar("Result")
-MakeWorker = Callable[[str | None], Callable[[Part], Result]]
-"""Creates the worker of a process, for example by loading a model. It is pickled, so it is no lambda.
-
-Its argument is the device, such as `cuda`, or None for the default one.
-"""
-
-ATTEMPTS = 3
-"""How often a part is tried in workers that die."""
-AHEAD = 4
-"""Parts per worker that are handed out before the first result of them is taken."""
 
 _worker: Any = None
 """The worker of this process, once it has done a part."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from unpairaug.batch.executor import AHEAD, ATTEMPTS, MakeWorker, Part, Result
+from unpairaug.batch.parts import AHEAD, ATTEMPTS, MakeWorker, Part, Result
 from unpairaug.errors import RunStopped, UserError
 
 log = logging.getLogger("unpairaug")
@@ -68,7 +68,9 @@ def _map_in_actors(ray: Any, make: MakeWorker[Part, Result], parts: Iterable[Par
     while True:
         if starting:
             started, _ = ray.wait([*starting], num_returns=1, timeout=0 if ready else None)
-            ready += [starting.pop(reference) for reference in started]
+            for reference in started:
+                ready.append(actor := starting.pop(reference))
+                processes[actor] = ray.get(reference)
         while not is_exhausted and len(calls) < AHEAD * len(ready):
             actor = _choose_actor(ray, ready, calls)
             try:
@@ -79,7 +81,7 @@ def _map_in_actors(ray: Any, make: MakeWorker[Part, Result], parts: Iterable[Par
             return
         reference, actor = calls.popleft()
         process, result, error = ray.get(reference)
-        if processes.setdefault(actor, process) != process:
+        if processes[actor] != process:
             log.warning("warning: a Ray actor ended, probably for lack of memory; its parts were done again")
             processes[actor] = process
         if error is not None:

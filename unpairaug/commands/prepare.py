@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from unpairaug.data.remote_output import RemoteOutput
     from unpairaug.prepare.run import Preparation
 
+Photographs = Annotated[
+    str, typer.Argument(help="Folder of photographs or its URL, searched recursively.", metavar="SRC")
+]
 Size = Annotated[
     int | None, typer.Option(min=1, help="Side of the sub-images in pixels; by default photographs are not cut.")
 ]
@@ -44,6 +47,7 @@ Detail = Annotated[
         help="Skip sub-images with less detail: standard deviation of the grey image's Laplacian, in 8-bit steps.",
     ),
 ]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")]
 OnBad = Annotated[
     Literal["raise", "skip"],
     typer.Option(help="Bad files: report an error at the end (exit code 2), or skip them."),
@@ -51,9 +55,7 @@ OnBad = Annotated[
 
 
 def prepare(
-    source: Annotated[
-        str, typer.Argument(help="Folder of photographs or its URL, searched recursively.", metavar="SRC")
-    ],
+    source: Photographs,
     target: Annotated[str, typer.Argument(help="New folder for the output, or its URL.", metavar="OUT")],
     size: Size = None,
     stride: Stride = None,
@@ -64,7 +66,7 @@ def prepare(
     licences: LicencesFile = None,
     on_bad: OnBad = "raise",
     max_bad: Annotated[float, typer.Option(min=0, max=1, help="Largest share of bad files.")] = 0.1,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")] = None,
+    workers: Workers = None,
     ray: Ray = None,
     force: Annotated[bool, typer.Option("--force", help="First remove earlier output from OUT.")] = False,
 ) -> None:

@@ -52,17 +52,11 @@ def check_regular_file(path: str | os.PathLike[str], limit: int) -> int:
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of an image file, local or behind a URL.
+    """The bytes of a local image file.
 
     Raises:
         UserError: it does not exist, is no regular file, cannot be opened, or is larger than `MAX_BYTES`.
     """
-    if "://" in (name := os.fspath(path)):
-        from unpairaug.data.remote_files import read_bytes  # these stand on this module
-        from unpairaug.data.storage import is_url
-
-        if is_url(name):
-            return read_bytes(name, MAX_BYTES)
     try:
         check_regular_file(path, MAX_BYTES)
         return Path(path).read_bytes()

@@ -19,7 +19,8 @@ from PIL.ExifTags import IFD, Base
 
 from unpairaug.data.colour_space import colour_chunks
 from unpairaug.data.decode import EncodedImage, decode_exact_pixels
-from unpairaug.data.files import read_file, write_file
+from unpairaug.data.files import write_file
+from unpairaug.data.remote_files import read_image_bytes
 from unpairaug.errors import escape
 
 log = logging.getLogger("unpairaug")
@@ -61,7 +62,7 @@ def read_photograph(path: str | os.PathLike[str]) -> Photograph:
     Raises:
         UserError: as `read_image` does.
     """
-    data = read_file(path)
+    data = read_image_bytes(path)
     return EncodedImage(data, lambda: os.fspath(path)).read(lambda image: convert_photograph(image, data, escape(path)))
 
 

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from unpairaug.data.files import MAX_BYTES, read_file
 from unpairaug.data.retry import format_reason, retry
-from unpairaug.data.storage import remote_file_system, server_name, strip_query
+from unpairaug.data.storage import is_url, remote_file_system, server_name, strip_query
 from unpairaug.errors import RunStopped, UserError, escape
 
 
@@ -39,6 +41,16 @@ def list_tree(folder: str) -> dict[str, int]:
 def is_inside(name: str) -> bool:
     """Whether a relative path with forward slashes stays in its folder: keys of a bucket may hold anything."""
     return not re.search(r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^\w:|\0", name)
+
+
+def read_image_bytes(path: str | PathLike[str]) -> bytes:
+    """The bytes of an image file, local or behind a URL.
+
+    Raises:
+        UserError: it does not exist, is no regular file, cannot be read, or is larger than `MAX_BYTES`.
+    """
+    name = fspath(path)
+    return read_bytes(name, MAX_BYTES) if is_url(name) else read_file(path)
 
 
 def read_bytes(url: str, limit: int) -> bytes:

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from unpairaug.data.decode import Array, decode_image
-from unpairaug.data.files import read_file
 from unpairaug.data.photograph import insert_chunks, read_colour
+from unpairaug.data.remote_files import read_image_bytes
 from unpairaug.errors import UserError, escape
 from unpairaug.prepare.cut import Cut, measure_detail
 
@@ -99,7 +99,7 @@ class PhotographCutter:
     def __call__(self, source: Source) -> Pieces:
         done = Pieces(source)
         try:
-            data = read_file(source.path)
+            data = read_image_bytes(source.path)
             image = decode_image(data, str(source.path))
         except UserError as error:
             done.problem = str(error)
