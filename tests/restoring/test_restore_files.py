@@ -250,7 +250,8 @@ def test_an_interrupted_folder_goes_on_where_it_was_and_other_settings_start_aga
     outputs = plan_outputs(album, tmp_path / "out")
     complete = CompleteFiles(tmp_path / "out", {"tile": None})
     (tmp_path / "out").mkdir()
-    results = collect_results(map(FileRestorer(Bicubic(2)), complete.find_remaining(outputs).items()), complete)
+    restored = map(FileRestorer(Bicubic(2)), complete.find_remaining(outputs).items())
+    results = collect_results(restored, len(outputs), complete)
     first = next(results)
     next(results)  # the first one is recorded
     again = CompleteFiles(tmp_path / "out", {"tile": None})
