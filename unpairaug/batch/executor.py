@@ -25,6 +25,7 @@ from typing import Any, Generic
 
 from unpairaug.batch.parts import AHEAD, ATTEMPTS, MakeWorker, Part, Result
 from unpairaug.errors import RunStopped
+from unpairaug.process.allocator import keep_memory
 
 log = logging.getLogger("unpairaug")
 
@@ -151,6 +152,7 @@ def _block_sigint() -> Iterator[None]:
 
 
 def _init_worker(parent: Connection, workers: int) -> None:
+    keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles Ctrl-C
     warnings.simplefilter("ignore")  # Pillow's warnings about metadata and large images
     threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
