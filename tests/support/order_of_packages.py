@@ -4,7 +4,7 @@ ORDER = [
     *("__main__", "commands", "comparison", "run", "report", "bench", "training", "scoring", "measuring", "degrading"),
     *("evaluation", "restoring", "albumentations", "augment", "export", "testing", "tasks", "translators"),
     *("task", "translator", "bridge", "heads", "discriminators", "losses", "networks", "camera"),
-    *("recipe", "sharing", "prepare", "benchmarks", "batch", "data", "registry", "files"),
+    *("recipe", "sharing", "prepare", "batch", "benchmarks", "data", "registry", "files"),
     *("terminal", "rng", "process", "errors"),
 ]
 """Packages and modules at the root of `unpairaug`, from the program down to what everything stands on."""
