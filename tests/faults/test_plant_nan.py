@@ -70,7 +70,7 @@ def test_a_bad_step_can_be_left_out_or_rolled_back(policy, step, healthy, tmp_pa
     assert train(tmp_path / "one", fault, policy) == ""
     assert policy == "rollback" or lines_of(tmp_path / "one") == [3, 4, 6, 8]
     log = (tmp_path / "one" / "log.txt").read_text()
-    assert f"warning: step {step + 1} is not finite: gradient of head" in log and log.count("warning") == 1
+    assert f"warning: step {step + 1} is not finite: gradient of head" in log and log.count("is not finite") == 1
     last = contents(tmp_path / f"one/checkpoints/step_{STEPS}")
     assert last != contents(healthy / f"checkpoints/step_{STEPS}")
     # Stopped behind the bad step and resumed, it ends with the same bits; started again, it finds the step again.
@@ -129,7 +129,7 @@ def test_a_head_that_is_dead_is_named_within_50_steps(tmp_path, monkeypatch):
     assert train(tmp_path, None, "stop", *options) == ""
     log = (tmp_path / "log.txt").read_text()
     assert "warning: no gradient: 4 of 4 weights of head have had no gradient for 20 steps or more" in log
-    assert log.index("warning: no gradient") < log.index("step 84/84")
+    assert log.index("warning: no gradient") < log.index(" 84/84 ")
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["dead_head"] for line in lines if line["split"] == "train"] == [0, 1]
 
