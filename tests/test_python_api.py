@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
 from skimage.data import astronaut
 
@@ -21,8 +22,15 @@ from unpairaug.training.trained_run import Run
 SMALL = {"train": {"steps": 4, "validate_every": 2, "checkpoint_every": 4}, "train.log_every": 2}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def reset_accelerate() -> None:
+    """Start as a new process does: accelerate keeps the precision of the first accelerator in a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory, reset_accelerate: None) -> Run:
     log = logging.getLogger("unpairaug")
     before = (
         signal.getsignal(signal.SIGTERM),

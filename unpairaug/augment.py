@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
 from unpairaug.bridge import Bridge
-from unpairaug.data.array_image import check_range
+from unpairaug.data.array_image import check_tensor_range
 from unpairaug.errors import UserError
 from unpairaug.rng import Rng, mix_seed, sample_rng, uniform
 from unpairaug.translator import Translator, own_scale
@@ -154,9 +154,7 @@ class TranslatorAugment(nn.Module):
 
     def _check_range(self, images: Tensor) -> None:
         """Check the first images: a later check would let every batch wait for the device."""
-        if images.is_floating_point() and images.numel() and not images.is_meta:
-            lowest, highest = torch.stack(images.detach().aminmax()).tolist()
-            check_range(lowest, highest, f"images of {images.dtype}")
+        check_tensor_range(images, "images")
         self._is_range_checked = True
 
     @_uncompiled

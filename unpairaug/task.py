@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from unpairaug.data.array_image import check_range
+from unpairaug.data.array_image import check_tensor_range
 from unpairaug.errors import UserError
 from unpairaug.losses import Losses
 from unpairaug.losses.criterion import Criterion
@@ -78,11 +78,10 @@ class Task(HubPart, nn.Module):
     def _check_range(self, degraded: Tensor) -> None:
         """Check the first image: a later check would let every image wait for the device."""
         is_traced = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        if torch.compiler.is_compiling() or is_traced or not degraded.numel() or degraded.is_meta:
+        if torch.compiler.is_compiling() or is_traced:
             return
-        lowest, highest = torch.stack(degraded.detach().aminmax()).tolist()
-        check_range(lowest, highest, f"an image of {degraded.dtype}")
-        self._is_range_checked = True
+        check_tensor_range(degraded, "an image")
+        self._is_range_checked = bool(degraded.numel()) and not degraded.is_meta
 
     def with_restorer(self, translator: Translator) -> Task:
         """A task of the same weights whose input the translator's way back restores first.

@@ -258,4 +258,4 @@ def test_what_follows_from_a_lift_has_no_threshold():
     lifts = np.linspace(0, 0.3, 301)
     beliefs = np.array([believe_lift(float(lift)) for lift in lifts])
     assert (np.diff(beliefs) > 0).all() and np.diff(beliefs).max() < 0.03
-    assert believe_lift(0.0) < 0.01 and believe_lift(0.03) < 0.1 and believe_lift(0.094) > 0.9
+    assert believe_lift(0.0) == 0 and believe_lift(0.03) < 0.1 and believe_lift(0.094) > 0.9

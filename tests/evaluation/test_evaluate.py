@@ -171,10 +171,13 @@ def test_a_bad_image_stops_every_process_and_leaves_none_waiting(folders: tuple[
 def test_the_command_prints_a_line_for_each_image_and_writes_the_same_as_json(folders: tuple[str, str], tmp_path: Path):
     degraded, clean = folders
     file = tmp_path / "results" / "bicubic.json"
-    result = CliRunner().invoke(app, ["bicubic", "--degraded", degraded, "--clean", clean, "--json", str(file)])
+    arguments = ["bicubic", "--degraded", degraded, "--clean", clean, "--json", str(file)]
+    result = CliRunner().invoke(app, [*arguments, "--shift"])
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["image", *METRICS]
+    without = CliRunner().invoke(app, arguments).stdout.splitlines()
+    assert without[0].split() == ["image", *(metric for metric in METRICS if metric != "psnr_rgb_shift10")]
     assert [line.split()[0] for line in lines[1:5]] == ["eye", "flag", "suit", "mean"]
     assert lines[5] == "bicubic: scale 2, border 2 px, 3 images"
     written = json.loads(file.read_text())

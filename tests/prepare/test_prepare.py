@@ -408,8 +408,8 @@ def test_stopped_by_a_signal_it_ends_at_once_and_says_that_the_same_command_goes
 def test_a_misspelt_url_does_not_become_a_folder(photographs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for source, target in ((photographs, "s33://bucket/clean"), ("s33://bucket/raw", "out")):
-        told = unpairaug_prepare(source, target)
-        assert told.returncode == 2 and "fsspec knows no URL scheme 's33'" in told.stderr, told.stderr
+        refused = unpairaug_prepare(source, target)
+        assert refused.returncode == 2 and "fsspec knows no URL scheme 's33'" in refused.stderr, refused.stderr
     assert os.listdir(tmp_path) == ["photographs"]
 
 

@@ -43,7 +43,7 @@ def check(guards: Guards, times: int = PATIENCE, colours: Tensor = GREY) -> tupl
     values, warned = {}, []
     for step in range(1, times + 1):
         values, warnings = guards.check(step, colours)
-        warned += [warning.partition("#")[2] for warning in warnings]
+        warned += [warning.partition("unpairaug docs ")[2] for warning in warnings]
     return values, warned
 
 
@@ -226,7 +226,7 @@ def trained_on_faint_fakes(
         trainer.train_step([batch], step - 1)
         if step % 80 == 0:
             values, warnings = guards.check(step, guards.mean_colours())
-            warned += [warning.partition("#")[2] for warning in warnings]
+            warned += [warning.partition("unpairaug docs ")[2] for warning in warnings]
     return values, warned
 
 

@@ -9,21 +9,18 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires
 from pathlib import Path
 from typing import Literal
 
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-OLDEST_TORCH = "2.6"
-EXTRAS = {
-    "onnx": ("onnx", "onnxruntime", "onnxscript"),
-    "ncnn": ("ncnn", "pnnx"),
-    "perceptual": ("torchmetrics",),
-    "ray": ("ray",),
-}
-"""Packages of each extra."""
+from unpairaug.registry.albumentations_package import AGPL
+from unpairaug.training.environment import find_version
+
+OF_DEVELOPERS = ("dev", "docs")
+"""Extras that the program does not use."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +38,6 @@ def check_installation() -> list[Check]:
     """Run every check; it changes nothing and needs no network."""
     parts: list[Callable[[], Iterator[Check]]] = [_check_system, _check_requirements, _check_albumentations]
     return [found for part in (*parts, _check_torch, _check_devices, _check_extras) for found in part()]
-
-
-def find_version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _check_system() -> Iterator[Check]:
@@ -85,20 +75,17 @@ def _check_requirements() -> Iterator[Check]:
 
 
 def _check_albumentations() -> Iterator[Check]:
-    if find_version("albumentationsx") is None:
+    if find_version(AGPL) is None:
         return
-    mend = "pip uninstall albumentationsx albumentations, then pip install albumentations==2.0.8"
+    mend = f"pip uninstall {AGPL} albumentations, then pip install albumentations==2.0.8"
     said = "installed; it replaces albumentations under the same import name, and its licence is AGPL"
-    yield Check("albumentationsx", "error", said, mend)
+    yield Check(AGPL, "error", said, mend)
 
 
 def _check_torch() -> Iterator[Check]:
     found = find_version("torch")
     if found is None:
-        return  # a missing requirement
-    is_old = Version(found) < Version(OLDEST_TORCH)
-    mend = f"pip install 'torch>={OLDEST_TORCH}'"
-    yield Check("torch", "error" if is_old else "ok", f"{found}{', too old' if is_old else ''}", mend if is_old else "")
+        return  # `_check_requirements` names it, and one that is too old
     other = find_version("torchvision")
     if other is None:
         return
@@ -142,11 +129,28 @@ def _check_devices() -> Iterator[Check]:
         yield Check("devices", "warning", said, mend)
     else:
         yield Check("devices", "ok", "the CPU alone; the sample recipes are made for that")
-    yield Check("threads", "ok", f"{torch.get_num_threads()} (OMP_NUM_THREADS sets them)")
+    yield Check(
+        "torch build", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads (OMP_NUM_THREADS sets them)"
+    )
 
 
 def _check_extras() -> Iterator[Check]:
-    have = [extra for extra, packages in EXTRAS.items() if all(find_version(package) for package in packages)]
-    lack = [extra for extra in EXTRAS if extra not in have]
+    packages = _list_extras()
+    have = [extra for extra, names in packages.items() if all(find_version(name) for name in names)]
+    lack = [extra for extra in packages if extra not in have]
     said = f"installed: {', '.join(have) or 'none'}; not installed: {', '.join(lack) or 'none'}"
     yield Check("extras", "ok", said)
+
+
+def _list_extras() -> dict[str, list[str]]:
+    """The packages of each extra, as unpairaug was installed."""
+    try:
+        facts = metadata("unpairaug")
+    except PackageNotFoundError:
+        return {}
+    extras = [extra for extra in facts.get_all("Provides-Extra") or [] if extra not in OF_DEVELOPERS]
+    conditional = [one for one in map(Requirement, requires("unpairaug") or []) if one.marker is not None]
+    return {
+        extra: [one.name for one in conditional if one.marker is not None and one.marker.evaluate({"extra": extra})]
+        for extra in extras
+    }

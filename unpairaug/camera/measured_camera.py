@@ -130,7 +130,7 @@ class MeasuredCamera(nn.Module):
         if quality:
             noise = noise_before(self.jpeg, self.apply_optics(source), real)
         self.noise.become(noise)
-        sharpens = believe_lift(lift) if lift else 0.0
+        sharpens = believe_lift(lift)
         perturbation = sharpens * (PERTURBATION + PERTURBATION_PER_LIFT * lift)
         strength = 1 - sharpens * (1 - LEAST_STRENGTH)
         self.max_perturbation.fill_(perturbation)

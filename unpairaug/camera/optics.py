@@ -64,12 +64,19 @@ FAST_SIDES = 32
 
 
 def believe_lift(lift: float) -> float:
-    """How far a measured lift is the camera's and not of other scenes, in (0, 1): logistic, without a threshold.
+    """How far a measured lift is the camera's and not of other scenes, in [0, 1]: logistic, without a threshold.
 
     Fitted on cameras of both kinds: those that only blur seem to lift by up to 0.03, and City100's photographs, blurred
     until they lift by 0.09, still need the bridge of a camera that sharpens.
     """
-    return 1 / (1 + math.exp(min((LIFT_OF_SCENES - lift) / LIFT_SPREAD, 500.0)))
+    odds = lift_odds(lift)
+    return odds / (1 + odds)
+
+
+def lift_odds(lift: float) -> float:
+    """Odds that a lift is the camera's: 0 without lift, 1 near `LIFT_OF_SCENES`."""
+    none, odds = (math.exp(min((each - LIFT_OF_SCENES) / LIFT_SPREAD, 100.0)) for each in (0.0, lift))
+    return (odds - none) / (1 + none)
 
 
 class MeasuredOptics(NamedTuple):
@@ -136,8 +143,7 @@ class Optics(nn.Module):
             bounds = SAME if is_same else ANY
             if is_last and not is_same:
                 lift = max(float(fit.gain.max()) - 1, 0.0)
-                belief = believe_lift(lift)
-                bounds = 0.0, 1 + lift * belief / max(1 - belief, FAINTEST)
+                bounds = 0.0, 1 + lift * lift_odds(lift)
             fit = fit_gain_and_noise(windows_of(self(seen)), wanted, fit, scenes, bounds, islice(ticks, STEPS))
             if not is_same:
                 self.kernel.copy_(kernel_of(fit.gain, len(self.kernel)))

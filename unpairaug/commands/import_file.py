@@ -18,6 +18,7 @@ def import_command(
 
     Example: unpairaug import train_EDSR_Lx2.yml --out mine.yaml
     """
+    from unpairaug.data.files import write_file
     from unpairaug.errors import UserError, escape
     from unpairaug.recipe.imported import import_file
 
@@ -25,9 +26,6 @@ def import_command(
     target = out or Path(file).with_suffix(".recipe.yaml")
     if target.exists():
         raise UserError(f"{escape(target)} exists already, and nothing is overwritten: give another --out")
-    try:
-        target.write_text(found.to_yaml(), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{escape(target)} cannot be written; give another --out: {error}") from error
+    write_file(target, found.to_yaml().encode())
     print(found.report())
-    print(f"{target}: the recipe. Next: unpairaug check {target}")
+    print(f"{escape(target)}: the recipe. Next: unpairaug check {escape(target)}")

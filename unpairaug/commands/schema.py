@@ -20,15 +20,13 @@ def schema(
 
     Example: unpairaug schema --out recipe.schema.json
     """
-    from unpairaug.errors import UserError
+    from unpairaug.data.files import write_file
+    from unpairaug.errors import escape
     from unpairaug.recipe.schema import recipe_schema, to_json
 
     text = to_json(recipe_schema())
     if out is None:
         print(text, end="")
         return
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{out} cannot be written; give another --out: {error}") from error
-    print(f"{out}: the JSON schema of recipes")
+    write_file(out, text.encode())
+    print(f"{escape(out)}: the JSON schema of recipes")

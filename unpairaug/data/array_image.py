@@ -58,6 +58,19 @@ def check_range(lowest: float, highest: float, what: str) -> None:
         raise UserError(f"given {what} from {lowest:.4g} to {highest:.4g}, should be in [0, 1]; {remedy}")
 
 
+def check_tensor_range(images: Any, what: str) -> None:
+    """Check that a tensor of floats is about in [0, 1]; waits for its device. Empty and meta tensors pass.
+
+    Raises:
+        UserError: it is not.
+    """
+    import torch
+
+    if images.is_floating_point() and images.numel() and not images.is_meta:
+        lowest, highest = torch.stack(images.detach().aminmax()).tolist()
+        check_range(lowest, highest, f"{what} of {images.dtype}")
+
+
 def _from_pil(image: Image.Image) -> ArrayImages:
     if image.mode not in ("L", "RGB", "I;16"):
         raise UserError(f"given a PIL image of mode {image.mode}, should be RGB or L; call image.convert('RGB')")

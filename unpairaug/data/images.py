@@ -167,14 +167,6 @@ class ImageSet(ABC):
     def prefetch(self, wanted: Iterable[int]) -> None:  # noqa: B027  # a no-op for most sets
         """Load images that are read next; a remote set loads them in one request instead of one by one."""
 
-    def hold(self, i: int, data: bytes) -> None:
-        """Take the bytes of image `i` from elsewhere, for the next time that it is read.
-
-        Raises:
-            NotImplementedError: the set reads its images by itself.
-        """
-        raise NotImplementedError
-
     def reserve_indexes(self, shards: int) -> None:  # noqa: B027  # likewise
         """Keep the indexes of at least so many shards in memory."""
 

@@ -56,10 +56,6 @@ class MixedImages(ImageSet):
         for images in self.sets:
             images.prefetch([i for owner, i in members if owner is images])
 
-    def hold(self, i: int, data: bytes) -> None:
-        images, i = self.locate(i)
-        images.hold(i, data)
-
     def reserve_indexes(self, shards: int) -> None:
         for images in self.sets:
             images.reserve_indexes(shards)

@@ -125,11 +125,9 @@ def fetch_file(url: str, path: Path, size: int) -> None:
 
     try:
         retry(server_name(url), fetch)
-    except OSError as error:
-        if error.filename is not None:  # of the local file
-            raise
-        raise UserError(f"{escape(strip_query(url))}: cannot be read ({format_reason(error)})") from error
     except Exception as error:  # every file system of fsspec has its own exceptions
+        if isinstance(error, OSError) and error.filename is not None:  # of the local file
+            raise
         raise UserError(f"{escape(strip_query(url))}: cannot be read ({format_reason(error)})") from error
     if (found := path.stat().st_size) != size:
         raise UserError(f"{escape(strip_query(url))}: {found} bytes, not {size}; it was replaced meanwhile")

@@ -23,7 +23,7 @@ from unpairaug.data.shard_index import index_name
 from unpairaug.data.storage import is_url
 from unpairaug.errors import UserError, escape
 
-RECORDS = ("prepare.json", "degrade.json", "index.json", "bad.txt", "manifest.jsonl")
+RECORDS = ("prepare.json", "degrade.json", "index.json", "bad.txt", "README.md", "manifest.jsonl")
 """Files that say what a folder holds; the last one marks it as complete."""
 JOURNAL_EVERY = 60.0
 """Seconds between two uploads of a journal, from which another machine could continue."""
@@ -166,10 +166,12 @@ def _names_of_row(row: Any) -> list[str]:
 
 
 def _is_stand_in(path: Path) -> bool:
-    """Whether a file has a size and no content."""
-    with suppress(OSError):
-        found = path.stat()
-        return found.st_size > 0 and getattr(found, "st_blocks", 1) == 0
+    """Whether a file holds zeros only: no image, shard or record begins with one.
+
+    The number of blocks does not tell: file systems that keep small files in their inodes have none for them.
+    """
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(1) == b"\0"
     return False
 
 

@@ -109,6 +109,9 @@ def _list_shards(crops: UnpairedCrops) -> list[ShardImages]:
 
 
 def _take(images: ImageSet, image: StreamedImage) -> int:
+    """Hand the bytes of an image to the shards that it is from; its index in the set."""
     if image.data is not None:
-        images.hold(image.at, image.data)
+        owner, at = images.locate(image.at) if isinstance(images, MixedImages) else (images, image.at)
+        assert isinstance(owner, ShardImages), "only shards are read in sequence"
+        owner.hold(at, image.data)
     return image.at

@@ -11,6 +11,8 @@ from tempfile import gettempdir
 from typing import IO
 from uuid import uuid4
 
+from filelock import FileLock
+
 from unpairaug.data.cache import cache_folder
 from unpairaug.data.remote_files import fetch_file
 from unpairaug.data.storage import is_url, stat_file, strip_query
@@ -66,7 +68,9 @@ class ShardCache:
         try:
             fetch_file(shard, partial, size)
             file = partial.open("rb")
-            partial.replace(path)
+            with FileLock(self.folder.parent / "stream.lock"):  # others may have fetched meanwhile
+                self._make_room(size)
+                partial.replace(path)
             return file
         finally:
             partial.unlink(missing_ok=True)

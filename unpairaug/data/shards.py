@@ -98,6 +98,7 @@ class ShardImages(ImageSet):
             self._prefetched = dict(zip(missing, read_ranges([self._byte_range(i) for i in missing]), strict=True))
 
     def hold(self, i: int, data: bytes) -> None:
+        """Take the bytes of image `i` from elsewhere, for the next time that it is read."""
         self._held[i] = data
 
     def reserve_indexes(self, shards: int) -> None:

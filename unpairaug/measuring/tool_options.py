@@ -27,7 +27,7 @@ BLUR_KERNEL = 21
 
 @dataclass(frozen=True)
 class DegradationRanges:
-    """What the options of all tools are made of."""
+    """The measured ranges; the options of every tool are computed from them."""
 
     sigma: Range | None
     """Standard deviation of the blur in pixels of the degraded image; None where there is none."""

@@ -14,9 +14,9 @@ from functools import cache
 SWITCH = "UNPAIRAUG_KEEP_MEMORY"
 """Environment variable: `0` leaves the allocator as it is."""
 KEPT = 2**30
-"""Bytes: blocks up to this size come from the heap, and as much free memory at its end is kept."""
+"""Largest block in bytes that comes from the heap; also the free memory that stays at the end of the heap."""
 STEP = 2**26
-"""Bytes by which the heap grows beyond what is asked for; pages count only when they are used."""
+"""Bytes by which the heap grows beyond a request; a page takes memory only once it is used."""
 # From glibc's malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _LARGEST_BEFORE_2_35 = 2**25

@@ -127,7 +127,7 @@ class BridgeSection(Section):
     sources; or real images (the ceiling), which needs `data.ceiling_clean`."""
     strength: Strength = 1.0
     """Share of the translation in what the head sees: 0 is the source; [low, high] draws it for each sample, `measured`
-    from the translator's trust to 1."""
+    from the measured camera's `min_strength` to 1."""
     round: TrueOrFalse = True
     """Round to 8 bits, as a file would, with a straight-through gradient."""
     perturbation: Perturbation = 0.0

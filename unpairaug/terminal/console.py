@@ -43,7 +43,8 @@ class ConsoleHandler(logging.StreamHandler):
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
             log.removeHandler(self)
-            log.warning(f"warning: standard output cannot be written ({error.strerror}); it shows no further messages")
+            name = getattr(self.stream, "name", "the terminal")
+            log.warning(f"warning: {name} cannot be written ({error.strerror}); it shows no further messages")
         else:
             super().handleError(record)
 

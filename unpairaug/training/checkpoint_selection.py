@@ -61,7 +61,7 @@ class CheckpointSelection:
             seed: of the translator's draws.
         """
         self.trainer, self.batch, self.seed = trainer, batch, seed
-        self.real = to_arrays(batch.degraded)
+        self.real = to_8_bit_arrays(batch.degraded)
         self.best: BestStep | None = None
 
     @torch.inference_mode()
@@ -79,7 +79,7 @@ class CheckpointSelection:
             fake = round_to_8_bits(self.degrade(clean, index))
             again = self.degrade(self.restore(real), index)
             sigma = min(SIGMA, (min(real.shape[-2:]) - 1) / MAX_RADIUS)
-            fakes += to_arrays(fake)
+            fakes += to_8_bit_arrays(fake)
             errors.append((self.restore(fake) - clean).square().mean(dim=(1, 2, 3)))
             differences.append(low_pass(again - real, sigma).square().mean(dim=(1, 2, 3)))
         terms = {
@@ -141,6 +141,6 @@ def _decibels(squares: list[Tensor]) -> float:
     return float(10 * np.log10(1 + 255**2 * torch.cat(squares).mean().item()))
 
 
-def to_arrays(images: Tensor) -> list[np.ndarray]:
+def to_8_bit_arrays(images: Tensor) -> list[np.ndarray]:
     """(B, 3, H, W) in [0, 1] as arrays (H, W, 3) in 8 bits."""
     return list((images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())

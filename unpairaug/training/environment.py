@@ -22,12 +22,13 @@ def describe_environment(device: str, processes: int) -> dict[str, Any]:
         "cpu_cores": os.cpu_count(),
         "device": device,
         "processes": processes,
-        "packages": {name: _version(name) for name in ["unpairaug", *PACKAGES]},
+        "packages": {name: find_version(name) or "not installed" for name in ["unpairaug", *PACKAGES]},
     }
 
 
-def _version(package: str) -> str:
+def find_version(package: str) -> str | None:
+    """The version of an installed package; None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return None

@@ -12,7 +12,7 @@ from unpairaug.data import ValidationPairs
 from unpairaug.evaluation.evaluate import measure_pairs
 from unpairaug.restoring.restore import Bicubic, Restorer
 from unpairaug.scoring.scores import SPECTRUM_WINDOW, radial_powers, spectrum_of_powers
-from unpairaug.training.checkpoint_selection import CHUNK, CheckpointSelection, to_arrays
+from unpairaug.training.checkpoint_selection import CHUNK, CheckpointSelection, to_8_bit_arrays
 from unpairaug.training.run_folder import RunFolder
 
 ROUNDS = 200
@@ -70,8 +70,8 @@ def measure_unpaired_gain(selection: CheckpointSelection) -> dict[str, float]:
         plain = round_to_8_bits(bicubic(fake).clamp(0, 1))
         scores += _psnr(selection.restore(fake), clean)
         plain_scores += _psnr(plain, clean)
-        fakes += to_arrays(fake)
-        sources += to_arrays(trainer.task.source(clean))
+        fakes += to_8_bit_arrays(fake)
+        sources += to_8_bit_arrays(trainer.task.source(clean))
     gains = np.subtract(scores, plain_scores)
     return {
         "head": float(np.mean(scores)),

@@ -36,7 +36,8 @@ class RunLog:
         self.file: logging.Handler | None = None
 
     def start(self) -> None:
-        """Keep the lines from here on."""
+        """Keep the lines from here on, but for what the file holds already."""
+        self.early_lines.addFilter(lambda record: not getattr(record, "is_repeated", False))
         log.addHandler(self.early_lines)
 
     def open(self, length: int | None = None) -> None:

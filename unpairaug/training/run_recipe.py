@@ -22,7 +22,7 @@ from unpairaug.training.resume import Resumed, resume
 from unpairaug.training.run_folder import RunFolder
 from unpairaug.training.step_reader import StepReader, to_device
 from unpairaug.training.stopping import StopRequests, explain_lost_processes
-from unpairaug.training.summary import write_summary
+from unpairaug.training.summary import SUMMARY, write_summary
 from unpairaug.training.summary_text import format_summary, format_warning
 from unpairaug.training.trackers import check_installed, start_trackers
 from unpairaug.training.trainer import JointTrainer
@@ -147,10 +147,11 @@ def _log_nothing_to_do(run: RunFolder, recipe: Recipe, steps: int, is_alone: boo
 
 
 def _log_summary(run: RunFolder, recipe: Recipe) -> None:
-    """Write `summary.json`, and log the summary and its warning."""
+    """Write `summary.json`, and log the summary and its warning; a repetition only shows them."""
     if not run.active:
         return
+    is_repeated = (run.path / SUMMARY).exists()
     summary = write_summary(run.path, recipe, run.image_counts())
-    log.info(format_summary(summary, run.path), extra={"is_result": True})
+    log.info(format_summary(summary, run.path), extra={"is_result": True, "is_repeated": is_repeated})
     if warning := format_warning(summary):
-        log.warning(warning)
+        log.warning(warning, extra={"is_repeated": is_repeated})

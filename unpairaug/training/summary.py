@@ -145,18 +145,23 @@ def summarize(folder: Path, recipe: Recipe, images: Mapping[str, int]) -> Summar
     )
 
 
+def _criterion(is_paired: bool) -> tuple[str, str, int]:
+    """Split and name of the value that ranks the steps, and 1 where more is better, else -1."""
+    return ("val", PAIRED, 1) if is_paired else ("selection", "score", -1)
+
+
 def _choose_step(found: MetricsFile, last: int, kept: int | None, is_paired: bool) -> int:
     """The step whose weights the commands take: that of `best/` if it measured better than the last, else the last."""
     if kept is None or kept == last:
         return last
-    split, name, sign = ("val", PAIRED, 1) if is_paired else ("selection", "score", -1)
+    split, name, sign = _criterion(is_paired)
     values = [found.value(split, step, name) for step in (kept, last)]
     is_better = None not in values and sign * (values[0] - values[1]) > 0  # type: ignore[operator]  # no None here
     return kept if is_better else last
 
 
 def _best_step(found: MetricsFile, is_paired: bool) -> int | None:
-    split, name, sign = ("val", PAIRED, 1) if is_paired else ("selection", "score", -1)
+    split, name, sign = _criterion(is_paired)
     values = {step: found.value(split, step, name) for step in found.steps(split) if step}
     known = {step: sign * value for step, value in values.items() if value is not None}
     return max(known, key=lambda step: (known[step], -step), default=None)
@@ -179,8 +184,7 @@ def _unpaired_verdict(found: MetricsFile, step: int, part: str) -> Verdict | Non
     if line is None or (part == "translator" and line["translator_gain"] == line["translator_gain_error"] == 0):
         return None
     difference, error = line[f"{part}_gain"], line[f"{part}_gain_error"]
-    verdict = _verdict(line[part], line[f"{part}_baseline"], error, difference)
-    return verdict
+    return _verdict(line[part], line[f"{part}_baseline"], error, difference)
 
 
 def _verdict(value: float, baseline: float, error: float | None, difference: float | None = None) -> Verdict:

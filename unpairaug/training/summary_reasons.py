@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -47,8 +46,8 @@ def _from_schedule(recipe: Recipe) -> Iterator[str]:
 
 def _from_guards(log_file: Path) -> Iterator[str]:
     text = log_file.read_text(encoding="utf-8", errors="replace") if log_file.exists() else ""
-    for name in ("colour drift", "collapse", "discriminator saturation", "leak"):
-        if re.search(rf"warning: {name}: ", text):
+    for name in ("no gradient", "colour drift", "collapse", "discriminator saturation", "leak"):
+        if f"warning: {name}: " in text:
             yield f"The guard “{name}” warned (unpairaug docs {name.replace(' ', '-')})."
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -15,8 +14,11 @@ from numpy.typing import NDArray
 from unpairaug.augment import TranslatorAugment
 from unpairaug.data.array_image import to_arrays
 from unpairaug.errors import UserError, escape
+from unpairaug.files import read_json
 from unpairaug.recipe import Recipe, load_recipe
 from unpairaug.restoring.restore import Restorer, choose_tile, load_model, restore_image
+from unpairaug.training.metrics_file import read_metrics
+from unpairaug.training.summary import SUMMARY
 
 Picture = TypeVar("Picture")
 """A PIL image, a NumPy array or a tensor; see `unpairaug.data.array_image.to_arrays`."""
@@ -109,17 +111,16 @@ class Run(TrainedModel):
 
         Without such pairs, the metric of the summary, on translated images whose ground truth is known.
         """
-        lines = [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-        measured = [line for line in lines if line.pop("split") == "val"]
-        summary = self.summary
-        without = {"step": summary["steps"], summary["metric"]: summary["value"]} if "value" in summary else {}
-        return measured[-1] if measured else without
+        found, summary = read_metrics(self.folder / "metrics.jsonl"), self.summary
+        if steps := found.steps("val"):
+            return {"step": steps[-1], **(found.line("val", steps[-1]) or {})}
+        return {"step": summary["steps"], summary["metric"]: summary["value"]} if "value" in summary else {}
 
     @property
     def summary(self) -> dict[str, Any]:
         """`summary.json`: `metric`, its `value`, `baseline` and `difference`, …; empty before the last step."""
-        file = self.folder / "summary.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        file = self.folder / SUMMARY
+        return read_json(file) if file.is_file() else {}
 
     @property
     def best(self) -> BestModel | None:
@@ -138,4 +139,4 @@ class BestModel(TrainedModel):
     @property
     def score(self) -> dict[str, float]:
         """The `step`, its `score` in dB (smaller is better) and the terms of it."""
-        return json.loads((self.folder / "selection.json").read_text(encoding="utf-8"))
+        return read_json(self.folder / "selection.json")
