@@ -74,10 +74,10 @@ def _find_base(base: Any, place: str, chain: tuple[str, ...]) -> str:
     """The file of a base: a path relative to the recipe that names it, or the name of a bundled recipe."""
     if not isinstance(base, str) or not base:
         raise UserError(f"{place}: given {format_value(base)}, should be the name of a recipe, or the path of its file")
-    beside, known = Path(chain[-1]).parent / base, {**plugin_recipes(), **bundled_recipes()}
-    path = beside if beside.is_file() else known.get(base.removesuffix(".yaml"))
+    beside = Path(chain[-1]).parent / base
+    path = beside if beside.is_file() else _find_by_name(base)
     if path is None:
-        hint = suggest(Path(base).stem, sorted(known), list_known=True)
+        hint = suggest(Path(base).stem, _known_names(), list_known=True)
         raise UserError(f"{place}: no recipe {base!r}: no file {escape(beside)}, and no recipe of that name; {hint}")
     if any(path.resolve() == Path(other).resolve() for other in chain):
         circle = " → ".join(escape(other) for other in (*chain, path))
@@ -103,12 +103,22 @@ def plugin_recipes() -> dict[str, Path]:
     return {name: file for name, file in files.items() if file.is_file()}
 
 
+def _find_by_name(name: str) -> Path | None:
+    """The file of a recipe of unpairaug or of another package; those are looked up last, since that is slow."""
+    name = name.removesuffix(".yaml")
+    return bundled_recipes().get(name) or plugin_recipes().get(name)
+
+
+def _known_names() -> list[str]:
+    return sorted({*plugin_recipes(), *bundled_recipes()})
+
+
 def read_text(recipe: str) -> tuple[str, str]:
     """The name of the file that `recipe` stands for, and its text."""
-    path, known = Path(recipe), {**plugin_recipes(), **bundled_recipes()}
+    path = Path(recipe)
     try:
         if not path.is_file() and not path.is_dir():
-            path = known.get(recipe.removesuffix(".yaml"), path)
+            path = _find_by_name(recipe) or path
         if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for
             raise UserError(f"recipe {escape(path)} is no regular file; give a YAML file")
         with path.open("rb") as file:
@@ -119,7 +129,7 @@ def read_text(recipe: str) -> tuple[str, str]:
     except FileNotFoundError as error:
         raise UserError(
             f"no recipe {recipe!r}: no such file, and no recipe of that name comes with unpairaug or another package; "
-            f"{suggest(path.stem, sorted(known), list_known=True)}"
+            f"{suggest(path.stem, _known_names(), list_known=True)}"
         ) from error
     except (OSError, ValueError) as error:  # UnicodeDecodeError, and a name with NUL
         raise UserError(f"recipe {escape(path)} cannot be read; give a YAML file in UTF-8: {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterable
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -107,6 +107,11 @@ def constructor_options(cls: type, without: Collection[str] = ()) -> type[Sectio
     Raises:
         TypeError: an annotation names what its module does not define.
     """
+    return _make_model(cls, frozenset(without))
+
+
+@cache  # pydantic takes milliseconds for a model, and one recipe asks for some twenty
+def _make_model(cls: type, without: frozenset[str]) -> type[Section]:
     try:
         annotations = get_type_hints(cls.__init__, include_extras=True)
         parameters = [p for p in inspect.signature(cls).parameters.values() if p.name not in without]
@@ -138,7 +143,8 @@ def _checker(cls: Any) -> Any:
 
 
 class _Options(Section):
-    model_config = ConfigDict(validate_default=True, arbitrary_types_allowed=True)
+    # The fields come from a signature, which has no docstrings of its own: pydantic need not read source files.
+    model_config = ConfigDict(validate_default=True, arbitrary_types_allowed=True, use_attribute_docstrings=False)
 
 
 class _OpenOptions(_Options):
