@@ -5,25 +5,24 @@ python tests/faults/fuzz_model_folders.py --count 5000 --seed 0
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import os
 import random
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from hostile import draw_value, find_places, limited, mutate_values
+from hostile import change_alike, find_places, limited, mutate_values
 from mutate import Case, Fault, main, mutate, run_cases
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from unpairaug import Task, Translator, UserError
 from unpairaug.registry import tasks
+from unpairaug.sharing import pretrained
 from unpairaug.translator import build_translator
 
 HEADS: list[dict[str, Any]] = [
@@ -45,8 +44,10 @@ TRANSLATORS: list[dict[str, Any]] = [
     {"type": "classic"},
     {"type": "bicubic"},
 ]
-Folder = tuple[str, dict[str, Any], bytes]
-"""Which part, its config.json, its weights."""
+FILES = ("config.json", "model.safetensors", "manifest.json")
+KINDS = ("config bytes", *["config values"] * 5, "options", "weights", "header", "manifest")
+Folder = tuple[str, list[bytes]]
+"""Which part, and its files."""
 
 
 def make_folders() -> list[Folder]:
@@ -60,47 +61,35 @@ def make_folders() -> list[Folder]:
         folders = []
         for part in parts:
             part.save_pretrained(folder)
-            config = json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))
-            folders.append((part.part, config, Path(folder, "model.safetensors").read_bytes()))
+            folders.append((part.part, [Path(folder, name).read_bytes() for name in FILES]))
     return folders
 
 
 def make_cases(folders: list[Folder], count: int, seed: int) -> Iterator[Case]:
-    """Pairs of config.json and weights, of which one is mutated: as bytes, or as values."""
+    """Folders of which one file is mutated: as bytes, or as values. Only a mutated manifest is there at all."""
     rng = random.Random(seed)
-    keys = [str(key) for _, config, _ in folders for holder, key in find_places(config) if isinstance(holder, dict)]
-    texts = [json.dumps(config).encode() for _, config, _ in folders]
-    blobs = [weights for *_, weights in folders]
+    configs = [json.loads(files[0]) for _, files in folders]
+    keys = [str(key) for config in configs for holder, key in find_places(config) if isinstance(holder, dict)]
+    texts, blobs, manifests = zip(*(files for _, files in folders), strict=True)
     for _ in range(count):
-        at = rng.randrange(len(folders))
-        part, config, weights = folders[at]
-        text, kind = texts[at], rng.choice(["config bytes", *["config values"] * 5, "options", "weights", "header"])
+        at, kind = rng.randrange(len(folders)), rng.choice(KINDS)
+        (part, (text, weights, manifest)), config = folders[at], configs[at]
         if kind == "config bytes":
-            text = mutate(text, texts, rng)
+            text = mutate(text, [*texts], rng)
         elif kind == "config values":
             text = json.dumps(mutate_values(config, keys, rng)).encode()
         elif kind == "options":
-            text = json.dumps(_change_option(config, part, rng)).encode()
+            text = json.dumps(change_alike(config, part, rng)).encode()
         elif kind == "weights":
-            weights = mutate(weights, blobs, rng)
-        else:
+            weights = mutate(weights, [*blobs], rng)
+        elif kind == "header":
             weights = _mutate_header(weights, keys, rng)
-        yield Case(f"{kind} of a {part}", len(text).to_bytes(8, "little") + text + weights)
+        manifest = mutate(manifest, [*manifests], rng) if kind == "manifest" else b""
+        yield Case(f"{kind} of a {part}", _pack([text, weights, manifest]))
 
 
-def _change_option(config: dict[str, Any], part: str, rng: random.Random) -> dict[str, Any]:
-    """Another number or another value where the type of the option stays as it is: what a check of types lets pass."""
-    changed = copy.deepcopy(config)
-    places = [
-        (holder, key) for holder, key in find_places(changed[part]) if type(holder[key]) in (int, float, bool, str)
-    ]
-    if places:
-        holder, key = rng.choice(places)
-        wanted, value = type(holder[key]), draw_value(rng)
-        while type(value) is not wanted:
-            value = draw_value(rng)
-        holder[key] = value
-    return changed
+def _pack(files: list[bytes]) -> bytes:
+    return json.dumps([file.hex() for file in files]).encode()
 
 
 def _mutate_header(weights: bytes, keys: list[str], rng: random.Random) -> bytes:
@@ -113,25 +102,22 @@ def _mutate_header(weights: bytes, keys: list[str], rng: random.Random) -> bytes
 def run(count: int, seed: int) -> tuple[list[Fault], str]:
     """Load each case; what loads restores or degrades an image, and is described on a card."""
     logging.getLogger("unpairaug").setLevel(logging.ERROR)  # folders without a manifest are warned of
+    pretrained.sleep = lambda seconds: None  # nobody writes the folder meanwhile
     image, folders = torch.rand(1, 3, 16, 16), make_folders()
-    with tempfile.TemporaryDirectory() as parent:
-        folder = Path(parent) / "model"
+    with tempfile.TemporaryDirectory() as folder:
 
         def read(case: Case) -> None:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            length = int.from_bytes(case.data[:8], "little")
-            (folder / "config.json").write_bytes(case.data[8 : 8 + length])
-            (folder / "model.safetensors").write_bytes(case.data[8 + length :])
+            for name, file in zip(FILES, json.loads(case.data), strict=True):
+                path = Path(folder, name)
+                path.write_bytes(bytes.fromhex(file)) if file else path.unlink(missing_ok=True)
             is_task = case.kind.endswith("task")
             part: Any = (Task if is_task else Translator).from_pretrained(folder)
             part.generate_model_card()
             with torch.inference_mode():
                 _apply(part, image)
 
-        for name, config, weights in folders:  # also imports what is imported late, before memory is limited
-            text = json.dumps(config).encode()
-            read(Case(f"whole {name}", len(text).to_bytes(8, "little") + text + weights))
+        for name, files in folders:  # also imports what is imported late, before memory is limited
+            read(Case(f"whole {name}", _pack(files)))
         return run_cases(make_cases(folders, count, seed), limited(read))
 
 

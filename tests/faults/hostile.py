@@ -71,6 +71,21 @@ def mutate_values(values: Any, keys: list[str], rng: random.Random) -> Any:
     return changed
 
 
+def change_alike(values: dict[str, Any], section: str, rng: random.Random) -> dict[str, Any]:
+    """A copy with another number, text or truth value in a section: what a check of types lets pass."""
+    changed = copy.deepcopy(values)
+    places = [
+        (holder, key) for holder, key in find_places(changed[section]) if type(holder[key]) in (int, float, bool, str)
+    ]
+    if places:
+        holder, key = rng.choice(places)
+        wanted, value = type(holder[key]), draw_value(rng)
+        while type(value) is not wanted:
+            value = draw_value(rng)
+        holder[key] = value
+    return changed
+
+
 @contextmanager
 def stop_after(seconds: float) -> Iterator[None]:
     """End what takes longer by a TimeoutError, as far as Python gets to run."""

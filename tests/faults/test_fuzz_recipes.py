@@ -14,15 +14,19 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limits are 
 
 
 def test_mutated_recipes_and_overrides_are_read_or_refused():
-    faults, figures = fuzz_recipes.run(count=250, seed=11)
+    faults, figures = fuzz_recipes.run(count=150, seed=11)
     assert faults == [], figures
     assert "refused" in figures and "read" in figures
+    assert {case.kind for case in fuzz_recipes.make_cases(150, 11)} == set(fuzz_recipes.KINDS)
 
 
 def test_mutated_model_folders_are_read_or_refused():
     faults, figures = fuzz_model_folders.run(count=150, seed=11)
     assert faults == [], figures
     assert "refused" in figures and "read" in figures
+    folder = [b'{"task": {"width": 4}}', b"\2" + bytes(7) + b"{}", b"{}"]
+    cases = fuzz_model_folders.make_cases([("task", folder)], 150, 11)
+    assert {case.kind for case in cases} == {f"{kind} of a task" for kind in fuzz_model_folders.KINDS}
 
 
 def test_values_are_mutated_alike_by_the_same_seed_and_the_original_stays():
