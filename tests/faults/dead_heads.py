@@ -1,8 +1,10 @@
-"""Train the head of a recipe from many seeds on bicubic pairs, and count the heads of which a ReLU layer dies.
+"""Train the head of a recipe from many seeds, and count the heads of which a ReLU layer dies.
 
     python tests/faults/dead_heads.py --seeds 0:50 --steps 100
+    python tests/faults/dead_heads.py --seeds 0:50 --steps 100 --joint
     python tests/faults/dead_heads.py --seeds 0:50 --steps 100 --clean FOLDER --degraded FOLDER train.clip=1
 
+The head is trained alone, on bicubic pairs; or with `--joint` as the recipe says, with the translator and its feedback.
 A layer is dead if its output is zero for every image: what is in front of it gets no gradient any more.
 """
 
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from unpairaug.recipe import load_recipe
 from unpairaug.training.build import build_trainer
+from unpairaug.training.measure_camera import measure_camera
 from unpairaug.training.step_reader import StepReader
 from unpairaug.training.training_data import open_data, resolve_lengths
 
@@ -46,20 +49,21 @@ def watch_layers(network: nn.Module) -> Iterator[dict[str, Tensor]]:
 
 
 def find_death(recipe_name: str, overrides: list[str]) -> tuple[int, list[str], float]:
-    """The steps of training after which a layer stays dead to the end (-1: none does), those layers, the last loss."""
+    """The steps of training after which a layer stays dead (-1: none does), those layers, the loss of the head."""
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(cpu=True)
-    recipe = load_recipe(recipe_name, [*BICUBIC, *overrides])
+    recipe = load_recipe(recipe_name, overrides)
     data = open_data(recipe)
     recipe = resolve_lengths(recipe, data, 1)
     trainer = build_trainer(recipe, accelerator)
+    measure_camera(recipe, data, trainer)
     alive, dead, loss = -1, [], float("nan")
     with watch_layers(trainer.task.head) as largest:
         for step, batches in enumerate(StepReader(data.crops, recipe, accelerator).read_from(0)):
             losses = trainer.train_step(batches, step)
             dead = [name for name, value in largest.items() if value.item() == 0]
             alive = alive if dead else step
-            loss = sum(value.item() for value in losses.values())
+            loss = sum(value.item() for name, value in losses.items() if name.startswith("task"))
     assert largest, "the head has no ReLU layer"
     return (alive + 1 if dead else -1), dead, loss
 
@@ -71,9 +75,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--clean", default="sample")
     parser.add_argument("--degraded", default="sample")
+    parser.add_argument("--joint", action="store_true", help="train the translator, too")
     parser.add_argument("overrides", nargs="*", help="of the recipe")
     options = parser.parse_args()
     sides = [f"data.clean={options.clean}", f"data.degraded={options.degraded}", f"train.steps={options.steps}"]
+    sides += [] if options.joint else BICUBIC
     seeds = range(*map(int, options.seeds.split(":")))
     died = 0
     for count, seed in enumerate(seeds, 1):

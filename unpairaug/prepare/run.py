@@ -12,7 +12,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from unpairaug.batch.executor import Executor
-from unpairaug.data.files import WriteError
+from unpairaug.data.files import WriteError, write_error
 from unpairaug.data.images import find_images
 from unpairaug.data.remote_images import find_remote_images
 from unpairaug.data.storage import is_url
@@ -89,9 +89,7 @@ class Preparation:
         except Timeout as error:
             raise UserError(f"{escape(self.target)}: another `prepare` writes here; wait until it ends") from error
         except OSError as error:
-            raise UserError(
-                f"{escape(self.target)} cannot be written: {error.strerror}; give another folder"
-            ) from error
+            raise write_error(self.target, error, "folder") from error
         with lock:
             with stop_on_write_error(self.target):
                 if force and (begun := read_prepare_settings(self.target)) is not None:

@@ -7,7 +7,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-from unpairaug.errors import UserError
+from unpairaug.errors import RunStopped, UserError
 from unpairaug.registry import registry
 
 REGISTRY_FOLDER = Path(__file__).resolve().parent
@@ -30,6 +30,7 @@ def write_package(kind: str, name: str, folder: Path | None = None) -> Path:
 
     Raises:
         UserError: the name cannot be used, or the folder holds something already or lies within unpairaug.
+        RunStopped: a file cannot be written, for example on a full disk.
     """
     module = _to_module_name(kind, name)
     target = folder or Path(name)
@@ -42,7 +43,7 @@ def write_package(kind: str, name: str, folder: Path | None = None) -> Path:
                 written.parent.mkdir(parents=True, exist_ok=True)
                 written.write_text(_substitute(file.read_text(encoding="utf-8"), words), encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{target} cannot be written; give another --folder: {error}") from error
+        raise RunStopped(f"{target} cannot be written ({error.strerror}); give another --folder") from error
     return target
 
 

@@ -74,7 +74,8 @@ class RunFolder:
         """Lock the folder against other runs until `close`, or until this process ends.
 
         Raises:
-            UserError: another run holds the lock, or the folder cannot be created.
+            UserError: another run holds the lock.
+            WriteError: the folder cannot be created or locked, for example on a full disk.
         """
         if not self.active:
             return
@@ -86,7 +87,7 @@ class RunFolder:
                 f"another run is writing to {self.path}: wait until it ends, or give another output_dir"
             ) from error
         except OSError as error:
-            raise UserError(f"output_dir {self.path} cannot be written: {error}; give another output_dir") from error
+            raise write_error(self.path, error, "output_dir") from error
         self.log.start()
 
     def open(self, device: str, processes: int, step: int, log_length: int | None = None) -> None:
