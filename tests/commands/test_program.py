@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -17,6 +19,8 @@ from unpairaug.errors import UserError
 from unpairaug.terminal import console
 from unpairaug.terminal.columns import LossTable
 from unpairaug.terminal.time_left import TimeLeft
+
+HEAVY = {"torch", "numpy", "scipy", "pydantic", "yaml", "PIL", "cv2", "huggingface_hub", "accelerate", "albumentations"}
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +63,14 @@ def test_the_doctor_names_bad_combinations_and_how_to_mend_them(program, monkeyp
     assert wrong >= {"torch", "torchvision", "albumentationsx"}
     assert "built for cu124, torch for cpu" in checks["torchvision"]["found"]
     assert all(checks[name]["mend"] for name in wrong) and "ERROR" in result.stderr
+
+
+@pytest.mark.parametrize(("arguments", "allowed"), [("--help", set()), ("list", {"pydantic", "yaml"})])
+def test_help_and_list_import_no_heavy_package(arguments: str, allowed: set[str]):
+    code = "import sys; from unpairaug.commands import app, _add_commands; _add_commands(); app(standalone_mode=False)"
+    code += f"; print(*{HEAVY - allowed} & set(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code, arguments], capture_output=True, text=True, check=True)
+    assert done.stdout and not done.stderr.strip()
 
 
 def test_json_on_standard_output_stands_alone(program):

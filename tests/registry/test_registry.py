@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 
 from unpairaug.errors import UserError
 from unpairaug.registry import HeadSpec, Registry, heads, registry as registry_module, tasks
+from unpairaug.registry.source_text import read_builtins
 from unpairaug.task import Task
 
 
@@ -89,6 +91,23 @@ def test_every_built_in_class_registers_itself_with_the_decorator_and_is_found_b
     decorated = re.findall(rf'^@register_{registry.kind}\("(\w+)"\)\nclass', text, re.MULTILINE)
     built_in = [entry.name for entry in registry.entries() if entry.origin == "built in"]
     assert sorted(decorated) == built_in and built_in
+
+
+@pytest.mark.parametrize("kinds", ["tasks", "translators", "heads", "losses", "discriminators"])
+def test_the_source_of_a_built_in_class_says_what_its_import_does(kinds: str):
+    registry: Registry[Any] = getattr(registry_module, kinds)
+    imported, read = ({entry.name: entry for entry in some} for some in (registry.entries(), registry.read_entries()))
+    built_in = [name for name, entry in imported.items() if entry.origin == "built in"]
+    assert built_in == [name for name, entry in read.items() if entry.origin == "built in"]
+    for name in built_in:
+        assert inspect.cleandoc(imported[name].doc) == inspect.cleandoc(read[name].doc) != ""
+
+
+def test_a_built_in_module_that_is_no_python_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "unreadable_toys").mkdir()
+    (tmp_path / "unreadable_toys" / "torn.py").write_text("class Torn(")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert read_builtins("unreadable_toys")["torn"].fault.startswith("its module is no Python: SyntaxError")
 
 
 def test_a_class_of_a_module_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

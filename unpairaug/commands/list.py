@@ -35,7 +35,8 @@ def list_known(
 ) -> None:
     """List what a recipe can name: built in, or of an installed package. Without KIND, everything.
 
-    One line each: name, origin, description. What cannot be used is listed with the reason.
+    One line each: name, origin, description. What cannot be used is listed with the reason. Built-in modules are
+    imported with --options only.
 
     Example: unpairaug list heads --options
     """
@@ -58,15 +59,13 @@ def _components(kind: str, options: bool) -> Iterator[Line]:
     from unpairaug.registry import registry
 
     known: Registry[Any] = getattr(registry, kind)
-    for entry in known.entries():
+    for entry in known.entries() if options else known.read_entries():
         below = _options(known, entry) if options and entry.cls else []
         yield entry.name, entry.origin, _describe(entry), below
 
 
 def _describe(entry: Entry) -> str:
-    if entry.cls is None:
-        return f"CANNOT BE USED: {entry.fault}"
-    return first_sentence(entry.cls.__doc__ or "")
+    return f"CANNOT BE USED: {entry.fault}" if entry.fault else first_sentence(entry.doc)
 
 
 def _options(known: Registry[Any], entry: Entry) -> list[str]:

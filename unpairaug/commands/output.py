@@ -26,9 +26,11 @@ def write_result(values: Mapping[str, Any], json: Path | None) -> None:
     Raises:
         WriteError: the file cannot be written.
     """
+    if json is None:
+        return
     from unpairaug.evaluation.results import format_json, write_json
 
     if json == STDOUT:
         print(format_json(values))
-    elif json is not None:
+    else:
         write_json(values, json)

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from unpairaug.errors import UserError
 from unpairaug.registry.plugins import FAULTS, Entry, find_class, format_error, load_class, package_of, plugins
+from unpairaug.registry.source_text import read_builtins
 from unpairaug.registry.suggestions import suggest
 from unpairaug.registry.trust import check_trusted
 
@@ -84,12 +85,29 @@ class ClassLookup(Generic[T]):
         self._import_builtins()
         here, claimed = dict(self._classes), plugins(self.group)
         for name in sorted({*here, *self._broken, *claimed}):
-            found = [self._make_entry(name, plugin, claimed[name], here.get(name)) for plugin in claimed.get(name, [])]
-            if name in here and here[name] not in [entry.cls for entry in found]:
-                yield Entry(name, "built in" if self._is_built_in(here[name]) else "registered here", here[name])
+            cls = here.get(name)
+            is_built_in = cls is not None and self._is_built_in(cls)
+            found = [
+                self._make_entry(name, plugin, claimed[name], cls, is_built_in) for plugin in claimed.get(name, [])
+            ]
+            if cls is not None and cls not in [entry.cls for entry in found]:
+                origin = "built in" if is_built_in else "registered here"
+                yield Entry(name, origin, cls, doc=cls.__doc__ or "")
             elif name in self._broken and name not in here:
                 yield Entry(name, "built in", fault=f"its module cannot be imported: {self._broken[name]}")
             yield from found
+
+    def read_entries(self) -> Iterator[Entry]:
+        """As `entries`, but the built-in classes are read from their source: their modules may import torch.
+
+        `cls` is None for them. A built-in module whose import fails is found by `entries` only.
+        """
+        built_in, claimed = read_builtins(self.group), plugins(self.group)
+        for name in sorted({*built_in, *claimed}):
+            if name in built_in:
+                yield built_in[name]
+            for plugin in claimed.get(name, []):
+                yield self._make_entry(name, plugin, claimed[name], None, name in built_in)
 
     def names(self) -> list[str]:
         """Every name but those of the form "module:Class"; no plug-in is imported for it."""
@@ -144,9 +162,11 @@ class ClassLookup(Generic[T]):
         broken = f". Not importable: {', '.join(sorted(self._broken))}" if self._broken else ""
         return f"no {self.kind} is called {name!r}; {hint}{broken}. Name a class of your own as module:Class."
 
-    def _make_entry(self, name: str, plugin: EntryPoint, claims: list[EntryPoint], here: type | None) -> Entry:
+    def _make_entry(
+        self, name: str, plugin: EntryPoint, claims: list[EntryPoint], here: type | None, is_built_in: bool
+    ) -> Entry:
         origin = package_of(plugin)
-        if here is not None and self._is_built_in(here):
+        if is_built_in:
             return Entry(name, origin, fault="not used: the name is that of a built-in")
         try:
             cls = self._load_plugin(name, claims)
@@ -154,7 +174,7 @@ class ClassLookup(Generic[T]):
             return Entry(name, origin, fault=str(error))
         if here not in (None, cls):
             return Entry(name, origin, fault="not used: the name is registered here")
-        return Entry(name, origin, cls)
+        return Entry(name, origin, cls, doc=cls.__doc__ or "")
 
     def _load_plugin(self, name: str, claims: list[EntryPoint]) -> type[T]:
         if len(claims) > 1:

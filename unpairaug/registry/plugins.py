@@ -28,6 +28,8 @@ class Entry:
     """The class, where it can be used."""
     fault: str = ""
     """Why it cannot be used."""
+    doc: str = ""
+    """Docstring of the class."""
 
 
 def plugins(group: str) -> dict[str, list[EntryPoint]]:

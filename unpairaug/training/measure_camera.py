@@ -13,7 +13,7 @@ from unpairaug.recipe.translator_section import START
 from unpairaug.terminal.progress import with_bar
 from unpairaug.training.step_reader import to_device
 from unpairaug.training.trainer import JointTrainer
-from unpairaug.training.training_data import TrainingData
+from unpairaug.training.training_data import READ_CHUNK, TrainingData
 
 log = logging.getLogger("unpairaug")
 
@@ -35,8 +35,9 @@ def measure_camera(recipe: Recipe, data: TrainingData, trainer: JointTrainer) ->
         data = replace(data, crops=data.crops.with_crop(crop))
     count = count_crops(data.crops)
     log.info(f"measuring the camera on {count} crops of {crop // trainer.task.scale} px, before the first step")
-    clean, real, _ = to_device(data.first_samples(count), trainer.accelerator)
     is_main = trainer.accelerator.is_main_process
+    reading = partial(with_bar, total=-(-count // READ_CHUNK), what="reading crops") if is_main else iter
+    clean, real, _ = to_device(data.first_samples(count, reading), trainer.accelerator)
     progress = partial(with_bar, total=FIT_STEPS, what="measuring the camera") if is_main else iter
     return trainer.measure_camera(clean, real, count_scenes(data.crops), progress).values()
 

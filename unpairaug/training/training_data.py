@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
 import torch
+from torch import Tensor
 
 from unpairaug.data import UnpairedBatch, UnpairedCrops, ValidationPairs, open_images
 from unpairaug.data.bad import BadCount
@@ -58,9 +59,14 @@ class TrainingData:
         epochs = (f"{name} {count}" for side, images in sides.items() for name, count in _epochs(side, images, samples))
         return f"epochs in {recipe.train.steps} steps: {', '.join(epochs)}"
 
-    def first_samples(self, count: int = SAMPLE_ROWS) -> UnpairedBatch:
-        """The first samples of the stream: for the sample sheets, and for what is measured before training."""
-        batches = [self.crops.__getitems__(ks.tolist()) for ks in torch.arange(count).split(READ_CHUNK)]
+    def first_samples(
+        self, count: int = SAMPLE_ROWS, progress: Callable[[Iterable[Tensor]], Iterator[Tensor]] = iter
+    ) -> UnpairedBatch:
+        """The first samples of the stream: for the sample sheets, and for what is measured before training.
+
+        `progress` passes the chunks of sample numbers on, and may show how many are read.
+        """
+        batches = [self.crops.__getitems__(ks.tolist()) for ks in progress(torch.arange(count).split(READ_CHUNK))]
         return UnpairedBatch(*map(torch.cat, zip(*batches, strict=True)))
 
 
