@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,6 +17,37 @@ from torch import Tensor
 
 BLOCK = 64
 """Side in pixels of the squares that `PositionRng` draws at once."""
+
+
+class NumberSource(Protocol):
+    """Gives random numbers in the order in which they are asked for."""
+
+    def draw(self, draw: Callable[..., Tensor], shape: Sequence[int], device: torch.device) -> Tensor:
+        """Numbers of `shape`, 32 bits, from the law of `draw`, which is `torch.randn` or `torch.rand`."""
+        ...
+
+
+class RecordedNumbers:
+    """Draws from a generator of its own, and keeps what it drew, so that `GivenNumbers` can give it again."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.drawn: list[tuple[Callable[..., Tensor], Tensor]] = []
+        """The law (`torch.randn` or `torch.rand`) and the numbers of each draw, in their order."""
+
+    def draw(self, draw: Callable[..., Tensor], shape: Sequence[int], device: torch.device) -> Tensor:
+        self.drawn.append((draw, draw(*shape, generator=self.generator, dtype=torch.float32)))
+        return self.drawn[-1][1].to(device)
+
+
+class GivenNumbers:
+    """Numbers that were drawn before, in the order of their draws; for networks whose noise is an input."""
+
+    def __init__(self, numbers: Iterable[Tensor]) -> None:
+        self.numbers = iter(numbers)
+
+    def draw(self, draw: Callable[..., Tensor], shape: Sequence[int], device: torch.device) -> Tensor:
+        return next(self.numbers)
 
 
 class PositionRng:
@@ -35,21 +67,21 @@ class PositionRng:
         number, self.drawn = self.drawn, self.drawn + 1
         top, left, bottom, right = self.window
         if tuple(shape[2:]) != (bottom - top, right - left) or all(side == 1 for side in shape[2:]):
-            return draw(*shape, generator=_generator(self.seed, number)).to(device)
-        numbers = torch.empty(*shape)
+            return draw(*shape, generator=_generator(self.seed, number), dtype=torch.float32).to(device)
+        numbers = torch.empty(*shape, dtype=torch.float32)
         for y in range(top // BLOCK * BLOCK, bottom, BLOCK):
             for x in range(left // BLOCK * BLOCK, right, BLOCK):
                 # Counted from 1: trailing zeros would make the first square's seed that of a draw without a place.
                 generator = _generator(self.seed, number, 1 + y // BLOCK, 1 + x // BLOCK)
-                square = draw(*shape[:2], BLOCK, BLOCK, generator=generator)
+                square = draw(*shape[:2], BLOCK, BLOCK, generator=generator, dtype=torch.float32)
                 above, before, below, behind = max(y, top), max(x, left), min(y + BLOCK, bottom), min(x + BLOCK, right)
                 part = square[..., above - y : below - y, before - x : behind - x]
                 numbers[..., above - top : below - top, before - left : behind - left] = part
         return numbers.to(device)
 
 
-Rng = torch.Generator | Sequence[torch.Generator] | PositionRng | None
-"""One generator for a batch, one a sample, or numbers by their place; None means torch's global generator."""
+Rng = torch.Generator | Sequence[torch.Generator] | NumberSource | None
+"""One generator for a batch, one a sample, or another source of numbers; None means torch's global generator."""
 
 
 def sample_rng(seed: int, index: Iterable[int], device: torch.device | str = "cpu") -> list[torch.Generator]:
@@ -83,15 +115,15 @@ def image_seeds(images: Tensor, rng: Rng = None) -> list[list[int]]:
 
 def _draw(draw: Callable[..., Tensor], shape: Sequence[int], like: Tensor, rng: Rng) -> Tensor:
     # Always in 32 bits: numbers drawn in half precision would be other ones, and coarse.
-    if isinstance(rng, PositionRng):
-        return rng.draw(partial(draw, dtype=torch.float32), shape, like.device)
-    draw = partial(draw, device=like.device, dtype=torch.float32)
+    on_device = partial(draw, device=like.device, dtype=torch.float32)
     if rng is None or isinstance(rng, torch.Generator):
-        return draw(*shape, generator=rng)
+        return on_device(*shape, generator=rng)
+    if not isinstance(rng, Sequence):
+        return rng.draw(draw, shape, like.device)
     repeats, rest = divmod(shape[0], len(rng))
     assert rest == 0, f"a batch of {shape[0]} cannot be shared by {len(rng)} generators"
     # A batch may be several batches laid one after the other (see CycleTranslator): each takes one draw a sample.
-    return torch.stack([draw(*shape[1:], generator=generator) for generator in [*rng] * repeats])
+    return torch.stack([on_device(*shape[1:], generator=generator) for generator in [*rng] * repeats])
 
 
 def mix_seed(*numbers: int) -> int:

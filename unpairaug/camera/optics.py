@@ -99,11 +99,13 @@ class Optics(nn.Module):
         kernel[side // 2, side // 2] = 1
         self.register_buffer("kernel", kernel)
         self.kernel: Tensor
+        self.allow_fft = True
+        """Whether large images may be filtered by FFT; an exported file has one way for all sizes."""
 
     def forward(self, image: Tensor) -> Tensor:
         channels, side = image.shape[1], len(self.kernel)
         padded = F.pad(image, (side // 2,) * 4, mode="replicate")
-        if image.device.type == "cpu" and min(image.shape[-2:]) >= LARGE_IMAGE:
+        if self.allow_fft and image.device.type == "cpu" and min(image.shape[-2:]) >= LARGE_IMAGE:
             return self._filter_by_fft(padded).to(image.dtype)
         kernel = self.kernel.to(image.dtype).expand(channels, 1, side, side)
         with torch.autocast(image.device.type, enabled=False):  # a camera's figures are finer than half precision

@@ -1,4 +1,4 @@
-"""`unpairaug export`: write a trained head as one file for other programs."""
+"""`unpairaug export`: write a trained head or translator as one file for other programs."""
 
 from enum import Enum
 from pathlib import Path
@@ -20,7 +20,9 @@ class Format(str, Enum):
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="Run folder, its head/ folder, or hub id.", metavar="MODEL")],
+    model: Annotated[
+        str, typer.Argument(help="Run folder (its head), its head/ or translator/ folder, or hub id.", metavar="MODEL")
+    ],
     out: Annotated[
         Path, typer.Argument(help="New file: .onnx, .pth, .safetensors, .param, or .dtmodel.", metavar="OUT")
     ],
@@ -36,10 +38,10 @@ def export(
     ] = None,
     trust_code: TrustCode = False,
 ) -> None:
-    """Write a trained head as one file, after loading it back and comparing its outputs.
+    """Write a trained head as one file, after loading it back and comparing its outputs; or a translator, as ONNX.
 
-    Prints the largest difference between head and file on random images of several sizes. Also writes a card for
-    OpenModelDB, OUT.json.
+    Prints the largest difference from the file on random images of several sizes. Also writes a card for OpenModelDB,
+    OUT.json. The random numbers of a translator are inputs of its file.
 
     Example: unpairaug export runs/cyclesr_sr head.onnx --format onnx
     """
@@ -47,10 +49,15 @@ def export(
     from unpairaug.export import export
 
     exported = export(model, out, format.value, license, trust_code)
-    print(f"{escape(exported.path)}: loaded back; largest difference from the head {exported.difference:.1e} (of 1)")
+    part = "head" if exported.part == "task" else "translator"
+    print(f"{escape(exported.path)}: loaded back; largest difference from the {part} {exported.difference:.1e} (of 1)")
     print(f"{escape(exported.card)}: card for OpenModelDB")
     if exported.enlarge_first > 1:
         print(
             f"the network does not change the image size: enlarge images ×{exported.enlarge_first} by bicubic "
             f"interpolation first, as the head does"
         )
+    if exported.jpeg:
+        low, high = exported.jpeg
+        quality = f"quality {low}" if low == high else f"a quality drawn between {low} and {high}"
+        print(f"the file leaves out the translator's JPEG, which ONNX lacks: save its images as JPEG of {quality}")

@@ -1,4 +1,4 @@
-"""Exports trained heads for other programs: ONNX, spandrel, NCNN, safetensors; one module for each format."""
+"""Exports trained heads for other programs, one module for each format; and translators as ONNX."""
 
 from unpairaug.export.run import Exported, export
 

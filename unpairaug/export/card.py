@@ -7,18 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from unpairaug.task import Task
+from unpairaug.translator import Translator
 
 
 def make_card(
-    task: Task, name: str, files: list[Path], platform: str, architecture: str, scale: int, license: str | None
+    part: Task | Translator,
+    description: str,
+    files: list[Path],
+    platform: str,
+    architecture: str,
+    scale: int,
+    license: str | None,
 ) -> dict[str, Any]:
-    """The fields of the card; None for those that the publisher must fill in."""
+    """The fields of the card of the first file and those beside it; None for those that the publisher must fill in."""
     return {
-        "name": name,
+        "name": files[0].stem,
         "author": None,
         "license": license,
-        "tags": [task.config["type"].replace("_", "-")],
-        "description": _description(task, scale),
+        "tags": [part.config["type"].replace("_", "-")],
+        "description": description,
         "date": None,
         "architecture": architecture.lower(),
         "size": None,
@@ -27,11 +34,12 @@ def make_card(
         "outputChannels": 3,
         "resources": [_resource(file, platform) for file in files],
         "images": [],
-        **_training(task.trained),
+        **_training(part.trained),
     }
 
 
-def _description(task: Task, scale: int) -> str:
+def describe_head(task: Task, scale: int) -> str:
+    """What the head of a task is, for a file that enlarges by `scale`."""
     unpaired = ", trained on unpaired images" if task.trained.get("feed") == "fake" else ""
     sentences = [f"A head of unpairaug for the task {task.config['type']}{unpaired}."]
     if task.scale > scale:

@@ -18,7 +18,7 @@ from unpairaug.data.sample import sample_images
 from unpairaug.errors import UserError
 from unpairaug.export.enlarge import make_portable
 from unpairaug.export.format import Format, LoadedModel, network_name
-from unpairaug.export.onnx_file import convert
+from unpairaug.export.onnx_file import TRACED, convert
 from unpairaug.networks.resize import enlarge
 from unpairaug.task import Task
 
@@ -47,7 +47,7 @@ def write(task: Task, path: Path) -> None:
     """
     if task.scale not in (1, *UPSCALES):
         raise UserError(f"darktable denoises (scale 1) and enlarges by 2 or 4; this head has scale {task.scale}")
-    model = convert(_Clamped(make_portable(task)), network_name(task), INPUT, OUTPUT)
+    model = convert(_Clamped(make_portable(task)), network_name(task), {INPUT: torch.rand(TRACED)}, OUTPUT)
     name = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "model"
     packed = BytesIO()
     with ZipFile(packed, "w", ZIP_DEFLATED) as archive:

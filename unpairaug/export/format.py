@@ -14,6 +14,9 @@ from unpairaug.errors import UserError
 from unpairaug.registry import Spec
 from unpairaug.task import Task
 
+TOLERANCE = 1e-4
+"""Largest accepted difference for images in [0, 1]: a fortieth of an 8-bit step."""
+
 
 class LoadedModel(NamedTuple):
     """An exported file after loading."""

@@ -1,4 +1,4 @@
-"""Exports a trained head to a file, loads it back, and compares the outputs."""
+"""Exports a trained head or translator to a file, loads it back, and compares the outputs."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from unpairaug.data.files import WriteError, write_error, write_file
 from unpairaug.errors import RunStopped, UserError, escape
-from unpairaug.export import darktable_file, for_spandrel, ncnn_file, onnx_file, plain
-from unpairaug.export.card import make_card
-from unpairaug.export.format import Format, LoadedModel, network_name
+from unpairaug.export import darktable_file, for_spandrel, ncnn_file, onnx_file, plain, translator_file
+from unpairaug.export.card import describe_head, make_card
+from unpairaug.export.format import TOLERANCE, Format, LoadedModel, network_name
 from unpairaug.networks.resize import enlarge
 from unpairaug.registry.suggestions import suggest
+from unpairaug.sharing.pretrained import Part, held_part
 from unpairaug.task import Task
+from unpairaug.translator import Translator
 
 FORMATS: dict[str, Format] = {
     "onnx": onnx_file.FORMAT,
@@ -29,8 +31,6 @@ FORMATS: dict[str, Format] = {
     "darktable": darktable_file.FORMAT,
     "safetensors": plain.FORMAT,
 }
-TOLERANCE = 1e-4
-"""Largest accepted difference for images in [0, 1]: a fortieth of an 8-bit step."""
 SHAPES = ((1, 3, 45, 61), (1, 3, 64, 48), (1, 3, 17, 32), (3, 3, 16, 24))
 """Shapes of the compared images: sides without common divisors, other sizes, and a batch."""
 
@@ -41,29 +41,61 @@ class Exported(NamedTuple):
     path: Path
     card: Path
     difference: float
-    """Largest difference between the outputs of task and file for random images in [0, 1]."""
-    enlarge_first: int
-    """Factor of the bicubic enlargement that the file needs before its network; 1 for none."""
+    """Largest difference between the outputs of part and file for random images in [0, 1]."""
+    enlarge_first: int = 1
+    """Factor of the bicubic enlargement that a head's file needs before its network; 1 for none."""
+    part: Part = "task"
+    """Whether a task's head or a translator was exported."""
+    jpeg: tuple[int, int] | None = None
+    """Lowest and highest quality of the JPEG in which the translator ends, and which its file leaves out."""
 
 
 def export(model: str, out: Path, format: str, license: str | None = None, trust_code: bool = False) -> Exported:
-    """Write the trained head of `model` to `out`, and a card for OpenModelDB to `<name of the file>.json`.
+    """Write the trained head or translator of `model` to `out`, and a card for OpenModelDB to `<name of out>.json`.
 
-    The file is first written to a temporary folder, loaded back, and compared with the head.
+    Of a run folder it is the head; its folder `translator/` gives the translator. The file is first written to a
+    temporary folder, loaded back, and compared with the part.
 
     Args:
         license: licence of the weights for the card, an SPDX expression.
         trust_code: see `Task.from_pretrained`.
 
     Raises:
-        UserError: the model or format does not exist, the head does not support the format, or `out` exists.
+        UserError: the model or format does not exist, the part does not support the format, or `out` exists.
         RunStopped: the loaded file gives other outputs, or a file cannot be written. Then nothing is written.
     """
     if format not in FORMATS:
         raise UserError(f"no format {format!r}; {suggest(format, FORMATS)}")
-    kind = FORMATS[format]
-    outputs = [out, *(out.with_suffix(suffix) for suffix in kind.beside), out.with_name(f"{out.name}.json")]
+    outputs = [out, *(out.with_suffix(suffix) for suffix in FORMATS[format].beside), out.with_name(f"{out.name}.json")]
     _check_outputs(outputs, format)
+    part = _load(model, format, trust_code)
+    with _temporary_folder(out) as folder:
+        files = [Path(folder) / each.name for each in outputs]
+        with _name_target(out):
+            if isinstance(part, Task):
+                exported, card = _write_head(part, files[:-1], FORMATS[format], license)
+            else:
+                exported, card = _write_translator(part, files[:-1], FORMATS[format], license)
+        with _name_target(outputs[-1]):
+            write_file(files[-1], f"{json.dumps(card, indent=2, ensure_ascii=False)}\n".encode())
+        for file, place in reversed(list(zip(files, outputs, strict=True))):  # `out` last: the others then exist
+            _move(file, place)
+    return exported._replace(path=out, card=outputs[-1])
+
+
+def _load(model: str, format: str, trust_code: bool) -> Task | Translator:
+    """The head or translator to export.
+
+    Raises:
+        UserError: there is none, or the format does not take it.
+    """
+    if held_part(model) == "translator":
+        if format != "onnx":
+            raise UserError(
+                f"{escape(model)} is a translator, which --format onnx exports, given {format}; to export a head, "
+                f"give a run folder or its head/ folder"
+            )
+        return Translator.from_pretrained(model, trust_code=trust_code)
     task = Task.from_pretrained(model, trust_code=trust_code)
     if task.restorer is not None:
         raise UserError(
@@ -71,18 +103,29 @@ def export(model: str, out: Path, format: str, license: str | None = None, trust
             f"(real_path.feed: restore(real)), but an exported file holds a head alone; `unpairaug "
             f"restore` and `Task.from_pretrained` use both"
         )
-    with _temporary_folder(out) as folder:
-        files = [Path(folder) / each.name for each in outputs]
-        with _name_target(out):
-            kind.write(task, files[0])
-        loaded = kind.read(files[0], task)
-        difference = _compare(task, loaded)
-        fields = make_card(task, out.stem, files[:-1], kind.platform, loaded.architecture, loaded.scale, license)
-        with _name_target(outputs[-1]):
-            write_file(files[-1], f"{json.dumps(fields, indent=2, ensure_ascii=False)}\n".encode())
-        for file, place in reversed(list(zip(files, outputs, strict=True))):  # `out` last: the others then exist
-            _move(file, place)
-    return Exported(out, outputs[-1], difference, task.scale // loaded.scale)
+    return task
+
+
+def _write_head(task: Task, files: list[Path], kind: Format, license: str | None) -> tuple[Exported, dict[str, Any]]:
+    """Write the head to the first file and what the format has beside it; the result, and the fields of the card."""
+    kind.write(task, files[0])
+    loaded = kind.read(files[0], task)
+    difference = _compare(task, loaded)
+    description = describe_head(task, loaded.scale)
+    card = make_card(task, description, files, kind.platform, loaded.architecture, loaded.scale, license)
+    return Exported(files[0], files[-1], difference, task.scale // loaded.scale), card
+
+
+def _write_translator(
+    translator: Translator, files: list[Path], kind: Format, license: str | None
+) -> tuple[Exported, dict[str, Any]]:
+    """As `_write_head`."""
+    unfiled, jpeg = translator_file.leave_file_out(translator)
+    translator_file.write(unfiled, files[0])
+    difference = translator_file.compare(unfiled, files[0])
+    description = translator_file.describe(unfiled, jpeg)
+    card = make_card(translator, description, files, kind.platform, translator.config["type"], 1, license)
+    return Exported(files[0], files[-1], difference, part="translator", jpeg=jpeg), card
 
 
 def _compare(task: Task, loaded: LoadedModel) -> float:

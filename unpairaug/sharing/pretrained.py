@@ -90,6 +90,16 @@ def load_part(model: str | PathLike[str], part: Part, **options: Any) -> Pretrai
     return Pretrained(spec, weights, trained if isinstance(trained, dict) else {}, version)
 
 
+def held_part(model: str | PathLike[str]) -> Part:
+    """The part that a part's own folder or hub repository holds; of a run folder, which has both, the task.
+
+    Raises:
+        UserError: there is no model.
+    """
+    config = read_json(part_folder(model, "task") / "config.json", MAX_CONFIG_BYTES)
+    return "translator" if config.get("part") == "translator" else "task"
+
+
 def _check_manifest(folder: Path, attempts: int = 3) -> None:
     """Check the files against the folder's manifest; a run that writes the folder meanwhile causes another attempt.
 
