@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from PIL import Image
+from program import run_program
 
 from unpairaug.registry import translators
 
-PROGRAM = "from unpairaug.commands import main; main()"
 COMMANDS = ["train", "check", "evaluate", "score", "restore", "export", "prepare", "arrange", "bench"]
 
 
 def unpairaug(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    checkout = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": checkout, "ACCELERATE_USE_CPU": "true"}
-    command = [sys.executable, "-c", PROGRAM, *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    return run_program(*arguments, cwd=cwd)
 
 
 @pytest.fixture(scope="module")

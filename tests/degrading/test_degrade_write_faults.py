@@ -5,20 +5,18 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from degrade_model import files_of, save_photographs, save_run
+from program import run_program
 
 from unpairaug.degrading.degrade import Degradation
 from unpairaug.degrading.job import MANIFEST, Job
 from unpairaug.degrading.work import Worker, degrade
 from unpairaug.errors import RunStopped, UserError
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE is POSIX's")
 
 
@@ -37,12 +35,7 @@ def photographs(tmp_path: Path) -> Path:
 
 
 def run(model: Path, source: Path, target: Path, *options: str, blocks: int | None = None):
-    words = [sys.executable, "-m", "unpairaug", "degrade", str(model), str(source), str(target), *options]
-    limit = "" if blocks is None else f"ulimit -f {blocks} && "
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        ["bash", "-c", f"{limit}exec {shlex.join(words)}"], env=environment, capture_output=True, text=True
-    )
+    done = run_program("degrade", model, source, target, *options, max_kib=blocks)
     assert "Traceback" not in done.stderr and done.stderr.count("error: ") <= 1, done.stderr
     return done
 

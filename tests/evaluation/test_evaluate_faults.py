@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from program import run_program
 from skimage.data import astronaut
 
 from unpairaug.data.images import write_image
@@ -20,7 +19,6 @@ from unpairaug.evaluation.metrics import METRICS
 from unpairaug.restoring.restore import Bicubic, restore_image
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE and names of 255 bytes are POSIX's")
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -34,12 +32,7 @@ def pairs(tmp_path: Path) -> list[str]:
 
 
 def run(options: list[str], *more: str | Path, blocks: int | None = None) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "unpairaug", "evaluate", "bicubic", *options, *map(str, more)]
-    limit = "" if blocks is None else f"ulimit -f {blocks} && "
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    done = subprocess.run(
-        ["bash", "-c", f"{limit}exec {shlex.join(words)}"], env=environment, capture_output=True, text=True
-    )
+    done = run_program("evaluate", "bicubic", *options, *more, max_kib=blocks)
     assert "Traceback" not in done.stderr and done.stderr.count("error: ") <= 1, done.stderr
     return done
 

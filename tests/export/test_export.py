@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from program import run_program
 from safetensors.torch import load_file
 from skimage.data import astronaut
 from spandrel import ModelLoader
@@ -209,10 +207,7 @@ def test_a_file_that_would_restore_differently_is_not_written(tmp_path: Path):
 
 def unpairaug(*arguments: str, cwd: Path) -> str:
     """What the program prints."""
-    checkout = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": checkout, "ACCELERATE_USE_CPU": "true"}
-    command = [sys.executable, "-c", "from unpairaug.commands import main; main()", *arguments]
-    result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    result = run_program(*arguments, cwd=cwd)
     assert result.returncode == 0, result.stderr
     return result.stdout
 

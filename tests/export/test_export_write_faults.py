@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from program import run_program
 
 from unpairaug.registry import tasks
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE and names of 255 bytes are POSIX's")
 
 
@@ -27,12 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def export(model: Path, out: Path, format: str, blocks: int | None = None) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "unpairaug", "export", str(model), str(out), "--format", format]
-    limit = "" if blocks is None else f"ulimit -f {blocks} && "
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    done = subprocess.run(
-        ["bash", "-c", f"{limit}exec {shlex.join(words)}"], env=environment, capture_output=True, text=True
-    )
+    done = run_program("export", model, out, "--format", format, max_kib=blocks)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 

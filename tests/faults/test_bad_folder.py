@@ -17,13 +17,13 @@ import pytest
 import tifffile
 from degrade_model import save_run
 from PIL import Image
+from program import run_program
 from skimage.data import astronaut
 
 from unpairaug.data.files import MAX_BYTES
 from unpairaug.errors import escape
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes, links and such names are POSIX's")
-CHECKOUT = Path(__file__).resolve().parents[2]
 SIZE = 64
 """Side in pixels of a good image."""
 
@@ -101,9 +101,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "ACCELERATE_USE_CPU": "true"}
-    command = [sys.executable, "-m", "unpairaug", *map(str, words)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return run_program(*words)
 
 
 @pytest.fixture(params=BROKEN)

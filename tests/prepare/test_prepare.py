@@ -20,6 +20,7 @@ import psutil
 import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageCms
+from program import run_program
 
 from unpairaug.batch.executor import IN_PROCESS, Executor
 from unpairaug.data.decode import MAX_PIXELS
@@ -40,8 +41,7 @@ def command(*arguments: object) -> tuple[list[str], dict[str, str]]:
 
 
 def unpairaug_prepare(*arguments: object) -> subprocess.CompletedProcess[str]:
-    words, environment = command(*arguments)
-    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+    return run_program("prepare", *arguments)
 
 
 def prepare(source: Path, target: Path, cut: Cut = WHOLE, on_bad="raise", force=False, workers=1, **options):

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from html import unescape
 from html.parser import HTMLParser
@@ -20,6 +16,7 @@ import numpy as np
 import pytest
 from browser import PROGRAM, Page, browser
 from PIL import Image
+from program import run_program
 
 from unpairaug.errors import RunStopped, UserError
 from unpairaug.report import write_report
@@ -36,9 +33,7 @@ in_a_browser = pytest.mark.skipif(PROGRAM is None, reason="no chromium or chrome
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a few steps."""
     folder = tmp_path_factory.mktemp("runs") / "toy"
-    command = [sys.executable, "-m", "unpairaug", "train", "smoke", f"output_dir={folder}", "train.sample_every=4"]
-    checkout = Path(__file__).resolve().parents[2]
-    done = subprocess.run([*command, "train.log_every=2"], cwd=checkout, capture_output=True, text=True, timeout=300)
+    done = run_program("train", "smoke", f"output_dir={folder}", "train.sample_every=4", "train.log_every=2")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -366,9 +361,7 @@ def test_what_is_no_run_is_refused_in_words(tmp_path: Path):
 
 def test_the_command_writes_the_page_and_says_where(run: Path):
     page = run.parent / "new" / "page.html"
-    command = [sys.executable, "-m", "unpairaug", "report", str(run), "--out", str(page)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=run.parent, env=environment, timeout=120)
+    done = run_program("report", run, "--out", page, cwd=run.parent)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{page}: {page.stat().st_size / 1e6:.1f} MB\n"
     assert not (run / "report.html").exists()
@@ -384,9 +377,6 @@ def test_a_page_that_cannot_be_written_is_one_message_and_leaves_no_part(run: Pa
     for out, reason in ((tmp_path / "file" / "page.html", "in the way"), (tmp_path / ("n" * 300), "shorter name")):
         with pytest.raises(RunStopped, match=reason):
             write_report(run, out)
-    words = [sys.executable, "-m", "unpairaug", "report", str(run), "--out", str(tmp_path / "page.html")]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    limited = ["bash", "-c", f"ulimit -f 8 && exec {shlex.join(words)}"]
-    done = subprocess.run(limited, capture_output=True, text=True, env=environment)
+    done = run_program("report", run, "--out", tmp_path / "page.html", max_kib=8)
     assert done.returncode == 1 and done.stderr.startswith("error: ") and "File too large" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "run"]

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from program import run_program
 
 from unpairaug.data.images import read_image, write_image
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE and names of 255 bytes are POSIX's")
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def restore(source: Path, target: Path, blocks: int | None = None) -> subprocess.CompletedProcess[str]:
     """The command on noise, with files of at most so many KiB; the caller looks at what it left."""
-    words = [sys.executable, "-m", "unpairaug", "restore", "bicubic", str(source), str(target), "--scale", "2"]
-    limit = "" if blocks is None else f"ulimit -f {blocks} && "
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    return subprocess.run(
-        ["bash", "-c", f"{limit}exec {shlex.join(words)}"], env=environment, capture_output=True, text=True
-    )
+    return run_program("restore", "bicubic", source, target, "--scale", 2, max_kib=blocks)
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import runpy
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from program import run_program
 
 from unpairaug.augment import TranslatorAugment
 from unpairaug.data.images import read_image
@@ -22,7 +20,6 @@ from unpairaug.registry import translators
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "guides" / "reuse.md"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 COMMAND = r"^```bash\nunpairaug (degrade .*)\n```"
 PROGRAMS = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.M))
 
@@ -78,7 +75,7 @@ def test_the_classifier_sees_degraded_images_before_they_are_normalised(reader: 
 
 def test_the_command_makes_pairs_of_the_same_names_that_differ(reader: Path):
     (command,) = re.findall(COMMAND, PAGE.read_text(encoding="utf-8"), re.M)
-    subprocess.run([sys.executable, "-m", "unpairaug", *shlex.split(command)], check=True, env=ENVIRONMENT)
+    assert run_program(*shlex.split(command)).returncode == 0
     folders = {side: reader / "pairs" / side for side in ("gt", "lq")}
     sides = {side: {path.name: read_image(path) for path in folder.iterdir()} for side, folder in folders.items()}
     assert sides["gt"].keys() == sides["lq"].keys() == {f"{i}.png" for i in range(4)}

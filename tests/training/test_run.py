@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from program import run_program
 from safetensors.torch import load_file, save_file
 
 from unpairaug.sharing.manifest import write_manifest
@@ -24,6 +25,8 @@ CYCLEGAN = f"translator={{type: cyclegan, ngf: 4, n_blocks: 1, norm: none, pool_
 
 
 def run(*arguments: str, cwd: Path, launcher: tuple[str, ...] = ("-m",)) -> subprocess.CompletedProcess[str]:
+    if launcher == ("-m",):
+        return run_program(*arguments, cwd=cwd, module="unpairaug.run", HOME=str(cwd))
     command = [sys.executable, *launcher, "unpairaug.run", *arguments]
     return subprocess.run(command, cwd=cwd, env=environment(cwd), capture_output=True, text=True, timeout=300)
 
