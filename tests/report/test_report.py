@@ -170,7 +170,8 @@ def test_no_screen_scrolls_sideways(page: Path, see: Callable[..., Page], width:
 @in_a_browser
 def test_dark_mode_is_dark_and_charts_follow(page: Path, see: Callable[..., Page]):
     def brightness() -> tuple[float, float]:
-        opened.run("document.querySelector('.chart').scrollIntoView()")
+        # The page scrolls smoothly: without this, the picture shows any place on the way.
+        opened.run("document.querySelector('.chart').scrollIntoView({behavior: 'instant'})")
         opened.settle()
         pixels = np.asarray(Image.open(io.BytesIO(opened.picture())).convert("L"), np.float32)
         return float(np.median(pixels)), float(np.quantile(pixels, 0.999))
