@@ -31,8 +31,9 @@ def test_the_run_has_every_kind_of_term_and_network():
     assert len(names) == 17
 
 
-@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
-@pytest.mark.parametrize("name", ["loss d_degraded", "gradient of head"])
+@pytest.mark.parametrize(
+    ("name", "precision"), [("loss d_degraded", "no"), ("gradient of head", "bf16"), ("gradient of head", "fp16")]
+)
 def test_nothing_of_a_bad_step_is_saved_and_the_replay_shows_it_again(name, precision, tmp_path):
     assert find_failures(tmp_path / "run", Fault(name, [BEFORE_A_CHECKPOINT], precision)) == []
 
@@ -63,8 +64,9 @@ def lines_of(folder: Path, split: str = "train") -> list[int]:
     return [line["step"] for line in lines if line["split"] == split]
 
 
-@pytest.mark.parametrize("step", [1, BEFORE_A_CHECKPOINT, LAST])
-@pytest.mark.parametrize("policy", ["skip", "rollback"])
+@pytest.mark.parametrize(
+    ("policy", "step"), [("skip", 1), ("skip", LAST), ("rollback", BEFORE_A_CHECKPOINT), ("rollback", LAST)]
+)
 def test_a_bad_step_can_be_left_out_or_rolled_back(policy, step, healthy, tmp_path):
     fault = Fault("gradient of head", [step])
     assert train(tmp_path / "one", fault, policy) == ""
