@@ -121,6 +121,9 @@ def test_such_a_file_given_as_a_recipe_is_recognised(text: str, tmp_path: Path):
         load_recipe(file)
 
 
-def test_another_file_is_refused(tmp_path: Path):
+def test_another_file_and_one_that_is_not_there_are_refused(tmp_path: Path):
+    (other := tmp_path / "other.yml").write_text("steps: 3\n", encoding="utf-8")
     with pytest.raises(UserError, match="is no configuration that is known here"):
+        import_file(str(other))
+    with pytest.raises(UserError, match="smoke: there is no such file"):
         import_file("smoke")

@@ -74,6 +74,11 @@ def test_an_unknown_name_tells_the_nearest_and_all_others(toys: Registry[Any]):
         toys.get("bal")
 
 
+def test_a_file_of_weights_as_a_head_gets_the_head_that_opens_it():
+    with pytest.raises(UserError, match=r"give \{type: spandrel, checkpoint: x4plus\.pth\}$"):
+        registry_module.heads.get("x4plus.pth")
+
+
 @pytest.mark.parametrize("kinds", ["tasks", "translators", "heads", "losses", "discriminators"])
 def test_every_name_leads_to_a_class_whose_options_can_be_read(kinds: str):
     registry: Registry[Any] = getattr(registry_module, kinds)

@@ -80,6 +80,7 @@ def _from_pil(image: Image.Image) -> ArrayImages:
 def _from_array(image: NDArray[Any]) -> ArrayImages:
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)) or 0 in image.shape:
         hint = "; call image.transpose(1, 2, 0)" if image.ndim == 3 and image.shape[0] in (1, 3) else ""
+        hint = " with at least one pixel" if 0 in image.shape else hint
         raise UserError(f"given an array of shape {image.shape}, should be (H, W, 3) or (H, W){hint}")
     array = _checked(image, str(image.dtype), "an array")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +57,8 @@ def import_file(file: str) -> Imported:
     Raises:
         UserError: the file cannot be read, or is neither.
     """
+    if not os.path.isfile(file):
+        raise UserError(f"{escape(file)}: there is no such file; give a configuration of Vega's CycleSR or of BasicSR")
     name, text = read_text(file)
     values = parse(text, name).values
     program = recognise(values)

@@ -20,6 +20,8 @@ from unpairaug.registry.trust import check_trusted
 
 T = TypeVar("T")
 C = TypeVar("C")
+CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
+"""Extensions of files of weights, which are given in place of a head's name."""
 
 
 class ClassLookup(Generic[T]):
@@ -158,6 +160,8 @@ class ClassLookup(Generic[T]):
     def _describe_unknown(self, name: str) -> str:
         if name in self._broken:
             return f"{self.kind} {name!r}: module {self.group}.{name} cannot be imported: {self._broken[name]}"
+        if self.kind == "head" and name.endswith(CHECKPOINTS):
+            return f"no head is called {name!r}; for a file of weights give {{type: spandrel, checkpoint: {name}}}"
         hint = suggest(name, self.names(), list_known=True)
         broken = f". Not importable: {', '.join(sorted(self._broken))}" if self._broken else ""
         return f"no {self.kind} is called {name!r}; {hint}{broken}. Name a class of your own as module:Class."

@@ -140,3 +140,7 @@ class BestModel(TrainedModel):
     def score(self) -> dict[str, float]:
         """The `step`, its `score` in dB (smaller is better) and the terms of it."""
         return read_json(self.folder / "selection.json")
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if name in ("step", "score"))
+        return f"BestModel({str(self.folder)!r}: {values})"
