@@ -1,8 +1,8 @@
 """The order in which packages may import each other."""
 
 ORDER = [
-    *("__main__", "commands", "comparison", "run", "report", "bench", "training", "scoring", "measuring", "degrading"),
-    *("evaluation", "restoring", "albumentations", "augment", "export", "testing", "tasks", "translators"),
+    *("__main__", "commands", "comparison", "run", "demo", "report", "bench", "training", "scoring", "measuring"),
+    *("degrading", "evaluation", "restoring", "albumentations", "augment", "export", "testing", "tasks", "translators"),
     *("task", "translator", "bridge", "heads", "discriminators", "losses", "networks", "camera"),
     *("recipe", "sharing", "prepare", "batch", "benchmarks", "data", "registry", "files"),
     *("terminal", "rng", "process", "errors"),

@@ -29,7 +29,7 @@ app.add_typer(bench_app, name="bench")
 def _add_commands() -> None:
     app.callback(help=unwrap(_set_up.__doc__))(_set_up)
     names = ("train", "check", "compare", "evaluate", "score", "measure", "report", "restore", "degrade", "export")
-    for name in (*names, "prepare", "arrange", "schema", "docs", "doctor"):
+    for name in (*names, "demo", "prepare", "arrange", "schema", "docs", "doctor"):
         _add(app, name, getattr(import_module(f"unpairaug.commands.{name}"), name))
     _add(app, "list", import_module("unpairaug.commands.list").list_known)
     _add(app, "import", import_module("unpairaug.commands.import_file").import_command)

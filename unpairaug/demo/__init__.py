@@ -1,0 +1,1 @@
+"""Tries a trained model on single photographs, in a browser on the same machine."""
