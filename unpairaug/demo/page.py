@@ -21,6 +21,7 @@ from unpairaug.errors import UserError
 
 if TYPE_CHECKING:
     import gradio
+    from gradio.themes import Base
 
     from unpairaug.demo.model import DemoModel
 
@@ -195,11 +196,11 @@ def _find_port(port: int) -> int:
         raise UserError(f"--port {port}: {error.strerror}; give another one, or 0 for a free one") from error
 
 
-def _make_theme() -> gradio.Theme:
+def _make_theme() -> Base:
     """Gradio's theme in the machine's fonts, with enough contrast on the button."""
-    import gradio as gr
+    from gradio.themes import Default
 
-    theme = gr.themes.Default(primary_hue="blue", font=FONTS[0], font_mono=FONTS[1])
+    theme = Default(primary_hue="blue", font=FONTS[0], font_mono=FONTS[1])
     return theme.set(
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_dark="*primary_700",
