@@ -17,6 +17,7 @@ from torch.utils.data import get_worker_info
 from unpairaug.bridge import Bridge
 from unpairaug.data.array_image import check_tensor_range
 from unpairaug.errors import UserError
+from unpairaug.networks.in_place import set_in_place
 from unpairaug.rng import Rng, mix_seed, sample_rng, uniform
 from unpairaug.translator import Translator, own_scale
 
@@ -190,6 +191,7 @@ def _load(model: Model, trust_code: bool) -> Translator:
     translator = deepcopy(model) if is_loaded else Translator.from_pretrained(model, trust_code=trust_code)
     translator.rng = None  # a training step's, where it is a copy
     translator.eval().requires_grad_(False)
+    set_in_place(translator.modules())
     return nn.utils.convert_conv2d_weight_memory_format(translator, torch.channels_last)  # twice as fast on a CPU
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unpairaug.errors import UserError, escape
+from unpairaug.networks.in_place import set_in_place
 from unpairaug.networks.resize import enlarge
 from unpairaug.restoring.tiles import Box, stitch
 from unpairaug.task import Task
@@ -225,6 +226,8 @@ def _restore_window(task: Restorer, image: np.ndarray, top: int, ensemble: bool)
     is_grey = image.ndim == 2
     colour = np.repeat(image[..., None], 3, axis=2) if is_grey else image
     degraded = torch.from_numpy(colour.astype(np.float32)).to(_device_of(task)).permute(2, 0, 1)[None] / top
+    # A copy: of one image, `contiguous` keeps strides that convolutions do not take for channels_last.
+    degraded = degraded.clone(memory_format=torch.channels_last)
     restored = _restore_with_ensemble(task, degraded) if ensemble else task(degraded)
     expected = tuple(task.scale * side for side in degraded.shape[-2:])
     assert restored.shape[-2:] == expected, (
@@ -254,12 +257,15 @@ def _device_of(task: Restorer) -> torch.device:
 
 @contextmanager
 def _evaluation_mode(task: Restorer) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards every module has its previous mode, also frozen ones."""
+    """Evaluation mode with activations in place; afterwards every module is as before, also frozen ones."""
     training = [module for module in task.modules() if module.training]
     for module in training:
         module.training = False
+    in_place = set_in_place(task.modules())
     try:
         yield
     finally:
         for module in training:
             module.training = True
+        for module in in_place:
+            module.inplace = False
