@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from unpairaug.albumentations import LearnedDegradation
 from unpairaug.augment import TranslatorAugment
-from unpairaug.bench.step import time_step
+from unpairaug.bench.timing import time_step
 
 Images = list[NDArray[np.uint8]]
 BATCHES = (1, 32)

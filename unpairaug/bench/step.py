@@ -1,12 +1,14 @@
-"""Speed and memory of the joint step, compared with a plain CycleSR step on the same networks."""
+"""Speed and memory of the joint step, alone or compared with another step on the same networks."""
 
 from __future__ import annotations
 
 import multiprocessing
 import statistics
-import time
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,34 +16,42 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from unpairaug.bench.memory import PeakMemory
+from unpairaug.bench.roofline import Roofline, measure_roofline
+from unpairaug.bench.timing import synchronize, time_step
 from unpairaug.data import UnpairedBatch
 from unpairaug.errors import UserError
 from unpairaug.losses import cycle_loss, gan_loss, identity_loss
 from unpairaug.recipe import Recipe
 from unpairaug.recipe.optimizer_sections import NetworkOptimizer, OptimizerSection
+from unpairaug.registry.plugins import FAULTS, format_error
+from unpairaug.registry.suggestions import suggest
 from unpairaug.training.build import build_trainer
 from unpairaug.training.step_reader import to_device
 from unpairaug.training.trainer import JointTrainer
 
 Step = Callable[[], object]
+MakeStep = Callable[[JointTrainer, Recipe], Step]
+"""Makes a step that trains the networks of a trainer on one fixed batch, such as that of `random_batch`."""
 
 
 @dataclass(frozen=True)
 class StepComparison:
-    """Median times over interleaved steps, and peak memory in separate processes."""
+    """Median times over interleaved steps, and peak memory in separate processes; None of the reference without one."""
 
     ours: float
     """Seconds per step."""
-    reference: float
+    reference: float | None
     """Seconds per step of the reference."""
-    ratio: float
+    ratio: float | None
     """Median over pairs of consecutive steps of reference time / joint step time; above 1 is faster."""
     our_memory: int
     """Peak bytes above those allocated before the first step."""
-    reference_memory: int
+    reference_memory: int | None
     """The same of the reference."""
     operators: list[tuple[str, float]]
     """The operators with the most self time in the joint step, each with its share."""
+    roofline: Roofline
+    """The joint step beside its convolutions, each timed alone."""
 
 
 class ReferenceStep:
@@ -53,10 +63,8 @@ class ReferenceStep:
 
     def __init__(self, trainer: JointTrainer, optimizer: OptimizerSection) -> None:
         translator: Any = trainer.translator
-        if not hasattr(translator, "lambda_identity"):
-            raise UserError(f"translator {translator.config['type']!r} is not CycleGAN, which the reference step needs")
-        if {spec.type for _, spec in optimizer} != {"adam"}:
-            raise UserError("the reference step needs `type: adam` for every network in `optimizer`")
+        if fault := find_reference_fault(trainer, optimizer):
+            raise UserError(fault)
         self.translator, self.task, self.train = translator, trainer.task, trainer.train
         for network in trainer.networks.values():
             network.to(memory_format=torch.contiguous_format)
@@ -103,22 +111,68 @@ class ReferenceStep:
         optimizer.step()
 
 
-def compare_steps(recipe: Recipe, steps: int) -> StepComparison:
-    """Measure the memory of each step in a separate process, then time both in turn in this process."""
-    memory = [_measure_in_process(kind, recipe) for kind in STEPS]
-    ours, reference = (make(_trainer(recipe), recipe) for make in STEPS.values())
-    device = Accelerator().device
-    for step in (ours, reference):
+def find_reference_fault(trainer: JointTrainer, optimizer: OptimizerSection) -> str:
+    """Why the reference step cannot train these networks; empty if it can."""
+    if not hasattr(trainer.translator, "lambda_identity"):
+        return f"translator {trainer.translator.config['type']!r} is not CycleGAN, which the reference step needs"
+    if {spec.type for _, spec in optimizer} != {"adam"}:
+        return "the reference step needs `type: adam` for every network in `optimizer`"
+    return ""
+
+
+def compare_steps(recipe: Recipe, steps: int, against: str | None = None) -> StepComparison:
+    """Measure the memory of each step in a separate process, then time both in turn in this process.
+
+    Args:
+        against: `reference`, or another step: its entry point of group `unpairaug.bench_steps`, or `module:function` in
+            the current folder. None takes the reference if it can train the networks of the recipe, else nothing.
+
+    Raises:
+        UserError: the other step does not exist, or cannot train these networks.
+    """
+    trainer = _trainer(recipe)
+    if against is None and not find_reference_fault(trainer, recipe.optimizer):
+        against = REFERENCE
+    kinds = [JOINT, against] if against else [JOINT]
+    makers = [find_step(kind) for kind in kinds]
+    memory = [_measure_in_process(kind, recipe) for kind in kinds]
+    made = [make(_trainer(recipe), recipe) for make in makers]
+    device = trainer.accelerator.device
+    for step in made:
         step()  # warm-up: the first step allocates memory that later steps reuse
-    pairs = [(time_step(ours, device), time_step(reference, device)) for _ in range(steps)]
+    taken = [[time_step(step, device) for step in made] for _ in range(steps)]
+    medians = [statistics.median(times) for times in zip(*taken, strict=True)]
     return StepComparison(
-        ours=statistics.median(a for a, _ in pairs),
-        reference=statistics.median(b for _, b in pairs),
-        ratio=statistics.median(b / a for a, b in pairs),
+        ours=medians[0],
+        reference=medians[1] if against else None,
+        ratio=statistics.median(other / ours for ours, other in taken) if against else None,
         our_memory=memory[0],
-        reference_memory=memory[1],
-        operators=operator_shares(ours, device),
+        reference_memory=memory[1] if against else None,
+        operators=operator_shares(made[0], device),
+        roofline=measure_roofline(made[0], device),
     )
+
+
+def find_step(name: str) -> MakeStep:
+    """The function that makes a step: `joint`, `reference`, an entry point, or `module:function`.
+
+    Raises:
+        UserError: there is none of that name, or it cannot be imported.
+    """
+    if name in STEPS:
+        return STEPS[name]
+    found = [EntryPoint("", name, STEP_GROUP)] if ":" in name else list(entry_points(group=STEP_GROUP, name=name))
+    if not found:
+        known = [*STEPS, *(point.name for point in entry_points(group=STEP_GROUP))]
+        raise UserError(
+            f"no step is called {name!r}; {suggest(name, known, list_known=True)}, or write module:function"
+        )
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+    try:
+        return found[0].load()
+    except FAULTS as error:
+        raise UserError(f"the step {name} cannot be loaded: {format_error(error)}") from error
 
 
 def make_joint_step(trainer: JointTrainer, recipe: Recipe) -> Step:
@@ -136,7 +190,10 @@ def make_reference_step(trainer: JointTrainer, recipe: Recipe) -> Step:
     return lambda: step(plain)
 
 
-STEPS = {"ours": make_joint_step, "reference": make_reference_step}
+JOINT, REFERENCE = "joint", "reference"
+STEPS: dict[str, MakeStep] = {JOINT: make_joint_step, REFERENCE: make_reference_step}
+STEP_GROUP = "unpairaug.bench_steps"
+"""Entry points of other packages: functions like `make_reference_step`."""
 
 
 def random_batch(trainer: JointTrainer, recipe: Recipe) -> UnpairedBatch:
@@ -148,21 +205,12 @@ def random_batch(trainer: JointTrainer, recipe: Recipe) -> UnpairedBatch:
     return to_device(UnpairedBatch(clean, degraded, torch.arange(count)), trainer.accelerator)
 
 
-def time_step(step: Step, device: torch.device) -> float:
-    """Seconds of one step, including the device's work."""
-    _synchronize(device)
-    began = time.perf_counter()
-    step()
-    _synchronize(device)
-    return time.perf_counter() - began
-
-
 def operator_shares(step: Step, device: torch.device, count: int = 6) -> list[tuple[str, float]]:
     """The operators (CUDA: kernels) with the most self time in one step, each with its share."""
     activity = torch.profiler.ProfilerActivity.CUDA if device.type == "cuda" else torch.profiler.ProfilerActivity.CPU
     with torch.profiler.profile(activities=[activity]) as profile:
         step()
-        _synchronize(device)
+        synchronize(device)
     own = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     times = {event.key: getattr(event, own) for event in profile.key_averages()}
     total = sum(times.values())
@@ -172,7 +220,7 @@ def operator_shares(step: Step, device: torch.device, count: int = 6) -> list[tu
 def peak_memory(kind: str, recipe: Recipe, steps: int = 3) -> int:
     """Peak bytes over a few steps above those allocated before; call it in a fresh process."""
     trainer = _trainer(recipe)
-    step = STEPS[kind](trainer, recipe)
+    step = find_step(kind)(trainer, recipe)
     with PeakMemory(trainer.accelerator.device) as memory:
         for _ in range(steps):
             step()
@@ -190,8 +238,3 @@ def _adam(network: nn.Module, spec: NetworkOptimizer) -> torch.optim.Adam:
 
 def _trainer(recipe: Recipe) -> JointTrainer:
     return build_trainer(recipe, Accelerator(mixed_precision="no"))
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
