@@ -16,7 +16,7 @@ from unpairaug.errors import UserError
 
 def test_it_answers_on_the_loopback_interface_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("gradio")
-    for name in ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "GRADIO_TEMP_DIR"):
+    for name in (*demo_page.PRIVATE, "GRADIO_TEMP_DIR"):
         monkeypatch.setenv(name, "")  # restored at the end
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with serve_demo(DemoModel(str(save_run(tmp_path / "run"))), 0) as (page, address):
@@ -25,6 +25,8 @@ def test_it_answers_on_the_loopback_interface_and_leaves_nothing(tmp_path: Path,
         with pytest.raises(UserError, match=rf"--port {port}: .*give another one"):
             demo_page._find_port(port)
         assert page.local_url == f"{address}/" and page.share_url is None
+        assert not page.analytics_enabled
+        assert not getattr(page, "run_history", False)  # gradio 6.2 has none
     assert all(f'"{tab}"' in html for tab in ("Restore", "Degrade", "Measure"))
     assert not re.findall(r"""<(?:script|link)[^>]*(?:src|href)=["'](https?:[^"']*)""", html)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

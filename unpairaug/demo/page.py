@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from unpairaug.demo.model import DemoModel
 
 HOST = "127.0.0.1"
+PRIVATE = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+"""Environment that keeps gradio from sending anything, and from recording what is done on the page."""
 LARGEST_HEIGHT = 720
 """Height of the slider on the page in pixels, at most."""
 MAX_DRAWS = 8
@@ -37,9 +39,13 @@ CSS = """
 button[role=tab].selected { color: var(--body-text-color) !important; }
 .pictures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); }
 .pictures figure { margin: 0; }
+.pictures figure:only-child { grid-column: 1 / -1; }
 .pictures img { max-width: 100%; }
+th, td { overflow-wrap: normal !important; word-break: normal !important; }
+td + td { white-space: nowrap; }
 """
-"""Selected tabs have too little contrast in gradio's themes; pictures stand side by side where there is room."""
+"""Selected tabs have too little contrast in gradio's themes; pictures stand side by side where there is room; the words
+and figures of a table are not broken."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,7 +65,7 @@ def serve_demo(model: DemoModel, port: int) -> Iterator[tuple[gradio.Blocks, str
     require_gradio()
     port = _find_port(port)
     with TemporaryDirectory(prefix="unpairaug_demo_") as folder:
-        os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1", GRADIO_TEMP_DIR=folder)
+        os.environ.update(PRIVATE, GRADIO_TEMP_DIR=folder)
         page = build_page(model)
         _launch(page, port)
         try:
@@ -218,7 +224,6 @@ def _launch(page: gradio.Blocks, port: int) -> None:
         prevent_thread_lock=True,
         footer_links=[],
         enable_monitoring=False,
-        run_history=False,
         pwa=False,
         mcp_server=False,
         ssr_mode=False,
