@@ -1,4 +1,4 @@
-"""The quick parts of `fuzz_recipes.py` and `fuzz_model_folders.py`."""
+"""The quick parts of `fuzz_recipes.py`, `fuzz_model_folders.py` and `fuzz_replays.py`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 import fuzz_model_folders
 import fuzz_recipes
+import fuzz_replays
 import pytest
 from hostile import find_places, limited, mutate_values
 
@@ -27,6 +28,12 @@ def test_mutated_model_folders_are_read_or_refused():
     folder = [b'{"task": {"width": 4}}', b"\2" + bytes(7) + b"{}", b"{}"]
     cases = fuzz_model_folders.make_cases([("task", folder)], 150, 11)
     assert {case.kind for case in cases} == {f"{kind} of a task" for kind in fuzz_model_folders.KINDS}
+
+
+def test_mutated_replay_files_are_taken_or_refused():
+    faults, figures = fuzz_replays.run(count=60, seed=11)
+    assert faults == [], figures
+    assert "refused" in figures and "read" in figures
 
 
 def test_values_are_mutated_alike_by_the_same_seed_and_the_original_stays():

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from unpairaug import Task, Translator, TranslatorAugment, UserError, evaluate, load_recipe
+from unpairaug import Run, Task, Translator, TranslatorAugment, UserError, evaluate, load_recipe
 from unpairaug.albumentations import LearnedDegradation
 from unpairaug.data import write_image
 from unpairaug.degrading.degrade import Degradation, Degrader
@@ -22,7 +22,9 @@ from unpairaug.report.page import render_page
 from unpairaug.report.record import read_record
 from unpairaug.restoring.restore import load_model
 from unpairaug.scoring.score_model import score_model
+from unpairaug.sharing.tensor_file import save_tensors
 from unpairaug.task import RESTORER
+from unpairaug.training.replay import replay
 from unpairaug.translator import build_translator
 
 TASK = {"type": "denoise", "head": {"type": "dncnn", "depth": 3, "width": 4}}
@@ -207,3 +209,33 @@ def test_a_recipe_calls_no_class_of_another_kind(section: str, mark: Path):
         with suppress(UserError):
             registry.build({"type": "subprocess:Popen", "args": ["touch", str(mark)]})
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("way", [{"trust_code": True}, {"type": "payload:Blur"}])
+def test_the_recipe_in_a_strangers_replay_file_cannot_trust_itself(way: dict[str, Any], mark: Path, tmp_path: Path):
+    run = save_run(tmp_path / "run", TASK, {"type": "payload:Blur"})
+    recipe = load_recipe("smoke").model_dump(mode="json")
+    recipe["translator"] = {"from": str(run), **way}
+    values = {"recipe": recipe, "precision": "no", "step": 1, "names": [], "files": [], "batches": 1, "state": {}}
+    save_tensors(tmp_path / "step.safetensors", {"a": torch.zeros(1)}, {"replay": json.dumps(values)})
+    with pytest.raises(UserError, match=r"names the translator 'payload:Blur': code that is neither part of"):
+        replay(tmp_path / "step.safetensors")
+    assert not mark.exists()
+
+
+def test_the_recipe_in_a_strangers_run_folder_runs_no_code(mark: Path, tmp_path: Path):
+    (tmp_path / "recipe.yaml").write_text("base: smoke\ntask: {head: {type: 'payload:Head'}}\n")
+    with pytest.raises(UserError, match=REFUSED):
+        Run(tmp_path).recipe  # noqa: B018  # the property reads it
+    assert not mark.exists()
+    assert Run(tmp_path, trust_code=True).recipe.task["head"]["type"] == "payload:Head"
+
+
+def test_a_stranger_names_no_file_to_read_weights_from(mark: Path, tmp_path: Path):
+    (tmp_path / "weights.pth").write_bytes(b"a pickle")
+    head = {"type": "spandrel", "checkpoint": str(tmp_path / "weights.pth")}
+    run = save_run(tmp_path / "run", {**TASK, "head": head}, TRANSLATOR)
+    with pytest.raises(UserError, match=r"names a file to read, .*weights\.pth"):
+        Task.from_pretrained(run)
+    with pytest.raises(UserError, match="cannot be loaded"):
+        Task.from_pretrained(run, trust_code=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from inspect import Parameter, signature
 from pathlib import Path
@@ -12,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, escape
 from unpairaug.heads.checkpoint_file import load_descriptor
 from unpairaug.registry import Spec, register_head
 from unpairaug.registry.options import UNKNOWN_KEY, Mistake, format_value
 from unpairaug.registry.suggestions import suggest
+from unpairaug.registry.trust import find_untrusted_source
 
 if TYPE_CHECKING:
     from spandrel import Architecture, ImageModelDescriptor, SizeRequirements
@@ -223,7 +225,11 @@ def _takes_batches(descriptor: Any, given: object) -> bool:
 
 
 def _mistakes_of_a_checkpoint(checkpoint: Path, parameters: Spec) -> Iterator[Mistake]:
-    if not checkpoint.is_file():
+    if (source := find_untrusted_source()) is not None:  # the file may be a pickle, and no saved head needs it
+        said = f"{escape(source)} names a file to read, {escape(checkpoint)}; if you trust its author, --trust-code"
+        yield Mistake(("checkpoint",), f"{said} allows it")
+        return
+    if not os.path.isfile(checkpoint):  # unlike `Path.is_file`, it raises no error for a name that is too long
         yield Mistake(("checkpoint",), f"there is no file {checkpoint}")
     elif checkpoint.suffix.lower() not in SUFFIXES:
         yield Mistake(("checkpoint",), f"given {checkpoint}, should be a file of {', '.join(SUFFIXES)}")

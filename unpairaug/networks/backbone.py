@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -114,13 +115,15 @@ def _load(backbone: nn.Module, model: str, file: Path) -> None:
     from safetensors import SafetensorError
     from timm.models import load_state_dict
 
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise UserError(
             f"no file {str(file)!r}; `weights` is a .safetensors or .pth file with weights of timm's "
             f"{model!r}, '{HUB}' to download them, or '{RANDOM}'"
         )
     try:
-        held = {_plain(key): tensor for key, tensor in load_state_dict(str(file), use_ema=False).items()}
+        held = {
+            _plain(key): tensor for key, tensor in load_state_dict(str(file), use_ema=False, weights_only=True).items()
+        }
         own = {key: held.get(_plain(key)) for key in backbone.state_dict()}
         if missing := [key for key, tensor in own.items() if tensor is None]:
             raise UserError(f"{file} lacks {missing[0]} of timm's model {model!r}; is it another model's?")

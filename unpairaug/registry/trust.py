@@ -29,12 +29,19 @@ _source: ContextVar[_Source | None] = ContextVar("source of component names", de
 def names_from(source: str, trust_code: bool = False, trusted: Collection[str] = ()) -> Iterator[None]:
     """While it lasts, names come from `source`, such as a model folder, and no `module:Class` of it is imported.
 
+    Within another such block, only names that are trusted there can be.
+
     Args:
         source: the folder or hub id, for messages.
         trust_code: import what it names after all.
         trusted: names of the form `module:Class` that somebody else has given, such as the recipe around it.
     """
-    token = _source.set(None if trust_code else _Source(source, frozenset(trusted)))
+    outer = _source.get()
+    names = frozenset(trusted)
+    if outer is None:
+        token = _source.set(None if trust_code else _Source(source, names))
+    else:  # what is not trusted cannot trust itself, nor anything else
+        token = _source.set(_Source(source, outer.trusted if trust_code else outer.trusted & names))
     try:
         yield
     finally:
@@ -54,6 +61,12 @@ def check_trusted(kind: str, name: str) -> None:
             "installed plug-in, and importing it would run it. If you trust its author, allow it with --trust-code "
             "(in Python: trust_code=True; in a recipe: translator.trust_code=true)"
         )
+
+
+def find_untrusted_source() -> str | None:
+    """Where the names come from that are looked up now; None where they are trusted."""
+    source = _source.get()
+    return source.name if source is not None else None
 
 
 def find_code_names(values: Any) -> set[str]:

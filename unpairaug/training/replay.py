@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from unpairaug import __version__
 from unpairaug.data import UnpairedBatch
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, escape
 from unpairaug.files import parse_json_object
 from unpairaug.recipe import Recipe
+from unpairaug.registry.plugins import format_error
 from unpairaug.registry.trust import names_from
 from unpairaug.rng import mix_seed
 from unpairaug.sharing.manifest import flush_to_disk
+from unpairaug.sharing.size_limit import limit_networks
 from unpairaug.sharing.tensor_file import save_tensors
 from unpairaug.training.build import build_trainer, make_accelerator
 from unpairaug.training.checkpoint import Tensors
@@ -98,22 +100,34 @@ def replay(path: Path, trust_code: bool = False) -> Replay:
         UserError: it is no such file, or it is damaged, or it names code that is not trusted.
     """
     tensors, values = _read(path)
-    with names_from(str(path), trust_code):
-        recipe = Recipe.model_validate(values["recipe"])
-        train = recipe.train.model_copy(update={"mixed_precision": values["precision"]})
-        accelerator = make_accelerator(recipe.model_copy(update={"train": train}))
-        trainer = build_trainer(recipe, accelerator)
-    files = {file: _below(tensors, f"{STATE}/{file}/") for file in values["files"]}
-    trainer.load_state(files, values["state"])
-    batches = [_batch(_below(tensors, f"{BATCH}/{n}/"), accelerator.device) for n in range(values["batches"])]
-    step: int = values["step"]
-    torch.manual_seed(mix_seed(recipe.train.seed, step))
+    try:
+        with names_from(str(path), trust_code), limit_networks(tensors.values()):
+            trainer = _build_trainer(tensors, values)
+        device = trainer.accelerator.device
+        batches = [_batch(_below(tensors, f"{BATCH}/{n}/"), device) for n in range(values["batches"])]
+        step, names = int(values["step"]), [str(name) for name in values["names"]]
+        trainer.schedule.phase(step)
+        samples = [index for batch in batches for index in batch.index.tolist()]
+        min(samples)
+    except UserError:
+        raise
+    except Exception as error:  # a file of somebody else or of another version can be wrong in many ways
+        raise UserError(f"{escape(path)} holds no step that can be taken: {escape(format_error(error))}") from error
+    torch.manual_seed(mix_seed(trainer.train.seed, step))
     with _first_bad_layer(trainer) as layers:
         losses = trainer.train_step(batches, step)
     found = {f"loss {name}": loss.item() for name, loss in losses.items()}
     found |= {f"gradient of {name}": norm.item() for name, norm in trainer.gradients.norms.items()}
-    samples = [index for batch in batches for index in batch.index.tolist()]
-    return Replay(step, values["names"], samples, found, layers[0] if layers else None)
+    return Replay(step, names, samples, found, layers[0] if layers else None)
+
+
+def _build_trainer(tensors: Tensors, values: dict[str, Any]) -> JointTrainer:
+    """The trainer in the state before the step."""
+    recipe = Recipe.model_validate(values["recipe"])
+    train = recipe.train.model_copy(update={"mixed_precision": values["precision"]})
+    trainer = build_trainer(recipe, make_accelerator(recipe.model_copy(update={"train": train})))
+    trainer.load_state({file: _below(tensors, f"{STATE}/{file}/") for file in values["files"]}, values["state"])
+    return trainer
 
 
 def _read(path: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -140,11 +154,19 @@ def _below(tensors: Tensors, prefix: str) -> Tensors:
 
 
 def _batch(tensors: Tensors, device: torch.device) -> UnpairedBatch:
-    """As the trainer takes it: see `step_reader.to_device`."""
+    """As the trainer takes it: see `step_reader.to_device`.
+
+    Raises:
+        ValueError: it holds something else than images and their indices.
+    """
+    index = tensors["index"]
+    for name in ("clean", "degraded"):
+        if tensors[name].shape[:2] != (len(index), 3) or tensors[name].ndim != 4 or tensors[name].dtype != torch.uint8:
+            raise ValueError(f"{name} is {tensors[name].dtype} {tuple(tensors[name].shape)}")
     clean, degraded = (
         tensors[name].to(device, memory_format=torch.channels_last).div(255) for name in ("clean", "degraded")
     )
-    return UnpairedBatch(clean, degraded, tensors["index"])
+    return UnpairedBatch(clean, degraded, index)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from unpairaug.data.array_image import to_arrays
 from unpairaug.errors import UserError, escape
 from unpairaug.files import read_json
 from unpairaug.recipe import Recipe, load_recipe
+from unpairaug.registry.trust import names_from
 from unpairaug.restoring.restore import Restorer, choose_tile, load_model, restore_image
 from unpairaug.training.metrics_file import read_metrics
 from unpairaug.training.summary import SUMMARY
@@ -102,8 +103,13 @@ class Run(TrainedModel):
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The complete recipe."""
-        return load_recipe(self.folder / "recipe.yaml")
+        """The complete recipe.
+
+        Raises:
+            UserError: there is none, it is invalid, or it names code without trust.
+        """
+        with names_from(str(self.folder), self.trust_code):
+            return load_recipe(self.folder / "recipe.yaml")
 
     @property
     def metrics(self) -> dict[str, float]:
