@@ -300,6 +300,20 @@ def test_a_broken_sheet_is_named(run: Path):
     assert "samples/step_000004.png cannot be read" in text_of(write_report(run))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes")
+def test_files_of_a_strangers_run_that_never_end_or_hold_absurd_values_are_faults(tmp_path: Path):
+    (tmp_path / "samples").mkdir()
+    for name in ("recipe.yaml", "environment.json", "samples/step_4.png"):
+        os.mkfifo(tmp_path / name)
+    absurd = f'"step": {"9" * 400}', '"step": 1e999', f'"step": 1, "psnr_rgb": {"9" * 400}'
+    lines = [f'{{"split": "val", {values}}}\n' for values in absurd]
+    (tmp_path / "metrics.jsonl").write_text("".join(lines))
+    (tmp_path / "log.txt").write_text("2026-99-99 07:36:10 warning: on no day\n")
+    shown = text_of(write_report(tmp_path))
+    assert "recipe.yaml is not read" in shown and "samples/step_4.png cannot be read" in shown
+    assert "line 1 (without step and split), line 2 (without step and split)" in shown
+
+
 def test_pictures_that_cannot_be_found_any_more_are_told(run: Path):
     recipe = (run / "recipe.yaml").read_text().replace("val_degraded: sample", "val_degraded: gone/away")
     (run / "recipe.yaml").write_text(recipe)

@@ -14,6 +14,7 @@ from unpairaug.benchmarks.layout import Benchmark, Origin, Pair, Split
 from unpairaug.benchmarks.ntire import NTIRE_2017, NTIRE_2018
 from unpairaug.benchmarks.realsr import REALSR
 from unpairaug.benchmarks.sidd import SIDD
+from unpairaug.data.decode import FORMATS
 from unpairaug.data.images import read_image, write_image
 from unpairaug.data.pairs import scale_mismatch
 from unpairaug.errors import UserError, escape
@@ -102,9 +103,9 @@ def _image_size(origin: Origin) -> tuple[int, int]:
     if not isinstance(origin, Path):
         return origin.shape[1], origin.shape[0]
     try:
-        with Image.open(origin) as image:
+        with Image.open(origin, formats=FORMATS) as image:
             return image.size
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise UserError(f"{escape(origin)}: cannot be read as an image; download it again: {error}") from error
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from unpairaug.data.decode import Array
+from unpairaug.data.decode import Array, EncodedImage
+from unpairaug.data.files import read_file
 from unpairaug.data.images import ImageSet
 from unpairaug.data.sources import open_images
 from unpairaug.errors import UserError
@@ -77,16 +79,20 @@ def load_sheets(record: Record) -> Pictures:
     for at in evenly_spaced(len(record.sheets), MAX_SHEETS):
         step, path = record.sheets[at]
         try:
-            with Image.open(path) as sheet:
-                sheet.thumbnail((SHEET_WIDTH, 100 * SHEET_WIDTH), Image.Resampling.LANCZOS)
-                pictures.pictures.append(Sheet(step, embed(sheet, SHEET_QUALITY)))
-        except OSError:
+            encoded = EncodedImage(read_file(path), partial(str, path))
+            pictures.pictures.append(Sheet(step, encoded.read(_embed_sheet)))
+        except UserError:
             pictures.notes.append(f"samples/{path.name} cannot be read and is left out.")
     if len(record.sheets) > MAX_SHEETS:
         pictures.notes.append(f"{MAX_SHEETS} of {len(record.sheets)} sheets are shown; all are in samples/.")
     if not record.sheets:
         pictures.notes.append("The run has no picture sheets; train.sample_every sets their interval.")
     return pictures
+
+
+def _embed_sheet(sheet: Image.Image) -> Picture:
+    sheet.thumbnail((SHEET_WIDTH, 100 * SHEET_WIDTH), Image.Resampling.LANCZOS)
+    return embed(sheet, SHEET_QUALITY)
 
 
 def restore_examples(record: Record, trust_code: bool = False) -> Pictures:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from unpairaug.data.files import check_regular_file
 from unpairaug.errors import UserError, escape
 from unpairaug.files import read_json
 from unpairaug.recipe.yaml_file import parse
@@ -19,6 +22,10 @@ FILES = ("recipe.yaml", "metrics.jsonl", "log.txt", "environment.json")
 """A folder without any of these files is not a run folder."""
 
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (.*)")
+MAX_STEP = 10**9
+"""Of a recipe, too."""
+MAX_BYTES = 256 * 2**20
+"""Of a file; a long run's has some megabytes."""
 _MAX_NAMED = 5
 """Broken lines that are named; further ones are only counted."""
 
@@ -116,7 +123,10 @@ def _match_step(path: Path, suffix: str) -> re.Match[str] | None:
 def _read_text(record: Record, name: str, lack: str) -> str | None:
     """The text of a file in the folder; None and a fault if it cannot be read."""
     try:
+        check_regular_file(record.folder / name, MAX_BYTES)
         return (record.folder / name).read_bytes().decode("utf-8", "replace")
+    except UserError as error:
+        record.faults.append(f"{name} is not read: {lack} ({error}).")
     except FileNotFoundError:
         record.faults.append(f"There is no {name}: {lack}.")
     except OSError as error:
@@ -157,21 +167,29 @@ def _parse_line(line: str) -> LogLine:
     """
     try:
         values = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError("invalid JSON") from error
-    if not isinstance(values, dict) or not isinstance(values.get("step"), int) or not values.get("split"):
+    step = values.get("step") if isinstance(values, dict) else None
+    if not isinstance(step, int) or not 0 <= step <= MAX_STEP or not values.get("split"):
         raise ValueError("without step and split")
     numbers = {
-        name: float(value)
+        name: _to_float(value)
         for name, value in values.items()
         if name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
     }
-    return LogLine(values["step"], str(values["split"]), numbers)
+    return LogLine(step, str(values["split"]), numbers)
+
+
+def _to_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.inf
 
 
 def _read_log(record: Record) -> None:
     text = _read_text(record, "log.txt", "time and warnings are unknown")
-    stamped = [(m[1], m[2]) for line in (text or "").splitlines() if (m := _TIMESTAMP.fullmatch(line))]
+    stamped = [stamp for line in (text or "").splitlines() if (stamp := _parse_stamp(line))]
     record.warnings = [message for _, message in stamped if message.startswith(("warning: ", "skipped: "))]
     ends = [at for at, (_, message) in enumerate(stamped) if message.startswith(("completed ", "done: "))]
     record.is_done = bool(ends) and not any(_is_start(message) for _, message in stamped[ends[-1] :])
@@ -189,10 +207,19 @@ def _read_summary(record: Record) -> None:
         record.faults.append(f"The summary cannot be read: {error}.")
 
 
-def _active_seconds(stamped: list[tuple[str, str]]) -> Iterator[float]:
+def _parse_stamp(line: str) -> tuple[datetime, str] | None:
+    """Time and message of a line of the log; None of a line without a time."""
+    if (found := _TIMESTAMP.fullmatch(line)) is None:
+        return None
+    try:
+        return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S"), found[2]
+    except ValueError:  # there is no such day
+        return None
+
+
+def _active_seconds(stamped: list[tuple[datetime, str]]) -> Iterator[float]:
     """Seconds between consecutive lines of the log, 0 before the first line of a start or resume."""
-    times = [datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S") for stamp, _ in stamped]
-    for before, after, (_, message) in zip(times, times[1:], stamped[1:], strict=False):
+    for (before, _), (after, message) in itertools.pairwise(stamped):
         yield 0.0 if _is_start(message) else max(0.0, (after - before).total_seconds())
 
 
@@ -207,7 +234,7 @@ def _read_environment(record: Record) -> None:
         return
     try:
         found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         found = None
     if isinstance(found, dict):
         record.environment = found

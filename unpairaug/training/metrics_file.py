@@ -40,10 +40,11 @@ class MetricsFile:
 def read_metrics(path: Path) -> MetricsFile:
     """Read the file; a damaged line is left out, and the log says so."""
     lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), start=1):
+    whole = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for number, text in enumerate(whole.splitlines(), start=1):
         try:
             line = json.loads(text)
             lines.append({**line, "split": str(line["split"]), "step": int(line["step"])})
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             log.warning(f"warning: line {number} of {path} is damaged and is left out")
     return MetricsFile(lines)
