@@ -59,6 +59,11 @@ def format_message(text: str) -> str:
     return start[: MAX_MESSAGE - len(note)] + note
 
 
+def escape_lines(text: str) -> str:
+    """A text of several lines with control characters escaped, as a command prints it."""
+    return "\n".join(map(_escape_characters, text.split("\n")))
+
+
 def _escape_characters(text: str) -> str:
     if text.isprintable():
         return text

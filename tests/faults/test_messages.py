@@ -101,3 +101,17 @@ def test_a_command_prints_such_names_in_plain_words(
         main()
     said = capsys.readouterr()
     assert ended.value.code == 2 and said.err.startswith("error: ") and is_plain(said.out + said.err)
+
+
+@pytest.mark.parametrize("command", [["import", "options.yml"], ["new", "head", "my_head", "--folder", NAME]])
+def test_a_result_is_printed_in_plain_words(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    options = 'scale: 2\nnetwork_g: {type: "R\\e[31m"}\ndatasets: {train: {dataroot_gt: "\\e]0;owned\\a"}}\n'
+    (tmp_path / "options.yml").write_text(options)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["unpairaug", *command])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert not ended.value.code and "\\x1b" in said.out and is_plain(said.out + said.err)

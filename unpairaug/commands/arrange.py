@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from unpairaug.commands.output import print_result
+
 
 def arrange(
     benchmark: Annotated[
@@ -27,4 +29,4 @@ def arrange(
     """
     from unpairaug.benchmarks.arrange import arrange
 
-    print(arrange(benchmark, source.expanduser(), target.expanduser(), scale))
+    print_result(arrange(benchmark, source.expanduser(), target.expanduser(), scale))

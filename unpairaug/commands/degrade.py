@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from unpairaug.commands.output import print_result
 from unpairaug.commands.ray import Ray
 from unpairaug.commands.trust import TrustCode
 
@@ -68,7 +69,7 @@ def degrade(
     folder, remote = split_output(target)
     how = Degradation(model, seed, _parse_strength(strength), scale, tile, trust_code)
     if summary := do(Job(source, folder, how, pairs, draws, shards, remote), Executor(workers, ray)):
-        print(summary)
+        print_result(summary)
 
 
 def _parse_strength(strength: str) -> tuple[float, float]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from unpairaug.commands.output import print_result
+
 
 def import_command(
     file: Annotated[str, typer.Argument(help="CycleSR's YAML of Vega, or an option file of BasicSR.", metavar="FILE")],
@@ -27,5 +29,5 @@ def import_command(
     if target.exists():
         raise UserError(f"{escape(target)} exists already, and nothing is overwritten: give another --out")
     write_file(target, found.to_yaml().encode())
-    print(found.report())
+    print_result(found.report())
     print(f"{escape(target)}: the recipe. Next: unpairaug check {escape(target)}")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from unpairaug.commands.output import print_result
+
 
 class Kind(str, Enum):
     """What a package can define."""
@@ -36,5 +38,5 @@ def new(
 
     package = write_package(kind.value, name, folder)
     for file in sorted(path for path in package.rglob("*") if path.is_file()):
-        print(file)
-    print(f"\n{package / 'README.md'} says how to test, train and install it.")
+        print_result(str(file))
+    print_result(f"\n{package / 'README.md'} says how to test, train and install it.")

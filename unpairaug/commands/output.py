@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from unpairaug.errors import escape_lines
+
 Json = Annotated[
     Path | None, typer.Option(help="Also write the result to this JSON file; - prints it instead.", metavar="FILE")
 ]
@@ -16,8 +18,8 @@ STDOUT = Path("-")
 
 
 def print_result(text: str, json: Path | None = None) -> None:
-    """Print a text; on standard error where JSON goes to standard output."""
-    print(text, file=sys.stderr if json == STDOUT else sys.stdout, flush=True)
+    """Print a text without control characters; on standard error where JSON goes to standard output."""
+    print(escape_lines(text), file=sys.stderr if json == STDOUT else sys.stdout, flush=True)
 
 
 def write_result(values: Mapping[str, Any], json: Path | None) -> None:

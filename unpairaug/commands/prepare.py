@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from unpairaug.commands.output import print_result
 from unpairaug.commands.ray import Ray
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def prepare(
             typer.echo(f"warning: {preparation.skipped}", err=True)
         executor = Executor(workers or os.cpu_count() or 1, ray)
         with preparation.lock_target(force):
-            print(_cut_photographs(preparation, executor, remote, on_bad))
+            print_result(_cut_photographs(preparation, executor, remote, on_bad))
         if remote:
             remote.finish()
 
