@@ -80,6 +80,7 @@ def test_mistakes_name_the_file_in_which_they_stand(tmp_path: Path):
         ({"a": "base: a.yaml"}, "base: the bases form a circle: .*a.yaml → .*a.yaml"),
         ({"a": "base: b.yaml", "b": "base: a.yaml"}, "b.yaml:1:1: base: the bases form a circle: .*a.yaml → .*b.yaml"),
         ({"a": "base: cyclesr_st"}, "a.yaml:1:1: base: no recipe 'cyclesr_st': no file .*; did you mean 'cyclesr_sr'"),
+        ({"a": f"base: {'x' * 300}"}, "a.yaml:1:1: base: no recipe 'xxx"),
         ({"a": "base: [smoke]"}, "base: given .*, should be the name of a recipe"),
         (
             {"a": "base: 0.yaml", **{str(i): f"base: {i + 1}.yaml" for i in range(9)}, "9": "base: smoke"},

@@ -197,6 +197,8 @@ def test_none_is_an_option_where_the_annotation_says_so(toys: Registry[Any]):
 
 def test_a_constructor_with_open_options_takes_any_key_and_one_that_only_passes_on_takes_none(toys: Registry[Any]):
     assert toys.build({"type": "kite", "tail": [1, 2]}).options == {"width": 1, "tail": [1, 2]}
+    with pytest.raises(UserError, match=r"^toy 'kite': tail\.1\.a: given inf, should be a finite number"):
+        toys.build({"type": "kite", "tail": [1, {"a": float("inf")}]})
     with pytest.raises(UserError, match="tail: unknown key"):
         toys.build({"type": "passing", "tail": 1})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def _find_base(base: Any, place: str, chain: tuple[str, ...]) -> str:
     if not isinstance(base, str) or not base:
         raise UserError(f"{place}: given {format_value(base)}, should be the name of a recipe, or the path of its file")
     beside = Path(chain[-1]).parent / base
-    path = beside if beside.is_file() else _find_by_name(base)
+    path = beside if os.path.isfile(beside) else _find_by_name(base)
     if path is None:
         hint = suggest(Path(base).stem, _known_names(), list_known=True)
         raise UserError(f"{place}: no recipe {base!r}: no file {escape(beside)}, and no recipe of that name; {hint}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache, reduce
+from math import isfinite
 from operator import or_
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -146,9 +147,26 @@ class _Options(Section):
     # The fields come from a signature, which has no docstrings of its own: pydantic need not read source files.
     model_config = ConfigDict(validate_default=True, arbitrary_types_allowed=True, use_attribute_docstrings=False)
 
+    @model_validator(mode="after")
+    def _check_numbers(self) -> _Options:
+        """Refuse NaN and infinity where no type does, as in `**options`: JSON, in which options are saved, has none."""
+        values = {key: value for key, value in self if key in self.model_fields_set}
+        if wrong := [Mistake(path, f"given {value}, should be a finite number") for path, value in _infinite(values)]:
+            raise validation_error(*wrong)
+        return self
+
 
 class _OpenOptions(_Options):
     model_config = ConfigDict(extra="allow")
+
+
+def _infinite(values: Any, path: Path = ()) -> Iterator[tuple[Path, float]]:
+    """The numbers that are not finite in sections and lists, and their places."""
+    if isinstance(values, float) and not isfinite(values):
+        yield path, values
+    if isinstance(values, (dict, list, tuple)):
+        for key, value in values.items() if isinstance(values, dict) else enumerate(values):
+            yield from _infinite(value, (*path, key))
 
 
 def make_strict(annotation: Any) -> Any:
