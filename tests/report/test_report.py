@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from html import unescape
 from html.parser import HTMLParser
