@@ -1,9 +1,11 @@
 """Kill a worker of `prepare` and `restore`, and compare what they write with what one process writes.
 
     python tests/faults/kill_workers.py PHOTOGRAPHS
+    python tests/faults/kill_workers.py PHOTOGRAPHS --command restore --model runs/cyclesr_sr
 
 Each command works in process, in two local processes of which one is killed, and in two Ray actors of which one is
-killed. The trees of files must be equal, byte for byte.
+killed. The trees of files must be equal, byte for byte. `restore` enlarges by bicubic interpolation unless a model is
+given.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ COMMANDS = {
         "--shard-size",
         "16",
     ),
-    "restore": ("restore", "bicubic", "{source}", "{target}", "--scale", "2"),
+    "restore": ("restore", "{model}", "{source}", "{target}"),
 }
 WAYS = {"in process": ("--workers", "1"), "2 processes": ("--workers", "2"), "2 Ray actors": ("--ray", "2")}
 MARKS = {"2 processes": "multiprocessing.spawn", "2 Ray actors": "ray::_Actor"}
@@ -52,9 +54,10 @@ def digest_tree(folder: Path) -> tuple[int, str]:
     return count, digest.hexdigest()
 
 
-def run_command(name: str, way: str, source: Path, target: Path) -> int:
+def run_command(name: str, way: str, source: Path, target: Path, model: str) -> int:
     """Run a command and kill one of its workers once outputs appear; the number of killed workers."""
-    words = [word.format(source=source, target=target) for word in (*COMMANDS[name], *WAYS[way])]
+    words = [word.format(source=source, target=target, model=model) for word in (*COMMANDS[name], *WAYS[way])]
+    words += ["--scale", "2"] if name == "restore" and model == "bicubic" else []
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     process = subprocess.Popen(
         [sys.executable, "-m", "unpairaug", *words], env=environment, stderr=subprocess.PIPE, text=True
@@ -86,14 +89,17 @@ def main() -> None:
     parser.add_argument("photographs", type=Path)
     parser.add_argument("--command", choices=COMMANDS, help="only this one")
     parser.add_argument("--way", choices=WAYS, help="only this one; compare its digest with that of an earlier call")
+    parser.add_argument("--model", default="bicubic", help="what `restore` uses, such as the folder of a run")
     options = parser.parse_args()
+    source, model = options.photographs.resolve(), options.model
+    model = str(Path(model).resolve()) if Path(model).exists() else model
     differs = False
     for name in [options.command] if options.command else COMMANDS:
         expected = ""
         for way in [options.way] if options.way else WAYS:
             with tempfile.TemporaryDirectory() as folder:
                 began = time.monotonic()
-                killed = run_command(name, way, options.photographs.resolve(), Path(folder) / "out")
+                killed = run_command(name, way, source, Path(folder) / "out", model)
                 count, digest = digest_tree(Path(folder) / "out")
             expected = expected or digest
             differs |= digest != expected

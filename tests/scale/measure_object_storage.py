@@ -3,7 +3,9 @@
     python tests/scale/measure_object_storage.py --exact 20000
 
 The server is moto's, in a process of its own, and counts requests. Each reader runs in a process of its own without
-loader workers. Printed are images per second of CPU time, the ratio to the bare decoder, requests, and memory.
+loader workers. Printed are images per second of CPU time of this process, without the server's, the ratio to the bare
+decoder, requests, and memory. `exact from copies` reads through fsspec's `filecache::s3://`, which fetches each shard
+once and keeps it on the disk.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import psutil
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests" / "support")]
 SIDES, EACH, SIDE, CROP, BATCH = ("clean", "degraded"), 1000, 64, 32, 16
+READERS = ("bare decoder", "WebDataset", "stream", "exact from copies", "exact")
 
 
 def make_shards(url: str, shards: int) -> None:
@@ -69,11 +72,11 @@ def read_with_unpairaug(url: str, images: int, order: str) -> Any:
     from unpairaug.data.shard_cache import ShardCache
 
     IMAGE_CACHE.limit = 0
+    url = f"filecache::{url}" if order == "exact from copies" else url
     clean, degraded = (open_images(f"{url}/{side}", "clean", 1) for side in SIDES)
     crops = UnpairedCrops(clean, degraded, crop=CROP, scale=1, seed=0, lanes=BATCH)
     batches = StepBatches(0, images // (2 * BATCH), BATCH)
-    cache = ShardCache(2**28, Path(tempfile.mkdtemp()))
-    return create_loader(SequentialBatches(crops, batches, cache) if order == "stream" else crops, batches)
+    return create_loader(SequentialBatches(crops, batches, ShardCache(2**28)) if order == "stream" else crops, batches)
 
 
 def read_with_webdataset(url: str, images: int) -> Any:
@@ -143,6 +146,8 @@ def measure(reader: str, url: str, images: int) -> None:
     for done, _ in enumerate(batches, 1):
         if done % max(1, total // 8) == 0:
             memory.append(psutil.Process().memory_info().rss // 2**20)
+            speed = 2 * BATCH * done / (time.process_time() - began)
+            print(f"{2 * BATCH * done} images, {speed:.0f} per CPU second", file=sys.stderr, flush=True)
     seconds = time.process_time() - began
     speed = 2 * BATCH * done / seconds
     print(
@@ -156,6 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--exact", type=int, default=200_000, help="images that the exact order reads")
+    parser.add_argument("--readers", nargs="+", choices=READERS, default=READERS, help="only these")
     parser.add_argument("--run", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -180,11 +186,14 @@ def main() -> None:
         fsspec.filesystem("s3").mkdir("bucket")
         make_shards("s3://bucket", options.images // (2 * EACH))
         bare = 0.0
-        for reader in ("bare decoder", "WebDataset", "stream", "exact"):
+        for reader in options.readers:
             before = json.loads(urlopen(f"{address}/__requests__").read())
             images = options.exact if reader == "exact" else options.images
             words = [sys.executable, __file__, "--run", reader, "s3://bucket", str(images)]
-            found = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
+            with tempfile.TemporaryDirectory() as cache:
+                environment = {**os.environ, "XDG_CACHE_HOME": cache}
+                done = subprocess.run(words, check=True, stdout=subprocess.PIPE, env=environment)
+            found = json.loads(done.stdout.splitlines()[-1])
             after = json.loads(urlopen(f"{address}/__requests__").read())
             bare = bare or found["speed"]
             requests = {name: after[name] - before.get(name, 0) for name in after if after[name] > before.get(name, 0)}

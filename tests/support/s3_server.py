@@ -27,7 +27,13 @@ FAULTS = ("500", "503", "reset", "slow", "restart")
 class S3Server:
     """moto's server, which keeps its objects over restarts."""
 
-    def __init__(self) -> None:
+    def __init__(self, slow: float = 1.5, away: float = 2.0) -> None:
+        """Start it.
+
+        Args:
+            slow: seconds that a slow answer takes.
+            away: seconds that a restart takes.
+        """
         from moto.server import DomainDispatcherApplication, create_backend_app
 
         self._app: Any = DomainDispatcherApplication(create_backend_app)
@@ -37,6 +43,7 @@ class S3Server:
         """Faults by kind."""
         self._faults: Iterator[str | None] = itertools.repeat(None)
         self._lock = threading.Lock()
+        self._slow, self._away = slow, away
         self._server: Any = None
         self.port = 0
         self._start()
@@ -79,7 +86,7 @@ class S3Server:
 
         self._server = make_server("127.0.0.1", self.port, self._answer, threaded=True, request_handler=Quiet)
         self.port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Any:
         if environ["PATH_INFO"] == "/__requests__":  # for other processes
@@ -95,19 +102,19 @@ class S3Server:
             start(f"{fault} {reason}", [("Content-Type", "application/xml"), ("Connection", "close")])
             return [f"<Error><Code>{reason}</Code><Message>again</Message></Error>".encode()]
         if fault == "slow":
-            time.sleep(1.5)
+            time.sleep(self._slow)
         if fault in ("reset", "restart"):
             if fault == "restart":
-                threading.Thread(target=self.restart, args=(2.0,)).start()
+                threading.Thread(target=self.restart, args=(self._away,)).start()
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionError(fault)
         return self._app(environ, start)
 
 
 @contextmanager
-def serve_bucket(bucket: str) -> Iterator[S3Server]:
-    """A server with an empty bucket; this process finds it by its environment, too."""
-    server = S3Server()
+def serve_bucket(bucket: str, slow: float = 1.5, away: float = 2.0) -> Iterator[S3Server]:
+    """A server with an empty bucket; this process finds it by its environment, too. For the seconds see `S3Server`."""
+    server = S3Server(slow, away)
     before = {name: os.environ.get(name) for name in server.environment}
     os.environ.update(server.environment)
     try:
