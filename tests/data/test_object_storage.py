@@ -72,6 +72,10 @@ def test_the_exact_order_from_a_bucket_is_that_of_a_disk_for_any_workers_and_pro
         read = partial(digest_samples, f"s3://bucket/set_{permuted}", 4, workers, processes=processes)
         assert join_processes([read(rank=rank) for rank in range(processes)]) == expected
     assert server.requests.total() > before
+    server.reads.clear()
+    assert join_processes([digest_samples(f"s3://bucket/set_{permuted}", 4, 4, copies=True)]) == expected
+    shards = [f"/bucket/set_{permuted}/images-{n:06}.tar" for n in range(5)]
+    assert [server.reads[shard] for shard in shards] == [1] * 5, "four workers fetch each shard once"
 
 
 def test_a_stream_from_a_bucket_gives_the_samples_of_a_disk(home: Path, server: S3Server):

@@ -13,6 +13,7 @@ from unpairaug.data import StepBatches, UnpairedBatch, UnpairedCrops, create_loa
 from unpairaug.data.image_cache import IMAGE_CACHE
 from unpairaug.data.sequential import SequentialBatches, check_stream, choose_order
 from unpairaug.data.shard_cache import ShardCache
+from unpairaug.data.shard_copies import count_copied_bytes
 from unpairaug.data.shard_index import format_folder_index
 from unpairaug.errors import UserError
 from unpairaug.prepare.work import encode_png
@@ -161,3 +162,15 @@ def test_auto_takes_the_stream_for_large_sets_behind_a_url_and_says_why(shards, 
     assert order == "exact" and "12 shards for 13 readers" in why
     with pytest.raises(UserError, match=r"12 shards for 13 readers .* give data.order=exact"):
         check_stream(crops(str(shards)), SHARDS + 1)
+
+
+def test_shards_are_copied_where_they_fit_the_disk_and_the_run_reads_an_epoch(shards, monkeypatch):
+    size = sum(path.stat().st_size for path in shards.glob("*.tar"))
+    remote = crops(far(shards))
+    images = len(remote.clean)
+    assert count_copied_bytes(remote, 2, images, 2 * size) == 2 * size
+    assert count_copied_bytes(remote, 2, images, 2 * size - 1) == 0
+    assert count_copied_bytes(remote, 2, images - 1, 2 * size) == 0
+    assert count_copied_bytes(crops(str(shards)), 2, images, 2 * size) == 0, "they are on the disk already"
+    monkeypatch.setattr("unpairaug.data.order.MAX_PERMUTED", 20)
+    assert count_copied_bytes(remote, 1, images, size) == 2 * (5 * size // SHARDS), "a lane reads four, or five, shards"

@@ -4,8 +4,8 @@
 
 The server is moto's, in a process of its own, and counts requests. Each reader runs in a process of its own without
 loader workers. Printed are images per second of CPU time of this process, without the server's, the ratio to the bare
-decoder, requests, and memory. `exact from copies` reads through fsspec's `filecache::s3://`, which fetches each shard
-once and keeps it on the disk.
+decoder, requests, and memory. `exact from copies` fetches whole shards to the disk, as training does where they fit
+`data.cache_gib`.
 """
 
 from __future__ import annotations
@@ -70,12 +70,14 @@ def read_with_unpairaug(url: str, images: int, order: str) -> Any:
     from unpairaug.data.image_cache import IMAGE_CACHE
     from unpairaug.data.sequential import SequentialBatches
     from unpairaug.data.shard_cache import ShardCache
+    from unpairaug.data.shard_copies import read_from_copies
 
     IMAGE_CACHE.limit = 0
-    url = f"filecache::{url}" if order == "exact from copies" else url
     clean, degraded = (open_images(f"{url}/{side}", "clean", 1) for side in SIDES)
     crops = UnpairedCrops(clean, degraded, crop=CROP, scale=1, seed=0, lanes=BATCH)
     batches = StepBatches(0, images // (2 * BATCH), BATCH)
+    if order == "exact from copies":
+        read_from_copies(crops, ShardCache(2**30))
     return create_loader(SequentialBatches(crops, batches, ShardCache(2**28)) if order == "stream" else crops, batches)
 
 

@@ -39,6 +39,8 @@ class S3Server:
         self._app: Any = DomainDispatcherApplication(create_backend_app)
         self.requests: Counter[str] = Counter()
         """Requests by method."""
+        self.reads: Counter[str] = Counter()
+        """GET requests by path."""
         self.failed: Counter[str] = Counter()
         """Faults by kind."""
         self._faults: Iterator[str | None] = itertools.repeat(None)
@@ -94,6 +96,7 @@ class S3Server:
             return [json.dumps(self.requests).encode()]
         with self._lock:
             self.requests[environ["REQUEST_METHOD"]] += 1
+            self.reads[environ["PATH_INFO"]] += environ["REQUEST_METHOD"] == "GET"
             fault = next(self._faults)
             if fault:
                 self.failed[fault] += 1

@@ -13,6 +13,8 @@ from webdataset import TarWriter
 
 from unpairaug.data import StepBatches, UnpairedCrops, create_loader, open_images
 from unpairaug.data.image_cache import IMAGE_CACHE
+from unpairaug.data.shard_cache import ShardCache
+from unpairaug.data.shard_copies import read_from_copies
 from unpairaug.data.shard_index import format_folder_index, format_index, index_name
 from unpairaug.data.tar_scan import scan_shard
 
@@ -37,7 +39,9 @@ def write_shards(folder: Path, shards: int, each: int) -> None:
     (folder / "index.json").write_text(format_folder_index(sizes))
 
 
-def digest_samples(source: str, steps: int, workers: int, rank: int = 0, processes: int = 1) -> list[list[str]]:
+def digest_samples(
+    source: str, steps: int, workers: int, rank: int = 0, processes: int = 1, copies: bool = False
+) -> list[list[str]]:
     """The digests of the samples that one process reads, for each step: of the number and of the pixels of both crops.
 
     Args:
@@ -46,11 +50,14 @@ def digest_samples(source: str, steps: int, workers: int, rank: int = 0, process
         workers: loader workers of this process.
         rank: rank of this process.
         processes: number of processes.
+        copies: whether images are read from copies of whole shards on the disk.
     """
     IMAGE_CACHE.clear()  # of what this process has read before
     clean, degraded = (open_images(source, "clean", 1) for _ in range(2))
     each = STEP // processes
     crops = UnpairedCrops(clean, degraded, crop=32, scale=1, seed=3, lanes=STEP, own_lanes=each)
+    if copies:
+        read_from_copies(crops, ShardCache(2**30))
     batches = StepBatches(0, steps, each, rank=rank, processes=processes)
     found = []
     for batch in create_loader(crops, batches, workers):

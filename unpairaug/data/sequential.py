@@ -60,7 +60,7 @@ def choose_order(crops: UnpairedCrops, readers: int) -> tuple[str, str]:
         crops: both image sets.
         readers: loader workers of all processes together.
     """
-    remote = [shards for shards in _list_shards(crops) if shards.is_remote]
+    remote = [shards for shards in list_shards(crops) if shards.is_remote]
     large = max(remote, key=len, default=None)
     if crops.matches:
         return "exact", "pairs are read by their names"
@@ -78,7 +78,7 @@ def choose_order(crops: UnpairedCrops, readers: int) -> tuple[str, str]:
 
 def find_stream_problem(crops: UnpairedCrops, readers: int) -> str | None:
     """Why the images cannot be read in sequence; None if they can."""
-    shards = _list_shards(crops)
+    shards = list_shards(crops)
     if crops.matches:
         return "pairs are read by their names"
     if not shards:
@@ -102,7 +102,8 @@ def check_stream(crops: UnpairedCrops, readers: int) -> None:
         raise UserError(f"data.order: stream is impossible: {problem}; give data.order=exact")
 
 
-def _list_shards(crops: UnpairedCrops) -> list[ShardImages]:
+def list_shards(crops: UnpairedCrops) -> list[ShardImages]:
+    """The sets of both sides that consist of shards."""
     sides = (crops.clean, crops.degraded)
     sets = [one for side in sides for one in (side.sets if isinstance(side, MixedImages) else [side])]
     return [one for one in sets if isinstance(one, ShardImages)]

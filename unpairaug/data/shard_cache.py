@@ -35,8 +35,12 @@ class ShardCache:
         self.limit = limit
         self.folder = folder or cache_folder("stream") or Path(gettempdir()) / "unpairaug-stream"
 
-    def open(self, shard: str) -> IO[bytes]:
+    def open(self, shard: str, known: tuple[int, str] | None = None) -> IO[bytes]:
         """Open a shard; one of a URL is fetched first, unless there is a copy. Unlinking it does not disturb readers.
+
+        Args:
+            shard: its path or URL.
+            known: what `stat_file` has returned for it, to save the request.
 
         Raises:
             UserError: it does not exist or cannot be read.
@@ -45,12 +49,10 @@ class ShardCache:
         if not is_url(shard):
             stat_file(shard)  # raises the message of a missing file
             return open(shard, "rb")
-        size, mark = stat_file(shard)
+        size, mark = known or stat_file(shard)
         name = blake2b(f"{strip_query(shard)} {size} {mark}".encode(errors="surrogateescape"), digest_size=16)
         path = self.folder / f"{name.hexdigest()}.tar"
-        with suppress(OSError):
-            file = path.open("rb")
-            os.utime(path)  # the most recently used
+        if file := _open_copy(path):
             return file
         try:
             return self._fetch(shard, size, path)
@@ -61,19 +63,23 @@ class ShardCache:
             ) from error
 
     def _fetch(self, shard: str, size: int, path: Path) -> IO[bytes]:
-        partial = self.folder.parent / "stream.partial" / uuid4().hex  # both sides may read the same shard
-        for folder in (self.folder, partial.parent):
+        partial = self.folder.parent / "stream.partial" / uuid4().hex
+        locks = self.folder.parent / "stream.locks"
+        for folder in (self.folder, partial.parent, locks):
             folder.mkdir(parents=True, exist_ok=True)
-        self._make_room(size)
-        try:
-            fetch_file(shard, partial, size)
-            file = partial.open("rb")
-            with FileLock(self.folder.parent / "stream.lock"):  # others may have fetched meanwhile
-                self._make_room(size)
-                partial.replace(path)
-            return file
-        finally:
-            partial.unlink(missing_ok=True)
+        with FileLock(locks / path.name[:2]):  # other processes that want the shard wait for this copy
+            if file := _open_copy(path):
+                return file
+            self._make_room(size)
+            try:
+                fetch_file(shard, partial, size)
+                file = partial.open("rb")
+                with FileLock(self.folder.parent / "stream.lock"):  # others may have fetched meanwhile
+                    self._make_room(size)
+                    partial.replace(path)
+                return file
+            finally:
+                partial.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> None:
         """Delete the least recently used copies, so that one of `size` bytes fits."""
@@ -85,3 +91,14 @@ class ShardCache:
                 used += entry.stat().st_size
         limit = min(self.limit, int((used + shutil.disk_usage(self.folder).free) * (1 - KEPT_FREE)))
         LRUCleanup(str(self.folder), max(0, limit - size), keyfn=os.path.getmtime, interval=None).cleanup()
+
+
+def _open_copy(path: Path) -> IO[bytes] | None:
+    """The copy at a path, from now on the most recently used one; None if there is none."""
+    try:
+        file = path.open("rb")
+        with suppress(OSError):  # deleted by another process meanwhile
+            os.utime(path)
+    except OSError:
+        return None
+    return file

@@ -19,6 +19,7 @@ from unpairaug.data.decode import Array, EncodedImage, Place
 from unpairaug.data.image_cache import IMAGE_CACHE, Identity
 from unpairaug.data.images import ImageSet, has_images
 from unpairaug.data.lru_cache import LruCache
+from unpairaug.data.shard_cache import ShardCache
 from unpairaug.data.shard_index import read_folder_index, read_index
 from unpairaug.data.storage import (
     file_size,
@@ -46,18 +47,21 @@ MAX_LISTED = 3
 class ShardImages(ImageSet):
     """The images of several shards, in the order of the shards and of their members."""
 
-    def __init__(self, source: str, shards: Sequence[str], sizes: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, source: str, shards: Sequence[str], sizes: Sequence[int] | None = None, nbytes: int | None = None
+    ) -> None:
         """Open the shards.
 
         Args:
             source: the source as the user wrote it.
             shards: paths or URLs of the tar files.
             sizes: number of images in each shard, from `index.json`; without it, every index is read now.
+            nbytes: size of all shards in bytes, where `index.json` lists it.
 
         Raises:
             UserError: a shard does not exist, is truncated or no tar, or an index belongs to another shard.
         """
-        self.source, self.shards = source, list(shards)
+        self.source, self.shards, self.nbytes = source, list(shards), nbytes
         self.is_remote = is_url(self.shards[0])
         if sizes is None:
             with ThreadPoolExecutor(THREADS) as pool:
@@ -71,6 +75,7 @@ class ShardImages(ImageSet):
         self._version = LruCache(stat_file, keep=self._index.keep)
         self._prefetched: dict[int, bytes] = {}
         self._held: dict[int, bytes] = {}
+        self._copies: ShardCache | None = None
         self.names = _NameSequence(self)
 
     def __len__(self) -> int:
@@ -90,12 +95,16 @@ class ShardImages(ImageSet):
         return self._read(i, self._byte_range(i))
 
     def prefetch(self, wanted: Iterable[int]) -> None:
-        if not self.is_remote:
+        if not self.is_remote or self._copies:
             return
         self._prefetched = {}
         with suppress(UserError):  # then the images are read one by one, and the error names the broken one
             missing = [i for i in dict.fromkeys(wanted) if not IMAGE_CACHE.contains(self.identity(i))]
             self._prefetched = dict(zip(missing, read_ranges([self._byte_range(i) for i in missing]), strict=True))
+
+    def read_from_copies(self, cache: ShardCache) -> None:
+        """Fetch whole shards into a cache on the disk, and read the images from there."""
+        self._copies = cache
 
     def hold(self, i: int, data: bytes) -> None:
         """Take the bytes of image `i` from elsewhere, for the next time that it is read."""
@@ -140,6 +149,11 @@ class ShardImages(ImageSet):
         return EncodedImage(self._read(i, at_range), lambda: self.location(i))
 
     def _read(self, i: int, at_range: Range) -> bytes:
+        if self._copies is not None:
+            shard, offset, size = at_range
+            with self._copies.open(shard, self._version(shard)) as file:
+                file.seek(offset)
+                return file.read(size)
         brought = self._prefetched.pop(i, None)
         return read_range(*at_range) if brought is None else brought
 
@@ -200,7 +214,7 @@ def _open_counted(source: str, shards: list[str], known: Mapping[str, Mapping[st
                 f"{escape(shard)}: the shard has {found} bytes, but the list of shards expects {size}: it is truncated "
                 "or replaced; copy it again"
             )
-    return ShardImages(source, shards, [count for count, _ in counted])
+    return ShardImages(source, shards, [count for count, _ in counted], sum(size for _, size in counted))
 
 
 def _check_shard_name(source: str, path: str) -> None:

@@ -6,11 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from unpairaug.data.sequential import check_stream, choose_order
+from unpairaug.data.shard_copies import count_copied_bytes
+from unpairaug.data.streams import UnpairedCrops
 from unpairaug.errors import UserError
 from unpairaug.files import read_json
 from unpairaug.recipe import Recipe
 from unpairaug.training.checkpoint import MAX_STATE_BYTES, list_checkpoints
-from unpairaug.training.training_data import TrainingData
+from unpairaug.training.training_data import TrainingData, samples_per_step
 
 
 def resolve_order(recipe: Recipe, data: TrainingData, processes: int) -> tuple[Recipe, str]:
@@ -34,7 +36,22 @@ def resolve_order(recipe: Recipe, data: TrainingData, processes: int) -> tuple[R
     if order == "stream":
         check_stream(data.crops, readers)
     resolved = recipe.model_copy(update={"data": recipe.data.model_copy(update={"order": order})})
+    if order == "exact" and (size := count_copies(resolved, data.crops, processes)):
+        reason += f"; whole shards are copied to the disk, at most {size / 2**30:.2f} GiB at a time"
     return resolved, f"data.order {order}: {reason}"
+
+
+def count_copies(recipe: Recipe, crops: UnpairedCrops, processes: int) -> int:
+    """The bytes that copies of shards of URLs take on the disk in exact order; 0 where images are read one by one.
+
+    Args:
+        recipe: with lengths in steps.
+        crops: both image sets.
+        processes: of the run.
+    """
+    assert isinstance(recipe.train.steps, int), "resolve the recipe's epochs first"
+    lanes = samples_per_step(recipe, processes)
+    return count_copied_bytes(crops, lanes, lanes * recipe.train.steps, int(recipe.data.cache_gib * 2**30))
 
 
 def count_readers(recipe: Recipe, processes: int) -> int:

@@ -12,8 +12,10 @@ from unpairaug.data import StepBatches, UnpairedBatch, UnpairedCrops, create_loa
 from unpairaug.data.pair_share import CropsWithPairs
 from unpairaug.data.sequential import SequentialBatches
 from unpairaug.data.shard_cache import ShardCache
+from unpairaug.data.shard_copies import read_from_copies
 from unpairaug.errors import UserError
 from unpairaug.recipe import Recipe
+from unpairaug.training.data_order import count_copies
 
 
 class StepReader:
@@ -42,10 +44,14 @@ class StepReader:
         data, accumulation, accelerator = self.recipe.data, self.recipe.train.gradient_accumulation, self.accelerator
         rank, processes = accelerator.process_index, accelerator.num_processes
         order = StepBatches(step, self.steps, data.batch_size, accumulation, rank, processes)
-        dataset = self.crops
+        dataset, cache = self.crops, ShardCache(int(data.cache_gib * 2**30))
         if data.order == "stream":
             assert isinstance(self.crops, UnpairedCrops), "`resolve_order` refuses a stream with pairs"
-            dataset = SequentialBatches(self.crops, order, ShardCache(int(data.cache_gib * 2**30)))
+            dataset = SequentialBatches(self.crops, order, cache)
+        else:
+            crops = self.crops.crops if isinstance(self.crops, CropsWithPairs) else self.crops
+            if count_copies(self.recipe, crops, processes):
+                read_from_copies(crops, cache)
         batches = iter(create_loader(dataset, order, data.num_workers, accelerator.device.type == "cuda"))
         for _ in range(step, self.steps):
             try:
