@@ -1,7 +1,7 @@
 """Time the averaging of gradients over processes, and the steps that it belongs to.
 
     ACCELERATE_USE_CPU=true torchrun --standalone --nproc-per-node 2 tests/scale/measure_gradient_averaging.py \
-        cyclesr_sr train.steps=12
+        cyclesr_sr train.steps=12 output_dir=runs/averaging
 
 The words are those of `python -m unpairaug.run`. Before each averaging the processes wait for each other, so that the
 time is that of the all-reduce and of its copies alone. Printed are medians over all steps but the first: bytes, the
@@ -11,9 +11,9 @@ that overlapping it with the backward pass could save.
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
-import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -23,9 +23,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from unpairaug.run import train
-from unpairaug.training.trainer import Trainer
+from unpairaug.training.trainer import JointTrainer
 
-average_gradients = Trainer.average_gradients
+average_gradients = JointTrainer.average_gradients
 bytes_of_steps: list[int] = []
 ends: list[float] = []
 seconds: list[float] = []
@@ -33,7 +33,7 @@ cpu_seconds: list[float] = []
 waits: list[float] = []
 
 
-def average_and_time(trainer: Trainer) -> None:
+def average_and_time(trainer: JointTrainer) -> None:
     """Average the gradients, and record how long it took."""
     arrived = time.perf_counter()
     torch.distributed.barrier()
@@ -50,22 +50,16 @@ def average_and_time(trainer: Trainer) -> None:
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         sys.exit(__doc__)
-    Trainer.average_gradients = average_and_time
-    with tempfile.TemporaryDirectory() as folder:
-        # One folder for all processes: only the first one writes.
-        name: list[str | None] = [None]
-        torch.distributed.init_process_group("gloo")
-        torch.distributed.broadcast_object_list(name := [folder])
-        train(sys.argv[1], [*sys.argv[2:], f"output_dir={name[0]}/run", "train.validate_every=100000"])
-        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-        step = statistics.median(after - before for before, after in pairwise(ends))
-        averaging = statistics.median(seconds[1:])
-        print(
-            f"process {rank}: {max(bytes_of_steps) / 2**20:.2f} MiB of gradients, averaging {1000 * averaging:.1f} ms "
-            f"({1000 * statistics.median(cpu_seconds[1:]):.1f} ms of CPU time), step {1000 * step:.0f} ms, of which "
-            f"waiting for the other {1000 * statistics.median(waits[1:]):.0f} ms; share {averaging / step:.2%}",
-            flush=True,
-        )
+    JointTrainer.average_gradients = average_and_time
+    train(sys.argv[1], sys.argv[2:])
+    step = statistics.median(after - before for before, after in pairwise(ends))
+    averaging, cpu, wait = (statistics.median(found[1:]) for found in (seconds, cpu_seconds, waits))
+    print(
+        f"process {os.environ['RANK']}: {max(bytes_of_steps) / 2**20:.2f} MiB of gradients, averaging "
+        f"{1000 * averaging:.1f} ms ({1000 * cpu:.1f} ms of CPU time), step {1000 * step:.0f} ms, of which waiting for "
+        f"the other {1000 * wait:.0f} ms; share {averaging / step:.2%}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
