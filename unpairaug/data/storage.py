@@ -138,11 +138,15 @@ def stat_file(path: str) -> tuple[int, str]:
 
 
 def open_file(path: str) -> IO[bytes]:
-    """Open a file for reading, with random access."""
+    """Open a file for reading, with random access; requests that fail for a moment are repeated."""
     if not is_url(path):
         return open(path, "rb")
     files, inner = remote_file_system(path)
-    return files.open(inner, "rb")
+    file: Any = retry(server_name(path), lambda: files.open(inner, "rb"))
+    if cache := getattr(file, "cache", None):  # fsspec's buffered files fetch ranges while they are read
+        fetch = cache.fetcher
+        cache.fetcher = lambda start, end: retry(server_name(path), lambda: fetch(start, end))
+    return file
 
 
 def server_name(url: str) -> str:
@@ -208,7 +212,7 @@ def _options(url: str) -> dict[str, Any]:
     Caching protocols get one folder for all processes and runs; S3's client does not repeat requests by itself.
     """
     links = [re.split(r":", link)[0] for link in url.split("::")]
-    folder, once = cache_folder("files"), {"retries": {"mode": "standard", "max_attempts": 1}}
+    folder, once = cache_folder("files"), {"retries": {"mode": "standard", "total_max_attempts": 1}}
     options: dict[str, Any] = {link: {"config_kwargs": once} for link in links if link in ("s3", "s3a")}
     if folder is not None:
         options |= {link: {"cache_storage": str(folder / link)} for link in links if link in CACHING}
