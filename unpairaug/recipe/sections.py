@@ -208,7 +208,7 @@ class DataSection(Section):
     `auto`: `stream` for more than 65 536 images in shards behind a URL, else `exact`; the run folder's recipe names
     the choice."""
     cache_gib: Annotated[Number, Field(gt=0, le=2**20)] = 16.0
-    """Disk of a machine for shards behind a URL that are read in sequence, in GiB; the least recently used go first."""
+    """Disk of a machine for copies of shards behind a URL, in GiB; the least recently used are deleted first."""
     on_bad: Literal["raise", "skip"] = "raise"
     """A training image that cannot be used ends the run, or is named, counted and replaced by another."""
     max_bad: Annotated[Number, Field(ge=0, le=1)] = 0.01
