@@ -37,7 +37,7 @@ def resolve_order(recipe: Recipe, data: TrainingData, processes: int) -> tuple[R
         check_stream(data.crops, readers)
     resolved = recipe.model_copy(update={"data": recipe.data.model_copy(update={"order": order})})
     if order == "exact" and (size := count_copies(resolved, data.crops, processes)):
-        reason += f"; whole shards are copied to the disk, at most {size / 2**30:.2f} GiB at a time"
+        reason += f"; whole shards are copied to the disk, at most {-(-size // 2**20)} MiB at a time"
     return resolved, f"data.order {order}: {reason}"
 
 
