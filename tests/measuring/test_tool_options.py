@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ import yaml
 
 from unpairaug.camera.measured_camera import CameraReport
 from unpairaug.camera.noise import MeasuredNoise
-from unpairaug.camera.spectra import BANDS, MIDDLES, windows_of
+from unpairaug.camera.spectra import BANDS, MIDDLES
 from unpairaug.commands.measure import Tool
 from unpairaug.measuring.measurement import Measurement
 from unpairaug.measuring.tool_options import TOOLS, find_ranges, fit_sigma, format_options
@@ -60,18 +59,11 @@ def test_albumentations_options_are_a_pipeline_of_classic():
     assert translator["pipeline"][1]["GaussNoise"]["std_range"] == pytest.approx([5 / 255, 6.6 / 255], abs=1e-4)
 
 
-def test_the_pipeline_of_a_camera_that_sharpens_has_its_gain():
-    gain = torch.tensor([0.99, 1.14, 1.20, 0.94, 0.53, 0.30, 0.21, 0.16, 0.13])  # of a phone
-    phone = replace(report(level=0.7, quality=None), gain=gain, min_strength=0.5)
-    found = Measurement(build_translator("measured"), phone, (phone, phone), (30, 40))
-    first, mask, noise = yaml.safe_load(text := format_options(found, 2, "albumentations"))["pipeline"]
-    assert "unsharp mask" in text and "fit badly" in format_options(found, 2, "real-esrgan")
-    assert [*noise] == ["GaussNoise"]
-    white = (0.5 + 0.05 * torch.randn(4, 1, 128, 128, generator=torch.Generator().manual_seed(0))).repeat(1, 3, 1, 1)
-
-    def distance(*steps: Any) -> float:
-        degrade = build_translator({"type": "classic", "pipeline": list(steps)})
-        seen, was = (windows_of(i).energy.mean(0) for i in (degrade(white, torch.Generator().manual_seed(0)), white))
-        return float(((seen / was).sqrt() - gain).abs().max())
-
-    assert distance(first, mask) < 0.15 < 0.3 < distance(first), "of gains up to 1.2"
+def test_ranges_of_a_camera_that_sharpens_reach_to_less_blur_and_more_noise():
+    sharp = replace(report(0.6, 0.7), min_strength=0.5, max_perturbation=11.0)
+    plain, wide = (
+        find_ranges(Measurement(build_translator("measured"), r, (r, r), (30, 40)), 2)
+        for r in (report(0.6, 0.7), sharp)
+    )
+    assert plain.sigma and wide.sigma and wide.sigma[0] < 0.8 * plain.sigma[0] and wide.sigma[1] == plain.sigma[1]
+    assert plain.noise == (0.63, 0.77) and wide.noise == (0.63, pytest.approx(11.02, abs=0.01))

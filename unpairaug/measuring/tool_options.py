@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from unpairaug.camera.measured_camera import CameraReport
 from unpairaug.camera.spectra import MIDDLES
@@ -26,20 +23,6 @@ QUALITY_STEPS = 5
 FAINTEST_GAIN = 0.1
 """Gains below this hold noise rather than optics."""
 BLUR_KERNEL = 21
-BELIEVED = 0.75
-"""`min_strength` of a camera up to which it is taken to sharpen: half-way between those that do and do not."""
-
-
-@dataclass(frozen=True)
-class Sharpening:
-    """A blur and an unsharp mask behind it, which together lift middle frequencies as a camera's processing does."""
-
-    sigma: Range
-    """Standard deviation of the blur in pixels of the degraded image."""
-    radius: Range
-    """That of the unsharp mask."""
-    amount: Range
-    """Share of what the mask finds that is added."""
 
 
 @dataclass(frozen=True)
@@ -59,55 +42,32 @@ class DegradationRanges:
     jpeg: tuple[int, int] | None
     """Qualities; None without a sign of compression."""
     scale: int
-    sharpening: Sharpening | None = None
-    """What replaces `sigma` where the camera sharpens and a tool can, too."""
 
 
 def find_ranges(found: Measurement, scale: int) -> DegradationRanges:
-    """The ranges that hold the figures of all images and of both halves of them."""
-    reports = (found.report, *found.halves)
+    """The ranges that hold the figures of all images and of both halves of them.
+
+    If the camera sharpens, they reach down to what its least strength leaves and up to its greatest perturbation, as a
+    recipe's bridge does.
+    """
+    reports = (found.report, *found.halves, _weakened(found.report))
     sigmas = [sigma for report in reports if (sigma := fit_sigma(report)) is not None]
     noise, quality = found.report.noise, found.report.jpeg_quality
     low, high = (quality or 0) - QUALITY_STEPS, min((quality or 0) + QUALITY_STEPS, 100)
     return DegradationRanges(
         sigma=_widen(sigmas) if fit_sigma(found.report) is not None else None,
-        noise=_widen([report.noise.level for report in reports]),
+        noise=_widen([*(r.noise.level for r in reports), math.hypot(noise.level, found.report.max_perturbation)]),
         growth=round(noise.growth, 2),
         light=noise.light,
         shared=round(noise.shared, 2),
         jpeg=None if quality is None else (max(low, 1), high),
         scale=scale,
-        sharpening=_sharpening(reports),
     )
 
 
-def _sharpening(reports: tuple[CameraReport, ...]) -> Sharpening | None:
-    """The ranges over the reports, of which the first one decides whether the camera sharpens."""
-    if reports[0].min_strength > BELIEVED:
-        return None
-    fits = [fit for report in reports if (fit := fit_sharpening(report)) is not None]
-    return Sharpening(*(_widen(list(values)) for values in zip(*fits, strict=True))) if fits else None
-
-
-def fit_sharpening(report: CameraReport) -> tuple[float, float, float] | None:
-    """Blur, radius and amount whose gain is nearest to the measured one by least squares; None without a gain.
-
-    A blur s and an unsharp mask of radius r and amount a have the gain b(s) (1 + a (1 - b(r))), where b(s) is that of
-    a Gaussian, exp(-2 π² s² f²).
-    """
-    if report.gain is None:
-        return None
-    from scipy.optimize import least_squares
-
-    square, gain = 2 * (np.pi * np.array(MIDDLES)) ** 2, report.gain.numpy()
-
-    def distance(options: NDArray[Any]) -> NDArray[Any]:
-        sigma, radius, amount = options
-        return np.exp(-square * sigma**2) * (1 + amount * (1 - np.exp(-square * radius**2))) - gain
-
-    fit = least_squares(distance, (0.8, 1.5, 0.5), bounds=((0.05, 0.5, 0.0), (3.0, 4.0, 4.0)))
-    sigma, radius, amount = (float(value) for value in fit.x)
-    return sigma, radius, amount
+def _weakened(report: CameraReport) -> CameraReport:
+    """The report with the gain of `min_strength` of the degradation, the rest being the source itself."""
+    return report if report.gain is None else replace(report, gain=1 + report.min_strength * (report.gain - 1))
 
 
 def fit_sigma(report: CameraReport) -> float | None:
@@ -203,12 +163,7 @@ def write_albumentations(ranges: DegradationRanges) -> str:
     They act on images of the degraded size. White noise that does not depend on the light is all they can do.
     """
     steps: list[dict[str, Any]] = []
-    if (sharpening := ranges.sharpening) is not None:
-        side = 2 * math.ceil(3 * sharpening.radius[1]) + 1
-        mask = {"sigma_limit": list(sharpening.radius), "alpha": list(sharpening.amount), "blur_limit": [side, side]}
-        steps.append({"GaussianBlur": {"sigma_limit": list(sharpening.sigma), "p": 1.0}})
-        steps.append({"UnsharpMask": {**mask, "threshold": 0, "p": 1.0}})
-    elif ranges.sigma is not None:
+    if ranges.sigma is not None:
         steps.append({"GaussianBlur": {"sigma_limit": list(ranges.sigma), "p": 1.0}})
     if ranges.noise[1] > 0:
         limits = [round(end / 255, 5) for end in ranges.noise]
@@ -235,24 +190,13 @@ def format_options(found: Measurement, scale: int, tool: str) -> str:
         tool: a key of `TOOLS`.
     """
     ranges = find_ranges(found, scale)
+    sigma = "no blur" if ranges.sigma is None else f"a Gaussian of {ranges.sigma[0]} to {ranges.sigma[1]} px"
     quality = "no JPEG" if ranges.jpeg is None else f"JPEG of quality {ranges.jpeg[0]} to {ranges.jpeg[1]}"
     lines = [
         f"Degradation options for {tool}, measured by unpairaug on {found.images[0]} clean and {found.images[1]}",
-        f"degraded images: {_describe_blur(ranges, tool)},",
+        f"degraded images: {sigma} of the degraded image,",
         f"noise of {ranges.noise[0]} to {ranges.noise[1]} 8-bit steps, {quality}.",
         f"{ranges.growth:.0%} of the noise's variance grows with the light. The options leave out grain, and",
-        "gains of any other shape.",
+        "gains that are no Gaussian.",
     ]
     return "".join(f"# {line}\n" for line in lines) + TOOLS[tool](ranges)
-
-
-def _describe_blur(ranges: DegradationRanges, tool: str) -> str:
-    """The blur of a tool's options in words."""
-    sharpening = ranges.sharpening if tool == "albumentations" else None
-    blur = ranges.sigma if sharpening is None else sharpening.sigma
-    words = "no blur" if blur is None else f"a Gaussian of {blur[0]} to {blur[1]} px of the degraded image"
-    if sharpening is not None:
-        return f"{words} and an unsharp mask,\n# as the camera sharpens"
-    if ranges.sharpening is not None:
-        return f"{words};\n# the camera sharpens, which options of {tool} cannot say, so they will fit badly"
-    return words
