@@ -14,7 +14,7 @@ from pydantic import AfterValidator, ValidationError
 from torch import Tensor
 
 from unpairaug.registry import register_translator
-from unpairaug.registry.options import UNKNOWN_KEY, Layers, Mistake, format_value, mistakes, validation_error
+from unpairaug.registry.options import UNKNOWN_KEY, Layers, Mistake, Path, format_value, mistakes, validation_error
 from unpairaug.registry.suggestions import suggest
 from unpairaug.rng import Rng, image_seeds
 from unpairaug.translator import Translator
@@ -29,6 +29,8 @@ PIPELINE: tuple[Step, ...] = (
     {"GaussNoise": {"std_range": [0.0, 0.05], "p": 0.8}},
     {"ImageCompression": {"quality_range": [50, 95], "p": 0.8}},
 )
+MAX_NUMBER = 2048
+"""Of an option: kernels, counts and sizes beyond it take minutes and gigabytes, and mean nothing for an image."""
 PIXELS = np.random.default_rng(0).integers(256, size=(40, 48, 3), dtype=np.uint8)
 """What each transform is tried on before training."""
 
@@ -71,8 +73,20 @@ def _faults(name: str, options: Any) -> Iterator[Mistake]:
     unknown = [key for key in options if key not in names]
     for key in unknown:
         yield Mistake((key,), f"{UNKNOWN_KEY}; {suggest(str(key), names)}")
-    if not unknown:
+    large = [(path, number) for path, number in _numbers(options) if not abs(number) <= MAX_NUMBER]
+    for path, number in large:
+        yield Mistake(path, f"given {format_value(number)}, should be at most {MAX_NUMBER}")
+    if not unknown and not large:
         yield from _faults_when_tried(known[name], options)
+
+
+def _numbers(options: Any, path: Path = ()) -> Iterator[tuple[Path, float]]:
+    """The numbers in sections and lists, and their places."""
+    if isinstance(options, (int, float)):
+        yield path, options
+    elif isinstance(options, (dict, list, tuple)):
+        for key, value in options.items() if isinstance(options, dict) else enumerate(options):
+            yield from _numbers(value, (*path, key))
 
 
 def _faults_when_tried(transform: type[Any], options: dict[str, Any]) -> Iterator[Mistake]:
