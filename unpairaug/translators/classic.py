@@ -29,8 +29,8 @@ PIPELINE: tuple[Step, ...] = (
     {"GaussNoise": {"std_range": [0.0, 0.05], "p": 0.8}},
     {"ImageCompression": {"quality_range": [50, 95], "p": 0.8}},
 )
-MAX_NUMBER = 2048
-"""Of an option: kernels, counts and sizes beyond it take minutes and gigabytes, and mean nothing for an image."""
+MAX_NUMBER = 512
+"""Of an option: what kernels, counts and sizes cost grows with their square, and beyond it takes seconds to minutes."""
 PIXELS = np.random.default_rng(0).integers(256, size=(40, 48, 3), dtype=np.uint8)
 """What each transform is tried on before training."""
 
