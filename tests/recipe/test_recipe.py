@@ -458,7 +458,7 @@ def test_every_plain_value_survives_writing_and_reading(value: Any):
 def test_a_bundled_recipe_is_found_by_its_name_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     for name in bundled_recipes():
-        assert load_recipe(name) == load_recipe(f"{name}.yaml")
+        assert load_recipe(name) == load_recipe(f"{name}.yaml") == load_recipe(f"recipes/{name}.yaml")
 
 
 def test_a_file_goes_before_a_bundled_recipe_of_its_name(load: Load, monkeypatch: pytest.MonkeyPatch):

@@ -81,6 +81,8 @@ def test_without_pairs_the_worse_of_head_and_translator_decides(tmp_path):
     bad = {**good, "translator_gain": -2.0}
     found = make_summary(tmp_path, (1000, "unpaired", {**head, **good}), (1000, "selection", {"score": 1.0}))
     assert found.status == "above" and found.metric == "psnr_rgb_translated" and found.values()["value"] == 30.0
+    assert found.message.startswith("on real photographs the result is not measured")
+    assert "real images   NOT MEASURED: look at samples/" in format_summary(found, tmp_path)
     found = make_summary(tmp_path, (1000, "unpaired", {**head, **bad}))
     assert found.status == "below" and "do not use this translator" in (format_warning(found) or "")
     found = make_summary(tmp_path)

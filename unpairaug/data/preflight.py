@@ -123,7 +123,7 @@ def preflight(
             _raise_problems(_scale_mismatches(parts[one], parts[other], scans[one], scans[other], scale))
     reports = {part: _summarize(images, scans[part]) for part, images in parts.items()}
     remarks = [remark for images in parts.values() for remark in images.remarks]
-    return DataReport(reports, remarks + _find_warnings(scans), bad)
+    return DataReport(reports, remarks + _warn_sizes(reports, scale) + _find_warnings(scans), bad)
 
 
 def _find_problems(scans: Mapping[int, ScannedImage], crop: int) -> Iterable[tuple[int, str]]:
@@ -180,6 +180,17 @@ def _summarize(images: ImageSet, scans: dict[int, ScannedImage]) -> SetReport:
     pixels = sum(width * height for width, height in sides)
     kinds = dict(kinds.most_common())
     return SetReport(images.source, len(images), sides[0], sides[-1], pixels, kinds, len(seen), min(map(min, sides)))
+
+
+def _warn_sizes(reports: Mapping[str, SetReport], scale: int) -> list[str]:
+    clean, degraded = (reports[part] for part in _TRAINING)
+    if scale == 1 or clean.pixels / clean.checked >= degraded.pixels / degraded.checked:
+        return []
+    sides = ("×".join(map(str, report.largest)) for report in (clean, degraded))
+    return [
+        "the clean images have fewer pixels ({} at most) than the degraded ones ({}), although the task enlarges by "
+        "{}: are the folders swapped, or are the degraded images enlarged copies?".format(*sides, scale)
+    ]
 
 
 def _format_counts(kinds: Mapping[str, int]) -> str:

@@ -106,7 +106,7 @@ def plugin_recipes() -> dict[str, Path]:
 
 def _find_by_name(name: str) -> Path | None:
     """The file of a recipe of unpairaug or of another package; those are looked up last, since that is slow."""
-    name = name.removesuffix(".yaml")
+    name = name.removeprefix("recipes/").removesuffix(".yaml")  # recipes/cyclesr_sr.yaml works outside of a clone
     return bundled_recipes().get(name) or plugin_recipes().get(name)
 
 

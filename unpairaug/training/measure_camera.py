@@ -43,5 +43,9 @@ def measure_camera(recipe: Recipe, data: TrainingData, trainer: JointTrainer) ->
 
 
 def format_camera(found: dict[str, float]) -> str:
-    """The figures as one line of a log."""
-    return "camera  " + "  ".join(f"{name} {value:.2f}" for name, value in found.items())
+    """The figures that matter as one line of a log."""
+    gains = sorted((float(name[5:]), value) for name, value in found.items() if name.startswith("gain_"))
+    shown = [gains[i] for i in (0, len(gains) // 2, -1)] if gains else []
+    kept = ", ".join(f"{gain:.0%} at {frequency:.2f}" for frequency, gain in shown)
+    optics = f"of the contrast it keeps {kept} cycles per pixel; " if kept else ""
+    return f"camera: {optics}noise of {found['noise']:.1f} 8-bit steps"

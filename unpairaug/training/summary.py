@@ -85,6 +85,12 @@ class Summary:
             return "translated images are no closer to the real ones than plain sources are: the difference is noise"
         if self.status == "within_noise":
             return f"the result is no better than {compared}: the difference is within its uncertainty"
+        if self.metric != PAIRED and self.status == "above":
+            return (
+                f"on real photographs the result is not measured, as there are no validation pairs; on its own "
+                f"translated images it is {self.head.difference:.2f} dB above {compared}, which only shows that it has "
+                f"learnt"
+            )
         where = "" if self.metric == PAIRED else ", measured on translated images"
         difference = f"the result is {abs(self.head.difference):.2f} dB {self.status} {compared}{where}"
         return difference + (": do not use this model as it is" if self.status == "below" else "")

@@ -40,11 +40,16 @@ def _head_rows(summary: Summary) -> list[tuple[str, str]]:
         what = f"on {over}"
     else:
         what = "on translated images, as there are no validation pairs"
-    return [
+    rows = [
         (summary.metric, f"{head.value:.2f} dB at step {summary.weights_step} ({weights}), {what}"),
         (name, f"{head.baseline:.2f} dB"),
         ("difference", _format_difference(head, name)),
     ]
+    if summary.metric != "psnr_rgb":
+        advice = "look at samples/, or give five pairs (unpairaug docs validation-pairs)"
+        rows[-1] = ("difference", f"{rows[-1][1]} on translated images")
+        rows.append(("real images", f"NOT MEASURED: {advice}"))
+    return rows
 
 
 def _translator_rows(summary: Summary) -> list[tuple[str, str]]:
@@ -60,8 +65,9 @@ def _step_rows(summary: Summary) -> list[tuple[str, str]]:
     if summary.best_step is None:
         return []
     value = "" if summary.best_value is None else f", {summary.best_value:.2f} dB"
+    is_kept = summary.best_step == summary.weights_step
     taken = f"restore, evaluate and export take step {summary.weights_step}"
-    return [("best step", f"{summary.best_step}{value}; {taken}")]
+    return [("best step", f"{summary.best_step}{value}; {'' if is_kept else 'its weights are not kept: '}{taken}")]
 
 
 def _format_difference(verdict: Verdict, name: str) -> str:
