@@ -312,7 +312,7 @@ def start_run(checkpoint: Path, output_dir: Path) -> RunFolder:
     run.open("cpu", 1, 0)
     saves_nothing: Any = SimpleNamespace(save_pretrained=lambda folder: None, scale=2)
     run.save(4, {}, {}, saves_nothing, saves_nothing)
-    run.lock.release()
+    run.close()
     return run
 
 

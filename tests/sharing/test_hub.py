@@ -89,7 +89,7 @@ def run(tmp_path: Path) -> RunFolder:
     run.log_metrics(8, "val", {"psnr_rgb": 28.125})
     run.log_metrics(8, "train", {"task_l1": 0.5})
     run.save(9, {}, {}, PARTS[1](), PARTS[0]())
-    run.lock.release()
+    run.close()
     return run
 
 

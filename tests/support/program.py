@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -64,18 +62,23 @@ def _limit_files(max_kib: int) -> None:
 
 
 def _ask(wanted: dict[str, object]) -> int:
-    server = _start_server()
+    if _servers and _servers[-1].poll() is not None:  # a test that kills what others left behind has killed it
+        _servers.pop()
+    if not _servers:
+        _servers.append(_start_server())
+    server = _servers[-1]
     assert server.stdin and server.stdout
     server.stdin.write(json.dumps(wanted) + "\n")
     server.stdin.flush()
     return int(server.stdout.readline())
 
 
-@cache
+_servers: list[subprocess.Popen[str]] = []
+"""The process from which this test process forks all its programs, once it is started."""
+
+
 def _start_server() -> subprocess.Popen[str]:
-    """The process from which this test process forks all its programs."""
-    server = subprocess.Popen(
-        [sys.executable, str(FORKING)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT
-    )
-    atexit.register(server.kill)
+    command, pipe = [sys.executable, str(FORKING)], subprocess.PIPE
+    # A session of its own: a signal to the group of a test is none of its business.
+    server = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=CHECKOUT, start_new_session=True)
     return server
