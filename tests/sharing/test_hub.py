@@ -120,6 +120,7 @@ def test_what_a_run_noted_stays_with_the_part_wherever_it_is_saved(run: RunFolde
 def test_a_run_that_goes_on_remembers_what_it_measured_up_to_there(run: RunFolder):
     again = RunFolder(run.recipe, {})
     again.open("cpu", 1, 5)
+    again.close()
     assert again.validation == {"step": 4, "psnr_rgb": 27.25}
 
 
