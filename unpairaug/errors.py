@@ -52,7 +52,7 @@ def escape(name: object) -> str:
 
 def format_message(text: str) -> str:
     """A message for people: at most `MAX_MESSAGE` characters, with control characters but line breaks escaped."""
-    start = "\n".join(map(_escape_characters, text[:MAX_MESSAGE].split("\n")))
+    start = escape_lines(text[:MAX_MESSAGE])
     if len(text) <= MAX_MESSAGE and len(start) <= MAX_MESSAGE:
         return start
     note = f" … (cut here: the message has {len(text)} characters)"

@@ -1,6 +1,7 @@
 """The look at every image before training: everything wrong in one message, everything odd as a warning."""
 
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -47,6 +48,16 @@ def test_the_report_counts_and_measures_what_is_there(data):
     assert report.warnings == []
     assert "3 images of 40×32 to 40×34 px" in str(report)
     assert [report.steps_per_epoch(samples) for samples in (1, 2, 3, 8)] == [3, 2, 1, 1]
+
+
+def test_clean_images_smaller_than_the_degraded_ones_are_noticed(data):
+    (data / "clean").rename(data / "kept")
+    (data / "degraded").rename(data / "clean")
+    (data / "kept").rename(data / "degraded")
+    for name in ("ceiling_clean", "val_clean", "val_degraded"):
+        rmtree(data / name)
+    (warning,) = look(data, crop=16).warnings
+    assert "(21×20 at most) than the degraded ones (40×34)" in warning and "swapped" in warning
 
 
 def test_the_sample_passes_without_a_warning():

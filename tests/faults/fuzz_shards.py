@@ -5,6 +5,7 @@ python tests/faults/fuzz_shards.py --count 5000 --seed 0
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import os
@@ -64,7 +65,7 @@ def mutate_json(data: bytes, rng: random.Random) -> bytes:
             if isinstance(where[key], dict | list) and where[key] and rng.random() < 0.8:
                 where = where[key]
                 continue
-            where[key] = rng.choice(strange)
+            where[key] = copy.deepcopy(rng.choice(strange))  # lists of one case are changed again
             break
     return json.dumps(values).encode()
 

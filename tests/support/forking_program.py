@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import runpy
+import signal
 import sys
 import threading
 import traceback
@@ -35,7 +36,7 @@ PACKAGES = [
 
 
 def main() -> None:
-    # The new processes write to files of their own; what an import prints belongs to nobody.
+    # The answers keep the pipe; whatever else this process prints while it imports goes to standard error.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for package in PACKAGES:
@@ -82,6 +83,7 @@ def become(wanted: dict[str, Any]) -> None:
         opened = os.open(path, os.O_WRONLY if number else os.O_RDONLY)
         os.dup2(opened, number)
         os.close(opened)
+    signal.alarm(wanted["seconds"])  # it ends the program
     os.chdir(wanted["cwd"])
     os.environ.clear()
     os.environ.update(wanted["environment"])

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+LIMIT = 300
+"""Seconds after which a program is killed."""
 FORKING = Path(__file__).with_name("forking_program.py")
 
 
@@ -32,8 +34,11 @@ def run_program(
     if sys.platform != "linux":
         limit = (lambda: _limit_files(max_kib)) if max_kib is not None else None
         command = [sys.executable, "-m", module, *words]
-        return subprocess.run(command, cwd=place, env=variables, preexec_fn=limit, capture_output=True, text=True)
-    wanted = {"module": module, "words": words, "cwd": place, "environment": variables, "max_kib": max_kib}
+        return subprocess.run(
+            command, cwd=place, env=variables, preexec_fn=limit, capture_output=True, text=True, timeout=LIMIT
+        )
+    wanted = {"module": module, "words": words, "cwd": place, "environment": variables}
+    wanted |= {"max_kib": max_kib, "seconds": LIMIT}
     with _Pipe() as out, _Pipe() as errors:
         code = _ask({**wanted, "out": out.path, "errors": errors.path})
     return subprocess.CompletedProcess([module, *words], code, out.text, errors.text)

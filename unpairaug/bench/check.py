@@ -7,17 +7,15 @@ from os import PathLike
 from typing import Any
 
 from unpairaug.bench.dry_run import DryRun, dry_run
-from unpairaug.data.preflight import DataReport
+from unpairaug.data.sources import SAMPLE
 from unpairaug.recipe import load_recipe
 from unpairaug.recipe.recipe import Overrides
 from unpairaug.terminal.progress import format_duration
 from unpairaug.training.build import build_trainer, make_accelerator
 from unpairaug.training.data_order import resolve_order
 from unpairaug.training.measure_camera import format_camera, measure_camera
+from unpairaug.training.summary_reasons import find_few_images
 from unpairaug.training.training_data import open_data, resolve_lengths
-
-FEW_IMAGES = 20
-"""Images of a side below which a camera is measured badly."""
 
 
 def check(
@@ -41,7 +39,11 @@ def check(
     accelerator = make_accelerator(loaded)
     data = open_data(loaded, accelerator.num_processes)
     report(str(data.report))
-    report_few_images(data.report, report)
+    sets = {side: data.report.sets[side] for side in ("clean", "degraded")}
+    # The sample photographs are few on purpose.
+    own = {side: found.count for side, found in sets.items() if found.source.partition(":")[0] != SAMPLE}
+    for few in find_few_images(own):
+        report(f"note: {few}")
     loaded = resolve_lengths(loaded, data, accelerator.num_processes)
     loaded, order = resolve_order(loaded, data, accelerator.num_processes)
     report(order)
@@ -61,11 +63,3 @@ def check(
         f"without validation and start-up"
     )
     return result
-
-
-def report_few_images(found: DataReport, report: Callable[[str], object]) -> None:
-    """Say which side has few images; the sample photographs are few on purpose."""
-    for part in ("clean", "degraded"):
-        images = found.sets[part]
-        if images.count < FEW_IMAGES and not images.source.startswith("sample"):
-            report(f"note: data.{part} has only {images.count} images; 30 or more on each side measure a camera well")

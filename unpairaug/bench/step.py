@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import statistics
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +21,7 @@ from unpairaug.errors import UserError
 from unpairaug.losses import cycle_loss, gan_loss, identity_loss
 from unpairaug.recipe import Recipe
 from unpairaug.recipe.optimizer_sections import NetworkOptimizer, OptimizerSection
-from unpairaug.registry.plugins import FAULTS, format_error
+from unpairaug.registry.plugins import FAULTS, format_error, search_current_folder
 from unpairaug.registry.suggestions import suggest
 from unpairaug.training.build import build_trainer
 from unpairaug.training.step_reader import to_device
@@ -167,8 +165,7 @@ def find_step(name: str) -> MakeStep:
         raise UserError(
             f"no step is called {name!r}; {suggest(name, known, list_known=True)}, or write module:function"
         )
-    if not {"", str(Path.cwd())} & set(sys.path):
-        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+    search_current_folder()
     try:
         return found[0].load()
     except FAULTS as error:

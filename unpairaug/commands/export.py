@@ -57,7 +57,5 @@ def export(
             f"the network does not change the image size: enlarge images ×{exported.enlarge_first} by bicubic "
             f"interpolation first, as the head does"
         )
-    if exported.jpeg:
-        low, high = exported.jpeg
-        quality = f"quality {low}" if low == high else f"a quality drawn between {low} and {high}"
-        print(f"the file leaves out the translator's JPEG, which ONNX lacks: save its images as JPEG of {quality}")
+    if exported.left_out:
+        print(exported.left_out)

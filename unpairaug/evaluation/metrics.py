@@ -7,10 +7,9 @@ measuring: `scale` pixels for super-resolution, none at scale 1.
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-import cv2
 import numpy as np
 from scipy.fft import next_fast_len
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from unpairaug.errors import UserError
 
@@ -22,8 +21,6 @@ SHIFT_REACH = 10
 
 SSIM_WINDOW = 11
 """Side of the Gaussian window in pixels (Wang et al., 2004)."""
-SSIM_SIGMA = 1.5
-"""Its standard deviation in pixels."""
 
 
 def measure(restored: np.ndarray, clean: np.ndarray, border: int = 0) -> dict[str, float]:
@@ -71,18 +68,19 @@ def ssim(restored: np.ndarray, clean: np.ndarray, border: int = 0) -> float:
     """Structural similarity (Wang et al., 2004) of (H, W) or (H, W, C) in [0, 255], averaged over channels.
 
     Gaussian window of 11 px, sigma 1.5, valid region only, as in the authors' MATLAB code. scikit-image with these
-    options gives the same values within 1e-9, in five times the time; torchmetrics gives others.
+    options gives the same values; torchmetrics does not.
     """
     check_sizes(restored, clean, border, smallest=SSIM_WINDOW)
-    one, other = (_crop_border(image, border).astype(np.float64) for image in (clean, restored))
-    mean_one, mean_other = _window_mean(one), _window_mean(other)
-    product, squares = mean_one * mean_other, mean_one**2 + mean_other**2
-    covariance = _window_mean(one * other) - product
-    variances = _window_mean(one**2 + other**2) - squares
-    luminance, contrast = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    similarity = (2 * product + luminance) * (2 * covariance + contrast)
-    similarity /= (squares + luminance) * (variances + contrast)
-    return float(similarity.mean())
+    similarity = structural_similarity(
+        _crop_border(clean, border),
+        _crop_border(restored, border),
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        channel_axis=-1 if restored.ndim == 3 else None,
+    )
+    return float(cast(float, similarity))
 
 
 def psnr_shift(restored: np.ndarray, clean: np.ndarray, reach: int = SHIFT_REACH) -> float:
@@ -144,13 +142,6 @@ def _squared_errors(patch: np.ndarray, image: np.ndarray) -> np.ndarray:
     below, right = patch.shape[:2]
     window = energy[below:, right:] - energy[:-below, right:] - energy[below:, :-right] + energy[:-below, :-right]
     return np.sum(patch**2) + window - 2 * products
-
-
-def _window_mean(image: np.ndarray) -> np.ndarray:
-    """Mean of (H, W) or (H, W, C) float64 under the Gaussian window of SSIM, where it lies inside the image."""
-    reach = SSIM_WINDOW // 2
-    window = cv2.getGaussianKernel(SSIM_WINDOW, SSIM_SIGMA, cv2.CV_64F)
-    return _crop_border(cv2.sepFilter2D(image, cv2.CV_64F, window, window), reach)
 
 
 def _crop_border(image: np.ndarray, border: int) -> np.ndarray:

@@ -46,8 +46,8 @@ class Exported(NamedTuple):
     """Factor of the bicubic enlargement that a head's file needs before its network; 1 for none."""
     part: Part = "task"
     """Whether a task's head or a translator was exported."""
-    jpeg: tuple[int, int] | None = None
-    """Lowest and highest quality of the JPEG in which the translator ends, and which its file leaves out."""
+    left_out: str = ""
+    """What is left to do with the output of a translator's file, as a sentence."""
 
 
 def export(model: str, out: Path, format: str, license: str | None = None, trust_code: bool = False) -> Exported:
@@ -122,10 +122,11 @@ def _write_translator(
     """As `_write_head`."""
     unfiled, jpeg = translator_file.leave_file_out(translator)
     translator_file.write(unfiled, files[0])
-    difference = translator_file.compare(unfiled, files[0])
-    description = translator_file.describe(unfiled, jpeg)
+    compared = translator_file.compare(unfiled, files[0])
+    left_out = translator_file.describe_file(jpeg)
+    description = f"{translator_file.describe(unfiled, compared.any_batch)} {left_out}"
     card = make_card(translator, description, files, kind.platform, translator.config["type"], 1, license)
-    return Exported(files[0], files[-1], difference, part="translator", jpeg=jpeg), card
+    return Exported(files[0], files[-1], compared.difference, part="translator", left_out=left_out), card
 
 
 def _compare(task: Task, loaded: LoadedModel) -> float:

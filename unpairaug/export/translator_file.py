@@ -41,6 +41,15 @@ class Unfiled(NamedTuple):
     """Lowest and highest quality of that file; None without a JPEG."""
 
 
+class Compared(NamedTuple):
+    """A file beside its translator."""
+
+    difference: float
+    """The largest, given the same random numbers, for images in [0, 1]."""
+    any_batch: bool
+    """Whether the file takes several images at a time."""
+
+
 class _WithInputs(nn.Module):
     """The translator with its random numbers as further inputs."""
 
@@ -57,13 +66,13 @@ class _WithInputs(nn.Module):
 
 def leave_file_out(translator: Translator) -> Unfiled:
     """A copy that ends before the file: ONNX has no JPEG, and a program that saves the image rounds it anyway."""
-    twin, jpeg = copy.deepcopy(translator).eval(), None
-    if isinstance(twin, EndsInFile):
-        jpeg, twin.round, twin.jpeg = twin.jpeg, False, None
-    if twin.camera is not None and (quality := twin.camera.jpeg.quality):
+    unfiled, jpeg = copy.deepcopy(translator).eval(), None
+    if isinstance(unfiled, EndsInFile):
+        jpeg, unfiled.round, unfiled.jpeg = unfiled.jpeg, False, None
+    if unfiled.camera is not None and (quality := unfiled.camera.jpeg.quality):
         jpeg = quality, quality
-        twin.camera.jpeg.set(0)
-    return Unfiled(twin, jpeg)
+        unfiled.camera.jpeg.set(0)
+    return Unfiled(unfiled, jpeg)
 
 
 def write(translator: Translator, path: Path) -> None:
@@ -81,8 +90,8 @@ def write(translator: Translator, path: Path) -> None:
     write_file(path, content)
 
 
-def compare(translator: Translator, path: Path) -> float:
-    """The largest difference between the file and the translator, given the same random numbers.
+def compare(translator: Translator, path: Path) -> Compared:
+    """Run the file and the translator on the same images and random numbers.
 
     Raises:
         RunStopped: it exceeds `TOLERANCE`, or the file gives no image, or one of another size.
@@ -99,26 +108,26 @@ def compare(translator: Translator, path: Path) -> float:
                 f"the loaded file and the translator differ by {difference:.3g} at shape {shape} (images in [0, 1], "
                 f"tolerance {TOLERANCE:g}); nothing was written"
             )
-    return max(differences.values())
+    return Compared(max(differences.values()), any_batch)
 
 
-def describe(translator: Translator, jpeg: tuple[int, int] | None) -> str:
-    """What the translator is, and how its file is used, for the card."""
+def describe(translator: Translator, any_batch: bool) -> str:
+    """What the translator is, and what its file takes, for the card."""
     (image, _), *numbers = _example(translator, _scaled(translator, (1, 3, 64, 64))).items()
     trained = ", trained on unpaired images" if translator.generators and translator.trained else ""
+    batch = "batch" if any_batch else "1"
     sentences = [
         f"A translator of unpairaug, {translator.config['type']}{trained}: it shows a clean image as a camera would.",
-        f"Input {image} and output {OUTPUT}: (batch, 3, height, width) in [0, 1].",
+        f"Input {image} and output {OUTPUT}: ({batch}, 3, height, width) in [0, 1].",
     ]
     if (scale := own_scale(translator)) > 1:
         sentences.append(f"The output is {scale} times smaller.")
     for name, example in numbers:
         law = "uniform numbers in [0, 1)" if name.startswith(LAWS[torch.rand]) else "standard normal numbers"
-        place = (
-            "of the shape of the output" if example.dim() == 4 else f"(batch, {', '.join(map(str, example.shape[1:]))})"
-        )
+        sides = ", ".join(map(str, example.shape[1:]))
+        place = "of the shape of the output" if example.dim() == 4 else f"({batch}, {sides})"
         sentences.append(f"Input {name}: {law}, {place}, new ones for each image.")
-    return " ".join([*sentences, describe_file(jpeg)])
+    return " ".join(sentences)
 
 
 def describe_file(jpeg: tuple[int, int] | None) -> str:

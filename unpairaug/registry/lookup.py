@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from unpairaug.errors import UserError
-from unpairaug.registry.plugins import FAULTS, Entry, find_class, format_error, load_class, package_of, plugins
+from unpairaug.registry.plugins import (
+    FAULTS,
+    Entry,
+    find_class,
+    format_error,
+    load_class,
+    package_of,
+    plugins,
+    search_current_folder,
+)
 from unpairaug.registry.source_text import read_builtins
 from unpairaug.registry.suggestions import suggest
 from unpairaug.registry.trust import check_trusted
@@ -194,8 +203,7 @@ class ClassLookup(Generic[T]):
     def _import_class(self, name: str) -> type[T]:
         """The class at "module:Class"; the current folder is searched first, as `python -m` does."""
         module_name, _, attribute = name.partition(":")
-        if not {"", str(Path.cwd())} & set(sys.path):
-            sys.path.insert(0, str(Path.cwd()))
+        search_current_folder()
         try:
             with self._unregister_on_failure():
                 module = import_module(module_name)

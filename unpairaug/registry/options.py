@@ -151,8 +151,9 @@ class _Options(Section):
     def _check_numbers(self) -> _Options:
         """Refuse NaN and infinity where no type does, as in `**options`: JSON, in which options are saved, has none."""
         values = {key: value for key, value in self if key in self.model_fields_set}
-        if wrong := [Mistake(path, f"given {value}, should be a finite number") for path, value in _infinite(values)]:
-            raise validation_error(*wrong)
+        infinite = [(path, number) for path, number in find_numbers(values) if not isfinite(number)]
+        if infinite:
+            raise validation_error(*(Mistake(path, f"given {n}, should be a finite number") for path, n in infinite))
         return self
 
 
@@ -160,13 +161,13 @@ class _OpenOptions(_Options):
     model_config = ConfigDict(extra="allow")
 
 
-def _infinite(values: Any, path: Path = ()) -> Iterator[tuple[Path, float]]:
-    """The numbers that are not finite in sections and lists, and their places."""
-    if isinstance(values, float) and not isfinite(values):
+def find_numbers(values: Any, path: Path = ()) -> Iterator[tuple[Path, float]]:
+    """The numbers in sections and lists, with their places."""
+    if isinstance(values, (int, float)):
         yield path, values
-    if isinstance(values, (dict, list, tuple)):
+    elif isinstance(values, (dict, list, tuple)):
         for key, value in values.items() if isinstance(values, dict) else enumerate(values):
-            yield from _infinite(value, (*path, key))
+            yield from find_numbers(value, (*path, key))
 
 
 def make_strict(annotation: Any) -> Any:

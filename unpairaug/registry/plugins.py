@@ -59,6 +59,12 @@ def _last_change(folder: str) -> tuple[str, int]:
         return folder, 0
 
 
+def search_current_folder() -> None:
+    """Let modules of the current folder be imported, as `python -m` does and an installed program does not."""
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.insert(0, str(Path.cwd()))
+
+
 def package_of(plugin: EntryPoint) -> str:
     """The package that brings an entry point, with its version."""
     return f"package {plugin.dist.name} {plugin.dist.version}" if plugin.dist else "an installed package"

@@ -16,14 +16,13 @@ from typing import Any
 from unpairaug.data.files import check_regular_file
 from unpairaug.errors import UserError, escape
 from unpairaug.files import read_json
+from unpairaug.recipe.sections import MAX_LENGTH
 from unpairaug.recipe.yaml_file import parse
 
 FILES = ("recipe.yaml", "metrics.jsonl", "log.txt", "environment.json")
 """A folder without any of these files is not a run folder."""
 
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (.*)")
-MAX_STEP = 10**9
-"""Of a recipe, too."""
 MAX_BYTES = 256 * 2**20
 """Of a file; a long run's has some megabytes."""
 _MAX_NAMED = 5
@@ -170,7 +169,7 @@ def _parse_line(line: str) -> LogLine:
     except (ValueError, RecursionError) as error:
         raise ValueError("invalid JSON") from error
     step = values.get("step") if isinstance(values, dict) else None
-    if not isinstance(step, int) or not 0 <= step <= MAX_STEP or not values.get("split"):
+    if not isinstance(step, int) or not 0 <= step <= MAX_LENGTH or not values.get("split"):
         raise ValueError("without step and split")
     numbers = {
         name: _to_float(value)

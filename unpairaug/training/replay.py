@@ -108,7 +108,8 @@ def replay(path: Path, trust_code: bool = False) -> Replay:
         step, names = int(values["step"]), [str(name) for name in values["names"]]
         trainer.schedule.phase(step)
         samples = [index for batch in batches for index in batch.index.tolist()]
-        min(samples)
+        if not samples:
+            raise ValueError("there is no sample")
     except UserError:
         raise
     except Exception as error:  # a file of somebody else or of another version can be wrong in many ways

@@ -10,7 +10,7 @@ from unpairaug.training.metrics_file import MetricsFile
 
 MOST = 4
 """Reasons in a summary."""
-FEW_STEPS, FEW_IMAGES = 500, 10
+FEW_STEPS, FEW_IMAGES = 500, 20
 NO_GAIN, NO_NOISE = 0.05, 0.5
 """Deviation of a gain from 1, and 8-bit steps of noise, below which a measured camera degrades nothing visible."""
 
@@ -24,7 +24,7 @@ def list_reasons(found: MetricsFile, log_file: Path, recipe: Recipe, images: Map
         recipe: its lengths in steps.
         images: number of training images of each side.
     """
-    reasons = [*_from_schedule(recipe), *_from_guards(log_file), *_from_measurements(found), *_from_images(images)]
+    reasons = [*_from_schedule(recipe), *_from_guards(log_file), *_from_measurements(found), *find_few_images(images)]
     return reasons[:MOST]
 
 
@@ -90,7 +90,8 @@ def _from_validation(found: MetricsFile) -> Iterator[str]:
         yield f"Shifted by a few pixels the result is {gain:.2f} dB better: the images are not on one pixel grid."
 
 
-def _from_images(images: Mapping[str, int]) -> Iterator[str]:
+def find_few_images(images: Mapping[str, int]) -> Iterator[str]:
+    """A sentence for each side that has few images; `images` is their number by side."""
     for side, count in images.items():
         if count < FEW_IMAGES:
             yield f"data.{side} has only {count} images; 30 or more on each side measure a camera well."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unpairaug.errors import escape
-from unpairaug.training.summary import ERRORS, Summary, Verdict
+from unpairaug.training.summary import ERRORS, PAIRED, Summary, Verdict
 
 WIDTH = 12
 
@@ -35,21 +35,17 @@ def _head_rows(summary: Summary) -> list[tuple[str, str]]:
     if head is None:
         return [("result", "not measured")]
     weights = "best/" if summary.weights == "best" else "head/"
-    if summary.metric == "psnr_rgb":
+    result = f"{head.value:.2f} dB at step {summary.weights_step} ({weights})"
+    baseline, difference = (name, f"{head.baseline:.2f} dB"), _format_difference(head, name)
+    if summary.metric == PAIRED:
         over = f"{summary.images} validation pairs" if summary.images else "the validation pairs"
-        what = f"on {over}"
-    else:
-        what = "on translated images, as there are no validation pairs"
-    rows = [
-        (summary.metric, f"{head.value:.2f} dB at step {summary.weights_step} ({weights}), {what}"),
-        (name, f"{head.baseline:.2f} dB"),
-        ("difference", _format_difference(head, name)),
+        return [(summary.metric, f"{result}, on {over}"), baseline, ("difference", difference)]
+    return [
+        (summary.metric, f"{result}, on translated images, as there are no validation pairs"),
+        baseline,
+        ("difference", f"{difference} on translated images"),
+        ("real images", "NOT MEASURED: look at samples/, or give five pairs (unpairaug docs validation-pairs)"),
     ]
-    if summary.metric != "psnr_rgb":
-        advice = "look at samples/, or give five pairs (unpairaug docs validation-pairs)"
-        rows[-1] = ("difference", f"{rows[-1][1]} on translated images")
-        rows.append(("real images", f"NOT MEASURED: {advice}"))
-    return rows
 
 
 def _translator_rows(summary: Summary) -> list[tuple[str, str]]:

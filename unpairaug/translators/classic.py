@@ -14,7 +14,15 @@ from pydantic import AfterValidator, ValidationError
 from torch import Tensor
 
 from unpairaug.registry import register_translator
-from unpairaug.registry.options import UNKNOWN_KEY, Layers, Mistake, Path, format_value, mistakes, validation_error
+from unpairaug.registry.options import (
+    UNKNOWN_KEY,
+    Layers,
+    Mistake,
+    find_numbers,
+    format_value,
+    mistakes,
+    validation_error,
+)
 from unpairaug.registry.suggestions import suggest
 from unpairaug.rng import Rng, image_seeds
 from unpairaug.translator import Translator
@@ -73,20 +81,11 @@ def _faults(name: str, options: Any) -> Iterator[Mistake]:
     unknown = [key for key in options if key not in names]
     for key in unknown:
         yield Mistake((key,), f"{UNKNOWN_KEY}; {suggest(str(key), names)}")
-    large = [(path, number) for path, number in _numbers(options) if not abs(number) <= MAX_NUMBER]
+    large = [(path, number) for path, number in find_numbers(options) if not abs(number) <= MAX_NUMBER]
     for path, number in large:
         yield Mistake(path, f"given {format_value(number)}, should be at most {MAX_NUMBER}")
     if not unknown and not large:
         yield from _faults_when_tried(known[name], options)
-
-
-def _numbers(options: Any, path: Path = ()) -> Iterator[tuple[Path, float]]:
-    """The numbers in sections and lists, and their places."""
-    if isinstance(options, (int, float)):
-        yield path, options
-    elif isinstance(options, (dict, list, tuple)):
-        for key, value in options.items() if isinstance(options, dict) else enumerate(options):
-            yield from _numbers(value, (*path, key))
 
 
 def _faults_when_tried(transform: type[Any], options: dict[str, Any]) -> Iterator[Mistake]:
