@@ -12,8 +12,10 @@ from stop_runs import exit_code, stop_run, table
 
 from unpairaug.data import StepBatches, UnpairedBatch, create_loader
 from unpairaug.errors import RunPreempted, RunStopped
-from unpairaug.training import launcher
+from unpairaug.recipe import load_recipe
+from unpairaug.training import launcher, run_recipe as run_module
 from unpairaug.training.build import make_accelerator
+from unpairaug.training.run_recipe import run_recipe
 from unpairaug.training.stopping import LAUNCHER_ENDED, StopRequests, explain_lost_processes
 
 QUICK = [
@@ -36,8 +38,6 @@ def test_the_table_has_every_launcher_and_signal():
 
 @pytest.fixture
 def stop() -> StopRequests:
-    from unpairaug.recipe import load_recipe
-
     return StopRequests(make_accelerator(load_recipe("smoke"), cpu=True))
 
 
@@ -51,7 +51,8 @@ def test_a_signal_before_the_first_step_ends_the_run_at_once(stop: StopRequests)
 def test_a_signal_during_a_step_waits_for_its_end_and_only_a_late_second_sigint_does_not(
     stop: StopRequests, monkeypatch: pytest.MonkeyPatch
 ):
-    with stop.handlers(), stop.deferred():
+    stop.defer()
+    with stop.handlers():
         assert stop.agree(1, 1.0) == 0
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # a launcher repeats signals
             signal.raise_signal(number)
@@ -61,6 +62,18 @@ def test_a_signal_during_a_step_waits_for_its_end_and_only_a_late_second_sigint_
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_after_the_last_step_does_not_stop_the_run_that_it_finds_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    log_summary = run_module._log_summary
+    monkeypatch.setattr(
+        run_module, "_log_summary", lambda *run: (signal.raise_signal(signal.SIGTERM), log_summary(*run))
+    )
+    recipe = load_recipe("smoke", [f"output_dir={tmp_path}/run", "train.steps=1", "train.select_checkpoint=false"])
+    run_recipe(recipe, "smoke")
+    assert (tmp_path / "run" / "summary.json").exists()
 
 
 def test_handlers_leave_signals_as_they_were_and_sighup_to_nohup(stop: StopRequests):

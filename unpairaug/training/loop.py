@@ -86,16 +86,16 @@ class TrainingLoop:
             self.measure_input()
             with self.progress.time_left.measure("validate"):
                 self.validate(0)
-        with self.stop.deferred():
-            while self.progress.step < self.steps:
-                try:
-                    batches = self.reader.read_from(self.progress.step)
-                    while self.progress.step < self.steps:
-                        self.take_step(self.progress.step, batches)
-                except BadStep as bad:
-                    if self.recovery.handle(bad):
-                        self.progress.go_back(bad.step)
-                        self.end_step(bad.step)
+        self.stop.defer()
+        while self.progress.step < self.steps:
+            try:
+                batches = self.reader.read_from(self.progress.step)
+                while self.progress.step < self.steps:
+                    self.take_step(self.progress.step, batches)
+            except BadStep as bad:
+                if self.recovery.handle(bad):
+                    self.progress.go_back(bad.step)
+                    self.end_step(bad.step)
         self.progress.close()
 
     def take_step(self, step: int, batches: Iterator[list[UnpairedBatch]]) -> None:

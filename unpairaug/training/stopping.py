@@ -31,7 +31,7 @@ SECOND_SIGINT = 1.0
 class StopRequests:
     """The stop requests of one process, and what all processes of a run agree on.
 
-    Before `deferred` a request ends the program at once, since there is nothing to save yet.
+    Before `defer` a request ends the program at once, since there is nothing to save yet.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -58,14 +58,9 @@ class StopRequests:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Record requests meanwhile, so that the step is completed."""
+    def defer(self) -> None:
+        """From now on record requests, so that the step is completed, and what follows the last step too."""
         self.is_deferred = True
-        try:
-            yield
-        finally:
-            self.is_deferred = False
 
     def receive(self, number: int, _: object = None) -> None:
         """Handle a signal.
