@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from unpairaug import __version__
 from unpairaug.bench import installation
 from unpairaug.commands import _add_commands, app, unwrap
-from unpairaug.commands.docs import docs, find_topics
+from unpairaug.commands.docs import FOLDERS, docs, find_topics
 from unpairaug.errors import UserError
 from unpairaug.terminal import console
 from unpairaug.terminal.columns import LossTable
@@ -42,6 +42,8 @@ def test_the_help_of_each_command_has_an_example_and_wraps_at_any_width(program)
 
 def test_a_topic_is_a_page_or_a_section_and_the_nearest_one_is_offered(program, capsys):
     assert "troubleshooting" in program.invoke(app, ["docs"]).stdout
+    listed = {found.page.parent.name for found in find_topics().values() if found.is_page}
+    assert listed <= {*FOLDERS, "docs"}, "a folder whose pages are not listed"
     docs("Colour drift")
     section = capsys.readouterr().out
     assert section.startswith("## Colour drift") and "What to change" in section and "## Collapse" not in section

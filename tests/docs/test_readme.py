@@ -104,11 +104,11 @@ def test_every_recipe_and_override_a_page_shows_loads(path: Path, folder_of_a_re
             load_recipe(arguments[0], arguments[1:])
 
 
-def test_the_task_that_the_readme_writes_restores_an_image(folder_of_a_reader: Path):
+def test_the_head_that_the_readme_writes_restores_an_image(folder_of_a_reader: Path):
     import torch
 
-    derain = tasks.build({"type": "my_tasks:Derain"})
-    assert derain(torch.rand(1, 3, 9, 10)).shape == (1, 3, 9, 10)
+    task = tasks.build({"type": "sr", "scale": 3, "head": {"type": "my_heads:SmallNet", "width": 8}})
+    assert task(torch.rand(1, 3, 9, 10)).shape == (1, 3, 27, 30)
 
 
 def read_prose(path: Path) -> str:

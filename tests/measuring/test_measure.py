@@ -18,6 +18,7 @@ from unpairaug.measuring.crops import crop_to_measure
 from unpairaug.measuring.measurement import Measurement, describe, measure
 from unpairaug.measuring.picture import write_picture
 from unpairaug.run import train
+from unpairaug.training.measure_camera import NOTHING_FOUND, format_camera
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +106,10 @@ def _draw_leaves(rng: np.random.Generator, side: int) -> torch.Tensor:
 def test_no_jpeg_is_found_in_crops_that_never_were_files(side: int):
     rng = np.random.default_rng(side)
     assert quality_of(torch.stack([_draw_leaves(rng, side) for _ in range(128)]).float()) is None
+
+
+def test_a_log_asks_whether_folders_are_swapped_where_nothing_is_found():
+    asked = {noise: NOTHING_FOUND in format_camera({"noise": noise}) for noise in (0.1, 3.0)}
+    assert asked == {0.1: True, 3.0: False}
+    for gain in (0.6, 1.1):  # above 1 the camera sharpens, or the folders are swapped
+        assert (NOTHING_FOUND in format_camera({"noise": 0.0, "gain_0.1": 1.0, "gain_0.5": gain})) == (gain > 1)

@@ -7,6 +7,11 @@ def test_phases_follow_each_other():
     schedule = Schedule(steps=9, translator_warmup=3, head_warmup=2, head_finish=2)
     expected = ["translator_warmup"] * 3 + ["head_warmup"] * 2 + ["joint"] * 2 + ["head_finish"] * 2
     assert [schedule.phase(s) for s in range(9)] == expected
+    starts = (
+        "translator warm-up from step 1, head warm-up from step 4, joint training from step 6, head finish from step 8"
+    )
+    assert schedule.describe_phases() == f"phases: {starts}"
+    assert Schedule(steps=9).describe_phases() == ""
 
 
 def test_feedback_is_0_before_the_joint_phase_and_ramps_up_in_it():

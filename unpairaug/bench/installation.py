@@ -129,9 +129,10 @@ def _check_devices() -> Iterator[Check]:
         yield Check("devices", "warning", said, mend)
     else:
         yield Check("devices", "ok", "the CPU alone; the sample recipes are made for that")
-    yield Check(
-        "torch build", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads (OMP_NUM_THREADS sets them)"
-    )
+    build = f"{torch.__version__}, {torch.get_num_threads()} threads (OMP_NUM_THREADS sets them)"
+    if torch.version.cuda and not torch.accelerator.is_available():
+        build += "; a build for CUDA, which a machine without a GPU does not need: unpairaug docs without-cuda"
+    yield Check("torch build", "ok", build)
 
 
 def _check_extras() -> Iterator[Check]:

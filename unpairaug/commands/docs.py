@@ -9,6 +9,9 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+FOLDERS = ("start", "guides", "reference", "explanation", "results")
+"""Of the pages, in the order of reading."""
+
 
 class Topic(NamedTuple):
     """A page, or a section of one."""
@@ -34,15 +37,25 @@ def docs(
 
     topics = find_topics()
     if topic is None:
-        pages = {name: found for name, found in topics.items() if found.is_page}
-        width = max(map(len, pages))
-        print(*(f"{name:<{width}}  {found.title}" for name, found in pages.items()), sep="\n")
+        _print_pages({name: found for name, found in topics.items() if found.is_page})
         print("\nunpairaug docs TOPIC prints one of them, or a section of one, such as colour-drift.")
         return
     name = topic.rpartition("#")[2].removesuffix(".md").lower().replace("_", "-").replace(" ", "-")
     if name not in topics:
         raise UserError(f"no topic {escape(topic)!r}; {suggest(name, topics, 'unpairaug docs lists the pages')}")
     _print_markdown(topics[name].text)
+
+
+def _print_pages(pages: dict[str, Topic]) -> None:
+    """Names and titles, in the order of reading."""
+    width = max(map(len, pages))
+    for folder in FOLDERS:
+        if found := {name: page for name, page in pages.items() if page.page.parent.name == folder}:
+            print(
+                f"\n{folder.capitalize()}",
+                *(f"  {name:<{width}}  {page.title}" for name, page in found.items()),
+                sep="\n",
+            )
 
 
 def find_topics() -> dict[str, Topic]:
@@ -59,7 +72,7 @@ def find_topics() -> dict[str, Topic]:
     if folder is None:
         raise UserError("this installation has no documentation; install unpairaug again")
     pages = {path: path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.md"))}
-    topics = {_name(path.stem): Topic(path, _title(text, path.stem), text, True) for path, text in pages.items()}
+    topics = {_page_name(path): Topic(path, _title(text, path.stem), text, True) for path, text in pages.items()}
     for path, text in pages.items():
         for title, section in _sections(text):
             topics.setdefault(_name(title), Topic(path, title, section, False))
@@ -72,6 +85,11 @@ def find_folder() -> Path | None:
 
     places = (Path(place) / "docs" for place in unpairaug.__path__)
     return next((place for place in places if place.is_dir()), None)
+
+
+def _page_name(path: Path) -> str:
+    """Of its file; `results/index.md` is `results`."""
+    return _name(path.parent.name if path.stem == "index" and path.parent.name != "docs" else path.stem)
 
 
 def _name(title: str) -> str:

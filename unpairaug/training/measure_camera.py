@@ -17,6 +17,12 @@ from unpairaug.training.training_data import READ_CHUNK, TrainingData
 
 log = logging.getLogger("unpairaug")
 
+NOISE_SEEN = 0.25
+"""8-bit steps of noise below which a log says that none was found."""
+NOTHING_FOUND = (
+    "note: the degraded images are as clean and as sharp as the clean ones; are data.clean and data.degraded swapped?"
+)
+
 
 def measure_camera(recipe: Recipe, data: TrainingData, trainer: JointTrainer) -> dict[str, float]:
     """Measure the camera on the first crops of the stream, and return its figures by name, as a run logs them.
@@ -48,4 +54,6 @@ def format_camera(found: dict[str, float]) -> str:
     shown = [gains[i] for i in (0, len(gains) // 2, -1)] if gains else []
     kept = ", ".join(f"{gain:.0%} at {frequency:.2f}" for frequency, gain in shown)
     optics = f"of the contrast it keeps {kept} cycles per pixel; " if kept else ""
-    return f"camera: {optics}noise of {found['noise']:.1f} 8-bit steps"
+    blurs = bool(gains) and gains[-1][1] < 1
+    doubt = "" if blurs or found["noise"] >= NOISE_SEEN else f"\n{NOTHING_FOUND}"
+    return f"camera: {optics}noise of {found['noise']:.1f} 8-bit steps{doubt}"

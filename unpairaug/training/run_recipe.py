@@ -100,6 +100,8 @@ def _train(
         return start.step
     _open_folder(recipe, name, run, accelerator, data, start)
     log.info(order)
+    if phases := trainer.schedule.describe_phases():
+        log.info(phases)
     if start.step == 0 and (found := measure_camera(recipe, data, trainer)):
         run.log_metrics(0, "camera", found)
         log.info(format_camera(found))

@@ -39,6 +39,18 @@ class Schedule:
             return "head_warmup"
         return "joint" if step < self.translator_end else "head_finish"
 
+    def describe_phases(self) -> str:
+        """The phases that have steps, as a line of a log; empty where the whole run is joint training."""
+        lengths = {"translator warm-up": self.translator_warmup, "head warm-up": self.head_warmup}
+        lengths["joint training"] = self.translator_end - sum(lengths.values())
+        lengths["head finish"] = self.head_finish
+        first, phases = 1, []
+        for name, length in lengths.items():
+            if length > 0:
+                phases.append(f"{name} from step {first}")
+            first += length
+        return f"phases: {', '.join(phases)}" if len(phases) > 1 else ""
+
     def feedback_at(self, step: int) -> float:
         """Weight of the head's gradient in the translator at a step: 0 outside the joint phase, ramped up in it."""
         joint = step - self.translator_warmup - self.head_warmup
