@@ -15,6 +15,7 @@ from PIL.ExifTags import Base
 
 from unpairaug.data.bit_depth import UPRIGHT, bit_depth, is_negative, read_colour, read_grey, read_pixmap
 from unpairaug.data.damage import check_png, check_tiff, check_webp, decode_jpeg
+from unpairaug.data.plain_jpeg import decode_plain_jpeg, read_plain_size
 from unpairaug.errors import UserError, escape
 
 Array = NDArray[np.uint8]
@@ -61,9 +62,11 @@ class EncodedImage:
         self.data, self.where = data, where
         if not data:
             raise UserError(f"{escape(where())}: the file is empty (0 bytes); remove it or copy it again")
+        self._plain_size = read_plain_size(data)
         with self._name_errors():
-            self._image = Image.open(BytesIO(data), formats=FORMATS)
-            width, height = self._image.size
+            # Pillow takes longer for the header of a small JPEG than libjpeg-turbo for its pixels.
+            self._image = None if self._plain_size else Image.open(BytesIO(data), formats=FORMATS)
+            width, height = self._plain_size or self._image.size  # type: ignore[union-attr]
             if width * height > MAX_PIXELS:
                 raise Image.DecompressionBombError(f"{width}×{height} pixels")
         self.nbytes = 3 * width * height
@@ -79,7 +82,11 @@ class EncodedImage:
         Raises:
             UserError: the file is truncated, or its pixels cannot be read exactly.
         """
-        pixels = self.read(lambda image: _to_8_bit_rgb(decode_exact_pixels(image, self.data, place)))
+        plain = decode_plain_jpeg(self.data, self._plain_size) if self._plain_size else None
+        if plain is None:
+            pixels = self.read(lambda image: _to_8_bit_rgb(decode_exact_pixels(image, self.data, place)))
+        else:
+            pixels = _crop(plain, place)
         pixels.setflags(write=False)
         return pixels
 
@@ -89,7 +96,7 @@ class EncodedImage:
         Raises:
             UserError: `read` fails.
         """
-        with self._name_errors(), self._image as image:
+        with self._name_errors(), self._image or Image.open(BytesIO(self.data), formats=FORMATS) as image:
             return read(image)
 
     @contextmanager
