@@ -1,4 +1,4 @@
-"""LPIPS and DISTS by torchmetrics: laws that hold whatever the weights, and what is said where these are missing."""
+"""LPIPS, DISTS and ColorVideoVDP: laws that hold whatever the weights, and what is said where these are missing."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from skimage.data import astronaut
 
 from unpairaug.errors import UserError
 from unpairaug.evaluation.evaluate import evaluate
-from unpairaug.evaluation.perceptual_metrics import PERCEPTUAL, perceptual_metrics
+from unpairaug.evaluation.perceptual_metrics import perceptual_metrics
 
 CPU = torch.device("cpu")
 WEIGHTS = {"lpips": ("alexnet", "AlexNet_Weights"), "dists": ("vgg16", "VGG16_Weights")}
-each = pytest.mark.parametrize("name", list(PERCEPTUAL))
+each = pytest.mark.parametrize("name", list(WEIGHTS))
 
 
 @pytest.fixture
@@ -56,6 +56,20 @@ def test_what_differs_more_is_further_and_what_is_equal_is_at_nought(name: str, 
     assert metric(framed, clean, 3) == pytest.approx(0, abs=1e-5)
     with pytest.raises(UserError, match="too small to measure"):
         metric(clean[:30], clean[:30], 0)
+
+
+def test_cvvdp_falls_from_10_with_what_an_eye_sees(monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("pycvvdp", reason="the extra 'perceptual' is not installed")
+    metric = perceptual_metrics(["cvvdp"], CPU)["cvvdp"]
+    clean = astronaut()[80:160, 180:276]
+    noise = np.random.default_rng(0).normal(size=clean.shape)
+    noisy = [np.clip(clean + sigma * noise, 0, 255).astype(np.uint8) for sigma in (5, 40)]
+    found = [metric(image, clean, 0) for image in (clean, *noisy)]
+    assert found[0] == pytest.approx(10) and found[0] > found[1] > found[2]
+    assert metric(noisy[0], clean, 0) == found[1]
+    monkeypatch.setitem(sys.modules, "pycvvdp", None)
+    with pytest.raises(UserError, match=r"--cvvdp needs cvvdp.*pip install 'unpairaug\[perceptual\]'"):
+        perceptual_metrics(["cvvdp"], CPU)
 
 
 @pytest.mark.parametrize("name", ["lpips"])

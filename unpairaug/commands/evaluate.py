@@ -39,6 +39,8 @@ Modcrop = Annotated[
     bool, typer.Option("--modcrop", help="Crop the ground truth at right and bottom to a multiple of the scale.")
 ]
 
+Shift = Annotated[bool, typer.Option("--shift", help="Also print the best PSNR over shifts of up to 10 pixels.")]
+
 
 def evaluate(
     model: Model,
@@ -49,13 +51,12 @@ def evaluate(
     sheets: Sheets = None,
     lpips: Annotated[bool, typer.Option("--lpips", help="Also measure LPIPS (extra 'perceptual').")] = False,
     dists: Annotated[bool, typer.Option("--dists", help="Also measure DISTS (extra 'perceptual').")] = False,
+    cvvdp: Annotated[bool, typer.Option("--cvvdp", help="Also measure ColorVideoVDP (extra 'perceptual').")] = False,
     border: Border = None,
     tile: Tile = None,
     scale: Scale = None,
     modcrop: Modcrop = False,
-    shift: Annotated[
-        bool, typer.Option("--shift", help="Also print the best PSNR over shifts of up to 10 pixels.")
-    ] = False,
+    shift: Shift = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Compare a model's restored images with the ground truth.
@@ -71,7 +72,7 @@ def evaluate(
     from unpairaug.evaluation.results import describe_failed, format_table, write_markdown
     from unpairaug.restoring.processes import process_state
 
-    perceptual = [name for name, wanted in (("lpips", lpips), ("dists", dists)) if wanted]
+    perceptual = [name for name, wanted in (("lpips", lpips), ("dists", dists), ("cvvdp", cvvdp)) if wanted]
     files = OutputFiles()
     results = evaluate(
         model, degraded, clean, border, tile, scale, perceptual, sheets, trust_code, modcrop, "skip", files

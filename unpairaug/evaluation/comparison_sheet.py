@@ -29,7 +29,7 @@ def draw_comparison_sheet(
     """
     enlarged = restore_image(Bicubic(scale), pair.degraded)
     quality = psnr(enlarged, pair.clean, border), ssim(enlarged, pair.clean, border)
-    others = [f"{name} {metrics[name]:.4f}" for name in ("lpips", "dists") if name in metrics]
+    others = [f"{name} {metrics[name]:.4f}" for name in ("lpips", "dists", "cvvdp") if name in metrics]
     panels = {
         ("bicubic" if scale > 1 else "input", _format_quality(*quality)): enlarged,
         ("restored", ", ".join([_format_quality(metrics["psnr_rgb"], metrics["ssim_rgb"]), *others])): restored,
