@@ -91,6 +91,14 @@ def test_a_batch_of_large_images_is_computed_in_parts_and_is_the_same(camera: Tr
     torch.testing.assert_close(together, at_once.clamp(0, 1))
 
 
+def test_bf16_differs_from_full_precision_by_far_less_than_rounding_to_8_bits(camera: Translator, images: Tensor):
+    full, half = (TranslatorAugment(camera, seed=3, mixed_precision=precision)(images) for precision in ("no", "bf16"))
+    assert half.dtype == full.dtype and not torch.equal(half, full)
+    assert (half - full).square().mean().sqrt() < 0.29 / 255
+    with pytest.raises(UserError, match="no or bf16"):
+        TranslatorAugment(camera, mixed_precision="fp8")  # type: ignore[arg-type]
+
+
 def test_a_generator_for_the_call_replaces_the_seed(camera: Translator, images: Tensor):
     augments = [TranslatorAugment(camera, p=0.5, strength=(0, 1), seed=seed) for seed in (0, 1, None)]
     first, second, third = (augment(images, rng=torch.Generator().manual_seed(9)) for augment in augments)

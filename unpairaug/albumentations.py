@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unpairaug.augment import Model, TranslatorAugment
+from unpairaug.augment import MixedPrecision, Model, TranslatorAugment
 from unpairaug.errors import UserError
 from unpairaug.registry.albumentations_package import check_licence
 from unpairaug.translator import Translator
@@ -40,9 +40,15 @@ class LearnedDegradation(ImageOnlyTransform):
         model: Any
         strength: Any
         trust_code: bool
+        mixed_precision: Any
 
     def __init__(
-        self, model: Model, strength: float | Sequence[float] = 1.0, p: float = 0.5, trust_code: bool = False
+        self,
+        model: Model,
+        strength: float | Sequence[float] = 1.0,
+        p: float = 0.5,
+        trust_code: bool = False,
+        mixed_precision: MixedPrecision = "no",
     ) -> None:
         """Load the translator, or keep a copy of one that is given itself.
 
@@ -51,14 +57,18 @@ class LearnedDegradation(ImageOnlyTransform):
             strength: share of the translation in the result: 0 is the image itself; [low, high] draws it each time.
             p: probability that an image is degraded.
             trust_code: see `Translator.from_pretrained`.
+            mixed_precision: see `TranslatorAugment`.
 
         Raises:
             UserError: the model cannot be loaded, or the strength is out of range.
         """
         super().__init__(p=p)
-        self._augment: TranslatorAugment | None = TranslatorAugment(model, strength=strength, trust_code=trust_code)
-        self.model = self._augment.translators[0] if isinstance(model, Translator) else fspath(model)
+        self.model = model if isinstance(model, Translator) else fspath(model)
         self.strength, self.trust_code = strength, trust_code
+        self.mixed_precision: MixedPrecision = mixed_precision
+        self._augment: TranslatorAugment | None = self._load()
+        if isinstance(model, Translator):
+            self.model = self._augment.translators[0]
 
     def get_params(self) -> dict[str, Any]:
         """What a replay needs: one seed, of which strength and noise follow."""
@@ -75,8 +85,16 @@ class LearnedDegradation(ImageOnlyTransform):
     def augment(self) -> TranslatorAugment:
         """What does the work, loaded at the first image that this process sees."""
         if self._augment is None:
-            self._augment = TranslatorAugment(self.model, strength=self.strength, trust_code=self.trust_code)
+            self._augment = self._load()
         return self._augment
+
+    def _load(self) -> TranslatorAugment:
+        return TranslatorAugment(
+            self.model,
+            strength=self.strength,
+            trust_code=self.trust_code,
+            mixed_precision=self.mixed_precision,
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_augment": None}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unpairaug.camera.jpeg import JpegFile
 from unpairaug.camera.noise import MeasuredNoise, noise_before
-from unpairaug.camera.optics import Optics, believe_lift
+from unpairaug.camera.optics import LARGE_IMAGE, Optics, believe_lift
 from unpairaug.camera.spectra import BANDS, MIDDLES, kernel_of
 from unpairaug.errors import UserError
 from unpairaug.networks.filters import low_pass
@@ -259,3 +259,13 @@ def test_what_follows_from_a_lift_has_no_threshold():
     beliefs = np.array([believe_lift(float(lift)) for lift in lifts])
     assert (np.diff(beliefs) > 0).all() and np.diff(beliefs).max() < 0.03
     assert believe_lift(0.0) == 0 and believe_lift(0.03) < 0.1 and believe_lift(0.094) > 0.9
+
+
+def test_large_images_are_filtered_alike_in_single_and_double_precision_in_any_memory_format():
+    optics, image = Optics(), torch.rand(1, 3, LARGE_IMAGE, LARGE_IMAGE + 9)
+    optics.kernel.copy_(torch.rand(15, 15) / 112)
+    expected = optics(image)
+    optics.fft_dtype = torch.float32
+    single = optics(image.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(single, expected, rtol=0, atol=2e-6)
+    assert single.is_contiguous(memory_format=torch.channels_last)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from unpairaug.networks.filters import haar, low_pass
@@ -81,3 +82,13 @@ def test_the_haar_transform_keeps_energy_and_puts_a_constant_into_its_first_band
     x = image(16, 24)
     assert haar(x).square().sum().item() == pytest.approx(x.square().sum().item(), rel=1e-5)
     assert haar(torch.ones(1, 3, 5, 7))[:, 3:].abs().max() == 0
+
+
+def test_the_deviation_of_noise_is_a_softplus_of_what_is_learnt_that_starts_as_asked():
+    noise, x = SignalDependentNoise(), image()
+    noise.start_at(0.0, 0.1)
+    start = (0.01 * x).sqrt()
+    torch.testing.assert_close(noise.deviation(x), start.clamp(min=noise.FAINTEST), rtol=0, atol=1e-6)
+    nn.init.normal_(noise.strength[-1].weight)  # type: ignore[arg-type]
+    learnt = F.softplus(noise.strength(x - 0.5) + start.clamp(min=noise.FAINTEST).expm1().log())
+    torch.testing.assert_close(noise.deviation(x), learnt, rtol=0, atol=1e-6)

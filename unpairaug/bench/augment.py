@@ -57,12 +57,13 @@ def compare_augments(model: str, side: int, rounds: int, threads: int) -> Iterat
 
 def _make_augmentations(model: str, images: Images, device: torch.device) -> dict[str, Callable[[], object]]:
     classic, learned = second_order_degradation(len(images[0])), LearnedDegradation(model, p=1)
-    augment = TranslatorAugment(model)
+    augment, bf16 = TranslatorAugment(model), TranslatorAugment(model, mixed_precision="bf16")
     tensors = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous().to(device).float() / 255
     return {
         "classic in albumentations": lambda: [classic(image=image) for image in images],
         "LearnedDegradation": lambda: [learned(image=image) for image in images],
         f"TranslatorAugment on {device.type}": lambda: augment(tensors),
+        f"TranslatorAugment on {device.type}, bf16": lambda: bf16(tensors),
     }
 
 

@@ -234,4 +234,4 @@ def _adam(network: nn.Module, spec: NetworkOptimizer) -> torch.optim.Adam:
 
 
 def _trainer(recipe: Recipe) -> JointTrainer:
-    return build_trainer(recipe, Accelerator(mixed_precision="no"))
+    return build_trainer(recipe, Accelerator(mixed_precision=recipe.train.mixed_precision or "no"))

@@ -100,9 +100,10 @@ class CameraNoise(nn.Module):
     def forward(self, image: Tensor, rng: Rng = None) -> Tensor:
         channels = image.shape[1]
         kernel = self.grain.expand(channels, 1, GRAIN, GRAIN)
-        white = normal(image.shape, image, rng).contiguous(memory_format=torch.channels_last)  # six times as fast
-        grained = F.conv2d(white, kernel, padding=GRAIN // 2, groups=channels)
-        mixed = F.conv2d(grained, self.mix[:, :, None, None])
+        # Each convolution in the memory format in which it takes a sixth to a tenth of the time.
+        white = normal(image.shape, image, rng).contiguous(memory_format=torch.channels_last)
+        grained = F.conv2d(white, kernel, padding=GRAIN // 2, groups=channels).contiguous()
+        mixed = F.conv2d(grained, self.mix[:, :, None, None]).contiguous(memory_format=torch.channels_last)
         return (sensor_deviation(image, self.ends[0], self.ends[1]) * mixed).to(image.dtype)
 
 
