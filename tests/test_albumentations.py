@@ -187,3 +187,25 @@ def test_the_agpl_successor_is_refused_and_the_mit_fork_is_not():
     check_licence(["nrtk-albumentations"])
     with pytest.raises(UserError, match=r"whose licence is the AGPL.*pip install albumentations==2\.0\.8"):
         check_licence(["AlbumentationsX"])
+
+
+@pytest.mark.parametrize("strength", [1.0, (0.3, 0.9)])
+def test_a_large_image_in_tiles_is_the_whole_image(model: str, monkeypatch: pytest.MonkeyPatch, strength: Any):
+    transform, image = LearnedDegradation(model, strength=strength, p=1), photograph((131, 170, 3))
+    whole = transform.apply(image, seed=5)
+    monkeypatch.setattr("unpairaug.albumentations.MAX_WHOLE_PIXELS", 131 * 170 - 1)
+    monkeypatch.setattr("unpairaug.albumentations.TILE_SIDE", 48)
+    seen = list[tuple[int, ...]]()
+    transform.augment.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
+    tiled = transform.apply(image, seed=5)
+    difference = np.abs(whole.astype(int) - tiled)
+    assert len(seen) == 12 and max(max(shape) for shape in seen) <= 48 + 2 * 16
+    assert difference.max() <= 1 and (difference > 0).mean() < 1e-3  # where rounding hangs on the last bit
+
+
+def test_a_large_image_stays_whole_where_the_translator_looks_at_all_of_it(monkeypatch: pytest.MonkeyPatch):
+    whole_image = build_translator({"type": "cyclegan", "ngf": 4, "n_blocks": 1, "norm": "instance"})
+    transform, image = LearnedDegradation(whole_image, p=1), photograph((40, 40, 3))
+    whole = transform.apply(image, seed=5)
+    monkeypatch.setattr("unpairaug.albumentations.MAX_WHOLE_PIXELS", 1)
+    assert np.array_equal(transform.apply(image, seed=5), whole)

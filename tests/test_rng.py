@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unpairaug.rng import PositionRng, Rng, image_seeds, normal, numpy_generators, sample_rng, uniform
+from unpairaug.rng import PositionRng, Rng, TileNumbers, image_seeds, normal, numpy_generators, sample_rng, uniform
 
 
 def test_a_batch_draws_what_its_samples_draw_alone():
@@ -104,3 +104,13 @@ def test_seeds_are_whole_numbers_below_2_to_the_24_spread_over_that_range():
 
 def test_no_images_have_no_seeds():
     assert image_seeds(torch.empty(0, 3, 4, 4)) == [] and numpy_generators(torch.empty(0, 3, 4, 4)) == []
+
+
+def test_tiles_of_one_generator_draw_what_the_whole_image_draws():
+    like, tiles, whole = torch.empty(0), TileNumbers(torch.Generator().manual_seed(3), (40, 30)), [(0, 0, 40, 30)]
+    one = torch.Generator().manual_seed(3)
+    expected = [draw(shape, like, one) for draw, shape in ((normal, (1, 3, 40, 30)), (uniform, (1, 1, 1, 1)))]
+    for top, left, bottom, right in [(0, 0, 16, 30), (16, 5, 40, 30), *whole]:
+        rng = tiles.begin((top, left, bottom, right))
+        assert normal((1, 3, bottom - top, right - left), like, rng).equal(expected[0][..., top:bottom, left:right])
+        assert uniform((1, 1, 1, 1), like, rng).equal(expected[1])

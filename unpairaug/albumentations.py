@@ -6,17 +6,22 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from os import fspath
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from unpairaug.augment import MixedPrecision, Model, TranslatorAugment
+from unpairaug.data.tiles import split_into_tiles
 from unpairaug.errors import UserError
 from unpairaug.registry.albumentations_package import check_licence
+from unpairaug.rng import TileNumbers
 from unpairaug.translator import Translator
+from unpairaug.translators.base.tile_margin import MAX_WHOLE_PIXELS, TILE_SIDE, TILE_STEP, find_tile_margin
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version
 check_licence()
@@ -32,6 +37,9 @@ class LearnedDegradation(ImageOnlyTransform):
     Random numbers come from albumentations' own state, so `A.Compose(seed=…)` decides them, and a replay repeats them.
     A transform that is pickled or written by `A.to_dict` says where its translator is; each process loads it by itself.
     `A.from_dict` finds this class once this module has been imported.
+
+    Images above a megapixel are degraded in tiles of 512 pixels where the translator's context permits it: the same
+    image for less memory.
     """
 
     class InitSchema(ImageOnlyTransform.InitSchema):
@@ -78,8 +86,24 @@ class LearnedDegradation(ImageOnlyTransform):
         pixels = torch.from_numpy(np.require(img, requirements="W"))  # torch warns of arrays that it may not write to
         image = pixels[None] if img.ndim == 2 else pixels.permute(2, 0, 1)
         with _one_thread_in_a_child():
-            degraded = self.augment(image, rng=torch.Generator().manual_seed(seed))
+            degraded = self._degrade(image, torch.Generator().manual_seed(seed))
         return (degraded[0] if img.ndim == 2 else degraded.permute(1, 2, 0)).numpy()
+
+    def _degrade(self, image: Tensor, rng: torch.Generator) -> Tensor:
+        """The image (C, H, W), whole or in tiles; both are the same but for rounding."""
+        height, width = image.shape[-2:]
+        if height * width <= MAX_WHOLE_PIXELS or self._margin is None:
+            return self.augment(image, rng=rng)
+        numbers, degraded = TileNumbers(rng, (height, width)), torch.empty_like(image)
+        for tile in split_into_tiles(height, width, TILE_SIDE, self._margin, TILE_STEP):
+            made = self.augment(image[(..., *tile.seen.slices)], rng=numbers.begin(tile.seen))
+            degraded[(..., *tile.kept.slices)] = made[(..., *tile.kept.within(tile.seen).slices)]
+        return degraded
+
+    @cached_property
+    def _margin(self) -> int | None:
+        """Context of a tile in pixels; None where images cannot be cut into tiles."""
+        return find_tile_margin(self.augment.translators[0]) if self.augment.scale == 1 else None
 
     @property
     def augment(self) -> TranslatorAugment:

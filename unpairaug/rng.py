@@ -80,6 +80,35 @@ class PositionRng:
         return numbers.to(device)
 
 
+class TileNumbers:
+    """The numbers that a generator gives for a whole image, tile by tile: a tile gets those of its place.
+
+    Each tile asks for the same draws in the same order. Numbers for each pixel, (B, C, h, w), are drawn for the whole
+    image at the first tile; any other shape is the same for every tile.
+    """
+
+    def __init__(self, generator: torch.Generator, size: tuple[int, int]) -> None:
+        """Begin with no tile; `size` is (height, width) of the image in pixels."""
+        self.generator, self.size = generator, size
+        self.window, self.number = (0, 0, *size), 0
+        self.drawn: list[Tensor] = []
+
+    def begin(self, window: tuple[int, int, int, int]) -> TileNumbers:
+        """Go to the tile (top, left, bottom, right), and back to the first draw."""
+        self.window, self.number = window, 0
+        return self
+
+    def draw(self, draw: Callable[..., Tensor], shape: Sequence[int], device: torch.device) -> Tensor:
+        """Numbers of `shape` from `draw`, which is `torch.randn` or `torch.rand`."""
+        top, left, bottom, right = self.window
+        per_pixel = tuple(shape[2:]) == (bottom - top, right - left) and any(side > 1 for side in shape[2:])
+        if self.number == len(self.drawn):
+            whole = (*shape[:2], *self.size) if per_pixel else shape
+            self.drawn.append(draw(*whole, generator=self.generator, dtype=torch.float32))
+        numbers, self.number = self.drawn[self.number], self.number + 1
+        return (numbers[..., top:bottom, left:right] if per_pixel else numbers).to(device)
+
+
 Rng = torch.Generator | Sequence[torch.Generator] | NumberSource | None
 """One generator for a batch, one a sample, or another source of numbers; None means torch's global generator."""
 

@@ -17,28 +17,19 @@ from torch import Tensor
 
 from unpairaug.bridge import Bridge, round_to_8_bits
 from unpairaug.data.decode import Array
+from unpairaug.data.tiles import Box, split_into_tiles
 from unpairaug.errors import UserError, escape
 from unpairaug.networks.resize import shrink
-from unpairaug.restoring.tiles import Box, split_into_tiles
-from unpairaug.rng import PositionRng, mix_seed, uniform
+from unpairaug.rng import PositionRng, mix_seed
 from unpairaug.sharing.pretrained import FOLDER
 from unpairaug.task import Task
 from unpairaug.translator import Translator, degrade_input, own_scale
+from unpairaug.translators.base.tile_margin import MAX_WHOLE_PIXELS, TILE_SIDE, TILE_STEP, find_tile_margin
 
 log = logging.getLogger("unpairaug")
 
-MAX_WHOLE_PIXELS = 2**20
-"""Largest source in pixels that is degraded whole by default."""
-TILE_SIDE = 512
-"""Side in pixels of the tiles of larger sources."""
-TILE_STEP = 16
-"""Tiles begin at multiples of this, so that strided networks sample tile and whole image alike."""
 SOURCE_MARGIN = 16
 """Margin in source pixels for downsampling a window; antialiased bicubic needs 2."""
-MARGINS = (16, 32, 64, 128)
-"""Candidate tile margins in pixels, in ascending order."""
-MAX_TILE_DIFFERENCE = 1 / 64
-"""Largest accepted difference in 8-bit steps between tile and whole image, before rounding."""
 
 
 @dataclass(frozen=True)
@@ -147,22 +138,11 @@ class Degrader:
 
     @cached_property
     def margin(self) -> int | None:
-        """Margin in pixels that makes tiles equal the whole image, found by trial; None if none of `MARGINS` does.
-
-        None is the result for networks with global statistics, such as instance norm.
-        """
-        side, middle = 4 * MARGINS[-1], 2 * MARGINS[-1]
-        scale = own_scale(self.translator)
-        image = _make_probe(scale * side, self.device)
-        whole = self._translate(image, Box(0, 0, side, side))[..., middle:, middle:]
-        for margin in MARGINS:
-            start = middle - margin
-            within = image[..., scale * start :, scale * start :]
-            part = self._translate(within, Box(start, start, side, side))
-            if (part[..., margin:, margin:] - whole).abs().max() <= MAX_TILE_DIFFERENCE / 255:
-                return margin
-        log.warning("%s has global context; large images are not cut into tiles", escape(self.degradation.model))
-        return None
+        """See `find_tile_margin`."""
+        margin = find_tile_margin(self.translator, self.device)
+        if margin is None:
+            log.warning("%s has global context; large images are not cut into tiles", escape(self.degradation.model))
+        return margin
 
     def _tile_side(self, height: int, width: int) -> int | None:
         """Tile side for a source of this size; None if it stays whole."""
@@ -209,18 +189,6 @@ class Degrader:
         if self.task is not None:
             return self.task.source(clean)
         return round_to_8_bits(shrink(clean, self.scale).clamp(0, 1))
-
-    def _translate(self, source: Tensor, window: Box) -> Tensor:
-        with torch.inference_mode():
-            return self.translator(source, PositionRng(0, window)).clamp(0, 1)
-
-
-def _make_probe(side: int, device: torch.device) -> Tensor:
-    """Test image (1, 3, side, side) in [0, 1] with coarse and fine random texture."""
-    like, window = torch.empty(0, device=device), (0, 0, side, side)
-    fine = uniform((1, 3, side, side), like, PositionRng(0, window))
-    coarse = uniform((1, 3, side, side), like, PositionRng(1, window))[..., ::TILE_STEP, ::TILE_STEP]
-    return (fine + coarse.repeat_interleave(TILE_STEP, -1).repeat_interleave(TILE_STEP, -2)) / 2
 
 
 def sha256_of(data: bytes) -> str:

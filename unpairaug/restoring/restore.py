@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unpairaug.data.tiles import Box, stitch
 from unpairaug.errors import UserError, escape
 from unpairaug.networks.in_place import set_in_place
 from unpairaug.networks.resize import enlarge
-from unpairaug.restoring.tiles import Box, stitch
 from unpairaug.task import Task
 
 log = logging.getLogger("unpairaug")

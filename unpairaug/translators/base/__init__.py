@@ -1,4 +1,4 @@
-"""What several translators share: discriminators with image pools, cycles, one-sided degradation."""
+"""What several translators share: discriminators with image pools, cycles, one-sided degradation, margins of tiles."""
 
 import lazy_loader
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import given, strategies as st
 
-from unpairaug.restoring.tiles import Box, split_axis, split_into_tiles, stitch
+from unpairaug.data.tiles import Box, split_axis, split_into_tiles, stitch
 
 LENGTHS = st.integers(1, 90)
 SIDES = st.integers(1, 100)
