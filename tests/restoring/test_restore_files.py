@@ -18,7 +18,7 @@ from unpairaug.commands.restore import restore
 from unpairaug.data.images import read_image, write_image
 from unpairaug.data.photograph import Photograph, insert_chunks, read_photograph, write_photograph
 from unpairaug.errors import UserError
-from unpairaug.restoring.files import plan_outputs, restore_files
+from unpairaug.restoring.files import FileRestorer, collect_results, plan_outputs, restore_files
 from unpairaug.restoring.restore import PIXELS_AT_ONCE, Bicubic, restore_image
 
 app = typer.Typer()
@@ -209,6 +209,31 @@ def test_self_ensemble_is_an_option_of_the_command(album: Path, tmp_path: Path):
     assert np.abs(read_image(tmp_path / "out.png").astype(int) - plain).max() <= 1
 
 
+class Shift(nn.Module):
+    """Adds a number and takes it away again, each in a convolution."""
+
+    scale = 1
+
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(*(nn.Conv2d(3, 3, 1, groups=3) for _ in range(2)))
+        for conv, sign in zip(self.convs, (1, -1), strict=True):
+            nn.init.constant_(conv.weight, 1)  # type: ignore[arg-type]
+            nn.init.constant_(conv.bias, sign * by)  # type: ignore[arg-type]
+
+    def forward(self, degraded: Tensor) -> Tensor:
+        return self.convs(degraded)
+
+
+@pytest.mark.parametrize(("by", "warns"), [(0.1, False), (4.0, True)])
+def test_bf16_warns_where_the_head_is_less_than_48_db_from_full_precision(album, tmp_path, caplog, by, warns):
+    image, result = album / "a.png", tmp_path / "out.png"
+    FileRestorer(Shift(by), mixed_precision="bf16")((image, result))
+    difference = np.abs(read_image(image).astype(int) - read_image(result))
+    assert 0 < difference.max() <= (8 if warns else 1)
+    assert ["dB from full precision" in text for text in caplog.messages] == [True] * warns
+
+
 class Recording(nn.Module):
     """Leaves images as they are, has memory for so many pixels, and remembers how many it was given each time."""
 
@@ -244,7 +269,6 @@ def test_what_did_not_fit_once_is_not_tried_again_with_the_next_image(tmp_path: 
 
 
 def test_an_interrupted_folder_goes_on_where_it_was_and_other_settings_start_again(album, tmp_path):
-    from unpairaug.restoring.files import FileRestorer, collect_results
     from unpairaug.restoring.restart import CompleteFiles
 
     outputs = plan_outputs(album, tmp_path / "out")

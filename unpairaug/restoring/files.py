@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from unpairaug.augment import MixedPrecision
 from unpairaug.data.files import WriteError, real_path
 from unpairaug.data.images import EXTENSIONS, find_images, has_images
 from unpairaug.data.output_files import OutputFiles
@@ -17,6 +18,7 @@ from unpairaug.data.remote_images import find_remote_images
 from unpairaug.data.remote_output import RemoteOutput
 from unpairaug.data.storage import is_url, strip_query
 from unpairaug.errors import UserError, escape
+from unpairaug.restoring.precision import cast_to, check_precision
 from unpairaug.restoring.restart import CompleteFiles
 from unpairaug.restoring.restore import (
     Bicubic,
@@ -78,9 +80,17 @@ class FileRestorer:
     """
 
     def __init__(
-        self, task: Restorer, tile: int | None = None, ensemble: bool = False, remote: RemoteOutput | None = None
+        self,
+        task: Restorer,
+        tile: int | None = None,
+        ensemble: bool = False,
+        remote: RemoteOutput | None = None,
+        mixed_precision: MixedPrecision = "no",
     ) -> None:
         self.task, self.tile, self.ensemble, self.remote = task, tile, ensemble, remote
+        self.mixed_precision: MixedPrecision = mixed_precision
+        self.is_checked = False
+        """Whether the precision has been compared with full precision, on the first image."""
 
     def __call__(self, paths: tuple[Path | str, Path]) -> RestoredFile:
         """Restore the first path into the second."""
@@ -88,7 +98,11 @@ class FileRestorer:
         try:
             photograph = read_photograph(result.source)
             requested = self.tile or choose_tile(self.task, *photograph.pixels.shape[:2])
-            restored, fitting = restore_photograph(self.task, photograph, requested, self.ensemble)
+            if not self.is_checked:
+                check_precision(self.mixed_precision, self.task, photograph.pixels)
+                self.is_checked = True
+            with cast_to(self.mixed_precision, self.task):
+                restored, fitting = restore_photograph(self.task, photograph, requested, self.ensemble)
             self.tile = self.tile if fitting == requested else fitting
             write_photograph(result.target, restored)
             result.bytes = result.target.stat().st_size
@@ -112,11 +126,12 @@ class MakeRestorer:
     trust_code: bool = False
     remote: RemoteOutput | None = None
     """Where complete files are moved."""
+    mixed_precision: MixedPrecision = "no"
 
     def __call__(self, device: str | None) -> FileRestorer:
         """Load the model, by default onto the accelerator of this machine."""
         task = load_model(self.model, self.scale, device, trust_code=self.trust_code)
-        return FileRestorer(task, self.tile, self.ensemble, self.remote)
+        return FileRestorer(task, self.tile, self.ensemble, self.remote, self.mixed_precision)
 
 
 def restore_files(

@@ -38,6 +38,8 @@ class RestoreRun:
             make.remote.pull_complete()
         model = digest_of_model(self.worker.task)
         settings = {"model": model, "tile": make.tile, "self_ensemble": make.ensemble}
+        if make.mixed_precision != "no":
+            settings["mixed_precision"] = make.mixed_precision
         self._complete = CompleteFiles(folder, settings) if len(outputs) > 1 else None
         self.remaining = self._complete.find_remaining(outputs) if self._complete else dict(outputs)
 
