@@ -135,6 +135,10 @@ def test_parts_refuse_floats_up_to_255_too(run: Run):
         with pytest.raises(UserError, match=r"from 200 to 200, should be in \[0, 1\]; divide by 255"):
             part(images)
         assert part(images / 255).isfinite().all()
+    augment = TranslatorAugment(run.folder)
+    augment(images / 255)
+    with pytest.raises(UserError, match="divide by 255"):  # also after images that were right
+        augment(images)
     with pytest.raises(UserError, match="divide by 255"):
         LearnedDegradation(run.folder, p=1.0)(image=np.full((16, 16, 3), 200, np.float32))
 

@@ -106,13 +106,14 @@ class TranslatorAugment(nn.Module):
             rng: one generator, or one for each image, on the images' device; instead of what `seed` gives.
 
         Raises:
-            UserError: the images have another shape or type, the first ones another range, or the generators another
-                number.
+            UserError: the images have another shape, type or range (on a GPU checked of the first ones), or the
+                generators another number.
         """
         if isinstance(images, Tensor) and images.ndim == 3:
             return self.forward(images[None], rng=rng)[0]
         _check(images, rng)
-        if not self._is_range_checked and not torch.compiler.is_compiling():
+        # On a GPU the check waits for the device, so only the first images are checked there.
+        if not torch.compiler.is_compiling() and (images.device.type == "cpu" or not self._is_range_checked):
             self._check_range(images)
         if images.device != self._device:
             self._move(images.device)
@@ -172,7 +173,7 @@ class TranslatorAugment(nn.Module):
         return sample_rng(seed, range(self.count - count, self.count), device)
 
     def _check_range(self, images: Tensor) -> None:
-        """Check the first images: a later check would let every batch wait for the device."""
+        """Check that images are in [0, 1]."""
         check_tensor_range(images, "images")
         self._is_range_checked = True
 

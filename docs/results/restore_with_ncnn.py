@@ -24,6 +24,9 @@ ncnn: Any = importlib.import_module("ncnn")  # has no types
 WAIFU2X_MARGIN = 7
 """Pixels that upconv_7 reads beyond each side of the image."""
 
+TILE, MARGIN = 256, 16
+"""Side of a tile, and what it overlaps with its neighbours, in pixels."""
+
 
 def load_network(name: str, threads: int = 1) -> Any:
     """Read NAME.param and NAME.bin."""
@@ -39,10 +42,28 @@ def enlarge(network: Any, image: np.ndarray) -> np.ndarray:
     (feed,), (output, *_) = network.input_names(), network.output_names()
     margin = WAIFU2X_MARGIN if feed == "Input1" else 0
     padded = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+    values = np.ascontiguousarray(padded.transpose(2, 0, 1), np.float32) / 255  # a Mat does not keep the array alive
     extractor = network.create_extractor()
-    extractor.input(feed, ncnn.Mat(np.ascontiguousarray(padded.transpose(2, 0, 1), np.float32) / 255).clone())
+    extractor.input(feed, ncnn.Mat(values).clone())
     enlarged = np.array(extractor.extract(output)[1]).transpose(1, 2, 0)
     return (enlarged.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def enlarge_in_tiles(network: Any, image: np.ndarray) -> np.ndarray:
+    """The same for images of any size: tiles that overlap by `MARGIN`, so that memory does not grow with the image."""
+    height, width = image.shape[:2]
+    rows = []
+    for top in range(0, height, TILE):
+        row = []
+        for left in range(0, width, TILE):
+            above, before = min(top, MARGIN), min(left, MARGIN)
+            tile = image[top - above : top + TILE + MARGIN, left - before : left + TILE + MARGIN]
+            enlarged = enlarge(network, tile)
+            scale = len(enlarged) // len(tile)
+            end, right = (scale * (one + TILE) for one in (above, before))
+            row.append(enlarged[scale * above : end, scale * before : right])
+        rows.append(np.concatenate(row, 1))
+    return np.concatenate(rows)
 
 
 def main() -> None:
@@ -53,7 +74,7 @@ def main() -> None:
     for path in list_images(degraded):
         image = Image.open(path).convert("RGB")
         size = (image.width * int(scale), image.height * int(scale))
-        restored = Image.fromarray(enlarge(network, np.asarray(image))).resize(size, Image.Resampling.BICUBIC)
+        restored = Image.fromarray(enlarge_in_tiles(network, np.asarray(image))).resize(size, Image.Resampling.BICUBIC)
         write_image(f"{folder}/{path.stem}.png", np.asarray(restored))
         print(path.name, flush=True)
 

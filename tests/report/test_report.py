@@ -332,6 +332,16 @@ def test_warnings_of_guards_are_told_in_words(run: Path):
     assert "collapse: warned" in text_of(write_report(run))
 
 
+def test_a_fault_that_no_warning_names_is_doubtful_and_not_ok(run: Path):
+    line = {"realness_real": 0.9, "realness_fake": 0.1, "realness_spread": 0.4, "discriminator_auc": 0.99997}
+    with (run / "metrics.jsonl").open("a") as file:
+        for step in (250, 500):
+            file.write(json.dumps({"step": step, "split": "guards", **line}) + "\n")
+    verdict = next(one for one in summarize_guards(read_record(run)) if one.name == "discriminator saturation")
+    assert verdict.state == "doubtful" and "a warning needs 3 in a row" in verdict.message
+    assert "discriminator_auc 0.99997" in verdict.message
+
+
 def test_each_guards_warning_begins_with_the_name_that_the_page_gives_it():
     high, low = 1e9, -1e9
     for watch in GUARD_VIEWS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from os import PathLike
 from typing import Any
@@ -16,6 +17,16 @@ from unpairaug.training.data_order import resolve_order
 from unpairaug.training.measure_camera import format_camera, measure_camera
 from unpairaug.training.summary_reasons import find_few_images
 from unpairaug.training.training_data import open_data, resolve_lengths
+
+
+def describe_load() -> str:
+    """A note where other programs compete for the cores, so that an estimate is too high; else empty."""
+    if not hasattr(os, "getloadavg"):
+        return ""  # Windows
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    return (
+        f"note: the machine is busy (load {load:.1f} on {cores} cores); idle, it is faster" if load > cores + 1 else ""
+    )
 
 
 def check(
@@ -40,9 +51,8 @@ def check(
     data = open_data(loaded, accelerator.num_processes)
     report(str(data.report))
     sets = {side: data.report.sets[side] for side in ("clean", "degraded")}
-    # The sample photographs are few on purpose.
     own = {side: found.count for side, found in sets.items() if found.source.partition(":")[0] != SAMPLE}
-    for few in find_few_images(own):
+    for few in find_few_images(own):  # the sample photographs are few on purpose
         report(f"note: {few}")
     loaded = resolve_lengths(loaded, data, accelerator.num_processes)
     loaded, order = resolve_order(loaded, data, accelerator.num_processes)
@@ -53,13 +63,14 @@ def check(
         report(format_camera(found))
     for name, network in trainer.networks.items():
         report(f"{name:<22} {sum(p.numel() for p in network.parameters()):>12,} parameters")
-    steps = trainer.schedule.steps
-    samples, accumulation = data.samples(loaded.bridge.pairs), loaded.train.gradient_accumulation
-    result = dry_run(trainer, samples, loaded.data.batch_size, accumulation)
+    steps, samples = trainer.schedule.steps, data.samples(loaded.bridge.pairs)
+    result = dry_run(trainer, samples, loaded.data.batch_size, loaded.train.gradient_accumulation)
     report(
         f"two dry steps on {accelerator.device}: {result.seconds_per_step:.3f} s a step, peak memory "
         f"{result.peak_memory / 2**30:.2f} GiB of {result.memory / 2**30:.1f}; losses finite\n"
         f"{steps} steps in about {format_duration(steps * result.seconds_per_step)}, "
         f"without validation and start-up"
     )
+    if busy := describe_load():
+        report(busy)
     return result

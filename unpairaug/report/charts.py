@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from unpairaug.report.record import LogLine, Record
 from unpairaug.training.guard_kinds import Collapse, ColourDrift, Guard, Leak, Saturation
+from unpairaug.training.guards import PATIENCE
 
 MAX_POINTS = 600
 """Largest number of points of a curve; more would not be visible and would enlarge the page."""
@@ -116,7 +117,7 @@ class Verdict:
     name: str
     question: str
     state: str
-    """`warned`, `OK`, or `not measured`."""
+    """`warned`, `doubtful`, `OK`, or `not measured`."""
     message: str
 
 
@@ -217,7 +218,10 @@ def progress_charts(curves: list[Curve]) -> list[Chart]:
 
 
 def summarize_guards(record: Record) -> list[Verdict]:
-    """The result of each guard, from the warnings in the log and the last measurement."""
+    """The result of each guard, from the warnings in the log and the measurements.
+
+    A guard that found a fault in its last check, but not often enough in a row to warn, is doubtful.
+    """
     checks = record.of("guards")
     last = {name: value for line in checks for name, value in line.values.items()}
     verdicts = []
@@ -225,12 +229,25 @@ def summarize_guards(record: Record) -> list[Verdict]:
         question = (watch.guard.__doc__ or "").partition("?")[0].replace("\n", " ") + "?"
         message = [text for text in record.warnings if text.startswith(f"warning: {watch.name}:")]
         judged = [name for names, limits in watch.charts.values() if limits for name in names]
-        numbers = [f"{name} {last[name]:.3g}" for name in judged if name in last]
+        numbers = [f"{name} {last[name]:.5g}" for name in judged if name in last]
         if message:
             verdicts.append(Verdict(watch.name, question, "warned", message[-1].removeprefix("warning: ")))
         elif numbers:
-            plural = "check" if len(checks) == 1 else "checks"
-            verdicts.append(Verdict(watch.name, question, "OK", f"{len(checks)} {plural}, latest {', '.join(numbers)}"))
+            verdicts.append(Verdict(watch.name, question, *_judge(watch, checks, ", ".join(numbers))))
         else:
             verdicts.append(Verdict(watch.name, question, "not measured", "nothing was measured"))
     return verdicts
+
+
+def _judge(watch: GuardView, checks: Sequence[LogLine], latest: str) -> tuple[str, str]:
+    """State and message of a guard that has not warned."""
+    names = {name for names, _ in watch.charts.values() for name in names}
+    own = [line.values for line in checks if names <= line.values.keys()]
+    guard = watch.guard()
+    if isinstance(guard, Collapse):
+        guard.largest = max((values["diversity"] for values in own), default=0.0)
+    bad = [guard.find_fault(values) is not None for values in own]
+    count = f"{len(own)} check{'s' * (len(own) != 1)}, latest {latest}"
+    if not bad or not bad[-1]:
+        return "OK", count
+    return "doubtful", f"a fault in {sum(bad)} of {count}; a warning needs {PATIENCE} in a row"

@@ -60,6 +60,8 @@ class Summary:
     best_step: int | None
     """The validated step with the highest metric, or without pairs with the best score."""
     best_value: float | None
+    kept_step: int | None
+    """The step in `best/`, chosen by the score without pairs; None where nothing was kept."""
     weights: Literal["best", "last"]
     """Which weights `restore`, `evaluate` and `export` take: those in `best/` or those of the last step."""
     weights_step: int
@@ -143,6 +145,7 @@ def summarize(folder: Path, recipe: Recipe, images: Mapping[str, int]) -> Summar
         images=len(found.baseline_images) or None,
         best_step=best,
         best_value=_value_at(found, best, is_paired),
+        kept_step=kept_step,
         weights="last" if chosen == steps else "best",
         weights_step=chosen,
         files=_list_files(folder),

@@ -8,6 +8,8 @@ from unpairaug.errors import escape
 from unpairaug.training.summary import ERRORS, PAIRED, Summary, Verdict
 
 WIDTH = 12
+SURE_PAIRS = 5
+"""Validation pairs below which their spread says little about other photographs."""
 
 
 def format_summary(summary: Summary, folder: Path) -> str:
@@ -39,12 +41,12 @@ def _head_rows(summary: Summary) -> list[tuple[str, str]]:
     baseline, difference = (name, f"{head.baseline:.2f} dB"), _format_difference(head, name)
     if summary.metric == PAIRED:
         over = f"{summary.images} validation pairs" if summary.images else "the validation pairs"
+        over += ", too few for a sure verdict" if summary.images and summary.images < SURE_PAIRS else ""
         return [(summary.metric, f"{result}, on {over}"), baseline, ("difference", difference)]
+    learnt = ", which only shows that the head has learnt" if head.status == "above" else ""
     return [
-        (summary.metric, f"{result}, on translated images, as there are no validation pairs"),
-        baseline,
-        ("difference", f"{difference} on translated images"),
         ("real images", "NOT MEASURED: look at samples/, or give five pairs (unpairaug docs validation-pairs)"),
+        ("translated", f"{result}; {difference}{learnt}"),
     ]
 
 
@@ -61,9 +63,11 @@ def _step_rows(summary: Summary) -> list[tuple[str, str]]:
     if summary.best_step is None:
         return []
     value = "" if summary.best_value is None else f", {summary.best_value:.2f} dB"
-    is_kept = summary.best_step == summary.weights_step
+    kept = "" if summary.best_step == summary.weights_step else "its weights are not kept, "
+    if kept and summary.kept_step not in (None, summary.weights_step):
+        kept += f"best/ is step {summary.kept_step} (score without pairs), "
     taken = f"restore, evaluate and export take step {summary.weights_step}"
-    return [("best step", f"{summary.best_step}{value}; {'' if is_kept else 'its weights are not kept: '}{taken}")]
+    return [("best step", f"{summary.best_step}{value}; {kept}{taken}")]
 
 
 def _format_difference(verdict: Verdict, name: str) -> str:
