@@ -7,6 +7,9 @@ The words are those of `python -m unpairaug.run`. Before each averaging the proc
 time is that of the all-reduce and of its copies alone. Printed are medians over all steps but the first: bytes, the
 time of the averaging, the CPU time in it, and the time of a step. The share of the averaging in the step is the most
 that overlapping it with the backward pass could save.
+
+With the word `--overlap` in front, every second step overlaps: the all-reduce of generators and head begins after their
+backward pass, and runs beside that of the discriminators. Printed are the median times of both kinds of steps.
 """
 
 from __future__ import annotations
@@ -17,15 +20,18 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch import Tensor, distributed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from unpairaug.losses import Losses
 from unpairaug.run import train
 from unpairaug.training.trainer import JointTrainer
 
-average_gradients = JointTrainer.average_gradients
+average_gradients, backward = JointTrainer.average_gradients, JointTrainer.backward
 bytes_of_steps: list[int] = []
 ends: list[float] = []
 seconds: list[float] = []
@@ -33,25 +39,90 @@ cpu_seconds: list[float] = []
 waits: list[float] = []
 
 
-def average_and_time(trainer: JointTrainer) -> None:
+def list_gradients(trainer: JointTrainer) -> list[Tensor]:
+    """The gradients that there are now."""
+    networks = trainer.networks.values()
+    return [p.grad for network in networks for p in network.parameters() if p.grad is not None]
+
+
+def average_and_time(self: JointTrainer) -> None:
     """Average the gradients, and record how long it took."""
     arrived = time.perf_counter()
-    torch.distributed.barrier()
+    distributed.barrier()
     began, cpu = time.perf_counter(), time.process_time()
-    average_gradients(trainer)
+    average_gradients(self)
     ends.append(time.perf_counter())
     seconds.append(ends[-1] - began)
     cpu_seconds.append(time.process_time() - cpu)
     waits.append(began - arrived)
-    grads = [p.grad for network in trainer.networks.values() for p in network.parameters() if p.grad is not None]
-    bytes_of_steps.append(sum(grad.nbytes for grad in grads))
+    bytes_of_steps.append(sum(grad.nbytes for grad in list_gradients(self)))
 
 
-def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
-        sys.exit(__doc__)
+class Overlap:
+    """In every second step, averages what has a gradient after the first backward pass beside the second one."""
+
+    def __init__(self) -> None:
+        self.begun: tuple[list[Tensor], Tensor, distributed.Work] | None = None
+
+    def backward(self, trainer: JointTrainer, losses: Losses, share: float) -> None:
+        backward(trainer, losses, share)
+        if len(ends) % 2 and self.begun is None and (grads := list_gradients(trainer)):
+            flat = torch.cat([grad.flatten() for grad in grads])
+            work = distributed.all_reduce(flat, async_op=True)
+            assert work is not None
+            self.begun = grads, flat, work
+
+    def average(self, trainer: JointTrainer) -> None:
+        if self.begun is None:
+            average_gradients(trainer)
+        else:
+            grads, flat, work = self.begun
+            self.begun = None
+            work.wait()
+            flat /= distributed.get_world_size()
+            own = {id(grad) for grad in grads}
+            rest = [grad for grad in list_gradients(trainer) if id(grad) not in own]
+            buffers = [b for network in trainer.networks.values() for b in network.buffers() if b.is_floating_point()]
+            _copy_back(grads, flat)
+            if late := rest + buffers:
+                means = trainer.accelerator.reduce(torch.cat([t.flatten() for t in late]), reduction="mean")
+                _copy_back(late, cast("Tensor", means))
+        ends.append(time.perf_counter())
+
+
+@torch.no_grad()
+def _copy_back(tensors: list[Tensor], flat: Tensor) -> None:
+    for own, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        own.copy_(mean.view_as(own))
+
+
+def compare_overlap(words: list[str]) -> None:
+    """Train, and print the times of steps with and without overlap; the time of a step ends with its averaging."""
+    overlap = Overlap()
+
+    def backward(self: JointTrainer, losses: Losses, share: float) -> None:
+        overlap.backward(self, losses, share)
+
+    def average_gradients(self: JointTrainer) -> None:
+        overlap.average(self)
+
+    JointTrainer.backward, JointTrainer.average_gradients = backward, average_gradients
+    train(words[0], words[1:])
+    steps = [after - before for before, after in pairwise(ends)][2:]  # of steps 3, 4, …; those of odd index overlap
+    plain, overlapped = (sorted(1000 * step for step in steps[parity::2]) for parity in (1, 0))
+    for kind, found in (("plain", plain), ("overlapped", overlapped)):
+        quarter = len(found) // 4
+        print(
+            f"process {os.environ['RANK']}: {len(found)} {kind} steps, median {statistics.median(found):.0f} ms, "
+            f"quartiles {found[quarter]:.0f} and {found[-1 - quarter]:.0f} ms",
+            flush=True,
+        )
+
+
+def measure_averaging(words: list[str]) -> None:
+    """Train, and print how long the averaging takes."""
     JointTrainer.average_gradients = average_and_time
-    train(sys.argv[1], sys.argv[2:])
+    train(words[0], words[1:])
     step = statistics.median(after - before for before, after in pairwise(ends))
     averaging, cpu, wait = (statistics.median(found[1:]) for found in (seconds, cpu_seconds, waits))
     print(
@@ -60,6 +131,15 @@ def main() -> None:
         f"the other {1000 * wait:.0f} ms; share {averaging / step:.2%}",
         flush=True,
     )
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    is_overlapped = words[:1] == ["--overlap"]
+    words = words[is_overlapped:]
+    if not words or words[0].startswith("-"):
+        sys.exit(__doc__)
+    (compare_overlap if is_overlapped else measure_averaging)(words)
 
 
 if __name__ == "__main__":

@@ -41,11 +41,11 @@ def map_with_ray(make: MakeWorker[Part, Result], parts: Iterable[Part], actors: 
             ray.init(log_to_driver=False, logging_level=logging.WARNING)
         except ConnectionError as error:
             raise UserError(f"the Ray cluster cannot be reached ({error}); check RAY_ADDRESS") from error
-    from ray.exceptions import RayActorError
+    from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
 
     try:
         yield from _map_in_actors(ray, make, iter(parts), actors)
-    except RayActorError as error:
+    except (RayActorError, OutOfMemoryError, NodeDiedError) as error:  # no classes of each other
         raise RunStopped(
             f"Ray actors ended {ATTEMPTS} times at the same part, probably for lack of memory; the same command with "
             "fewer actors resumes"
