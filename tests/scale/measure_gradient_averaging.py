@@ -8,8 +8,9 @@ time is that of the all-reduce and of its copies alone. Printed are medians over
 time of the averaging, the CPU time in it, and the time of a step. The share of the averaging in the step is the most
 that overlapping it with the backward pass could save.
 
-With the word `--overlap` in front, every second step overlaps: the all-reduce of generators and head begins after their
-backward pass, and runs beside that of the discriminators. Printed are the median times of both kinds of steps.
+With the word `--overlap` in front, every second step overlaps as training does: the all-reduce of generators and head
+begins after their backward pass, and runs beside that of the discriminators. The median times of both kinds of steps
+are printed.
 """
 
 from __future__ import annotations
@@ -20,18 +21,16 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
 
-import torch
-from torch import Tensor, distributed
+from torch import distributed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from unpairaug.losses import Losses
 from unpairaug.run import train
+from unpairaug.training.averaging import GradientAveraging
 from unpairaug.training.trainer import JointTrainer
 
-average_gradients, backward = JointTrainer.average_gradients, JointTrainer.backward
+average_all, begin_averaging = JointTrainer.average_gradients, GradientAveraging.begin
 bytes_of_steps: list[int] = []
 ends: list[float] = []
 seconds: list[float] = []
@@ -39,74 +38,32 @@ cpu_seconds: list[float] = []
 waits: list[float] = []
 
 
-def list_gradients(trainer: JointTrainer) -> list[Tensor]:
-    """The gradients that there are now."""
-    networks = trainer.networks.values()
-    return [p.grad for network in networks for p in network.parameters() if p.grad is not None]
-
-
 def average_and_time(self: JointTrainer) -> None:
     """Average the gradients, and record how long it took."""
     arrived = time.perf_counter()
     distributed.barrier()
     began, cpu = time.perf_counter(), time.process_time()
-    average_gradients(self)
+    average_all(self)
     ends.append(time.perf_counter())
     seconds.append(ends[-1] - began)
     cpu_seconds.append(time.process_time() - cpu)
     waits.append(began - arrived)
-    bytes_of_steps.append(sum(grad.nbytes for grad in list_gradients(self)))
-
-
-class Overlap:
-    """In every second step, averages what has a gradient after the first backward pass beside the second one."""
-
-    def __init__(self) -> None:
-        self.begun: tuple[list[Tensor], Tensor, distributed.Work] | None = None
-
-    def backward(self, trainer: JointTrainer, losses: Losses, share: float) -> None:
-        backward(trainer, losses, share)
-        if len(ends) % 2 and self.begun is None and (grads := list_gradients(trainer)):
-            flat = torch.cat([grad.flatten() for grad in grads])
-            work = distributed.all_reduce(flat, async_op=True)
-            assert work is not None
-            self.begun = grads, flat, work
-
-    def average(self, trainer: JointTrainer) -> None:
-        if self.begun is None:
-            average_gradients(trainer)
-        else:
-            grads, flat, work = self.begun
-            self.begun = None
-            work.wait()
-            flat /= distributed.get_world_size()
-            own = {id(grad) for grad in grads}
-            rest = [grad for grad in list_gradients(trainer) if id(grad) not in own]
-            buffers = [b for network in trainer.networks.values() for b in network.buffers() if b.is_floating_point()]
-            _copy_back(grads, flat)
-            if late := rest + buffers:
-                means = trainer.accelerator.reduce(torch.cat([t.flatten() for t in late]), reduction="mean")
-                _copy_back(late, cast("Tensor", means))
-        ends.append(time.perf_counter())
-
-
-@torch.no_grad()
-def _copy_back(tensors: list[Tensor], flat: Tensor) -> None:
-    for own, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-        own.copy_(mean.view_as(own))
+    grads = [p.grad for network in self.networks.values() for p in network.parameters() if p.grad is not None]
+    bytes_of_steps.append(sum(grad.nbytes for grad in grads))
 
 
 def compare_overlap(words: list[str]) -> None:
     """Train, and print the times of steps with and without overlap; the time of a step ends with its averaging."""
-    overlap = Overlap()
-
-    def backward(self: JointTrainer, losses: Losses, share: float) -> None:
-        overlap.backward(self, losses, share)
 
     def average_gradients(self: JointTrainer) -> None:
-        overlap.average(self)
+        average_all(self)
+        ends.append(time.perf_counter())
 
-    JointTrainer.backward, JointTrainer.average_gradients = backward, average_gradients
+    def begin(self: GradientAveraging) -> None:
+        if len(ends) % 2:
+            begin_averaging(self)
+
+    JointTrainer.average_gradients, GradientAveraging.begin = average_gradients, begin
     train(words[0], words[1:])
     steps = [after - before for before, after in pairwise(ends)][2:]  # of steps 3, 4, …; those of odd index overlap
     plain, overlapped = (sorted(1000 * step for step in steps[parity::2]) for parity in (1, 0))
@@ -120,8 +77,9 @@ def compare_overlap(words: list[str]) -> None:
 
 
 def measure_averaging(words: list[str]) -> None:
-    """Train, and print how long the averaging takes."""
+    """Train, and print how long the averaging takes where none of it overlaps."""
     JointTrainer.average_gradients = average_and_time
+    GradientAveraging.begin = lambda self: None
     train(words[0], words[1:])
     step = statistics.median(after - before for before, after in pairwise(ends))
     averaging, cpu, wait = (statistics.median(found[1:]) for found in (seconds, cpu_seconds, waits))

@@ -4,8 +4,9 @@ import json
 
 import torch
 from small_trainer import CYCLEGAN, make_batch, make_trainer
-from torch import nn
+from torch import distributed, nn
 
+from unpairaug.training.averaging import GradientAveraging
 from unpairaug.training.gradients import Gradients
 from unpairaug.training.schedule import Schedule
 
@@ -66,3 +67,34 @@ def test_networks_that_do_not_learn_in_a_phase_have_no_norm():
         found.append(set(trainer.gradients.norms))
     everything = {"generator_degrade", "generator_restore", "discriminator_degraded", "discriminator_clean", "head"}
     assert found == [everything - {"head"}, {"head"}, everything]
+
+
+def gradients_of(net: nn.Module) -> list[torch.Tensor]:
+    return [p.grad for p in net.parameters() if p.grad is not None]
+
+
+class HalvedAccelerator:
+    """Stands for two processes of which the other one has gradients of zero."""
+
+    num_processes = 2
+
+    def reduce(self, flat: torch.Tensor, reduction: str) -> torch.Tensor:
+        return flat / 2
+
+
+def test_a_gradient_is_averaged_once_whether_it_is_early_late_or_changed_meanwhile(tmp_path):
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        early, late, changed = (network(seed) for seed in range(3))
+        averaging = GradientAveraging(HalvedAccelerator(), {"a": early, "b": late, "c": changed})  # type: ignore[arg-type]
+        for net in (early, changed):
+            backward(net)
+        averaging.begin()
+        for net in (late, changed):
+            backward(net)
+        expected = [grad / 2 for net in (early, late, changed) for grad in gradients_of(net)]
+        averaging.finish()
+    finally:
+        distributed.destroy_process_group()
+    found = [grad for net in (early, late, changed) for grad in gradients_of(net)]
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))

@@ -22,6 +22,7 @@ from unpairaug.recipe import TrainSection
 from unpairaug.recipe.optimizer_sections import OptimizerSection
 from unpairaug.rng import Rng, sample_rng
 from unpairaug.task import Task
+from unpairaug.training.averaging import GradientAveraging
 from unpairaug.training.checkpoint import Tensors
 from unpairaug.training.gradients import Gradients
 from unpairaug.training.learning_rates import learning_rates
@@ -83,6 +84,7 @@ class JointTrainer:
             nn.utils.convert_conv2d_weight_memory_format(network.train(), torch.channels_last)
         self.optimizers = NetworkOptimizers(self.networks, optimizer, accelerator.device)
         self.gradients = Gradients(self.networks)
+        self.averaging = GradientAveraging(accelerator, self.networks)
         self.rates = learning_rates(optimizer, schedule)
         # Under accelerate, stepping and zeroing go through the gradient scaler of fp16.
         self.optimizer = accelerator.prepare_optimizer(self.optimizers.optimizer)
@@ -110,15 +112,19 @@ class JointTrainer:
     def train_step(self, micro_batches: Sequence[UnpairedBatch], step: int) -> Losses:
         """One update of every network that the phase trains; the mean of each loss term over the micro-batches."""
         phase = self.schedule.phase(step)
-        terms = [self.accumulate(batch, step, phase, 1 / len(micro_batches)) for batch in micro_batches]
+        share, last = 1 / len(micro_batches), len(micro_batches) - 1
+        terms = [self.accumulate(batch, step, phase, share, at == last) for at, batch in enumerate(micro_batches)]
         if terms[0]:
             self.update(step)
         else:  # nothing learns in the warm-up of a translator without networks; the head's average begins all the same
             self.average.update_parameters(self.learned)
         return {name: torch.stack([losses[name] for losses in terms]).mean() for name in terms[0]}
 
-    def accumulate(self, batch: UnpairedBatch, step: int, phase: Phase, share: float) -> Losses:
-        """Add the gradients of one micro-batch, in the order of the data: source, fake, restored, losses."""
+    def accumulate(self, batch: UnpairedBatch, step: int, phase: Phase, share: float, is_last: bool = True) -> Losses:
+        """Add the gradients of one micro-batch, in the order of the data: source, fake, restored, losses.
+
+        After the last one's first backward pass, processes begin to average what has a gradient.
+        """
         clean, real, index = batch
         self.translator.rng = rng = sample_rng(self.train.seed, index.tolist(), clean.device)
         if isinstance(self.translator, FollowsPhase):
@@ -144,6 +150,8 @@ class JointTrainer:
                 judges = self.task, self.ema_translator
                 losses_g = {**losses_g, **self.real_path.losses_g(restored_real, real, clean, *judges)}
         self.backward(losses_g, share)
+        if is_last:
+            self.averaging.begin()
 
         with self.accelerator.autocast():
             self.discriminators_learn(True)
@@ -224,19 +232,8 @@ class JointTrainer:
         return {role: self.rates[role](step) for role in dict.fromkeys(map(role_of, self.networks))}
 
     def average_gradients(self) -> None:
-        """One all-reduce over the gradients of all networks, and over the running statistics of batch norm.
-
-        DistributedDataParallel expects one forward for each backward, of a fixed set of parameters; here generators run
-        several times a step, discriminators are frozen for half of it, and warm-ups leave networks out.
-        """
-        if self.accelerator.num_processes == 1:
-            return
-        networks = self.networks.values()
-        shared = [p.grad for network in networks for p in network.parameters() if p.grad is not None]
-        shared += [buffer for network in networks for buffer in network.buffers() if buffer.is_floating_point()]
-        flat = cast("Tensor", self.accelerator.reduce(torch.cat([t.flatten() for t in shared]), reduction="mean"))
-        for own, mean in zip(shared, flat.split([t.numel() for t in shared]), strict=True):
-            own.copy_(mean.view_as(own))
+        """Average the gradients, and the running statistics of batch norm, over processes."""
+        self.averaging.finish()
 
     def discriminators_learn(self, learn: bool) -> None:
         """Whether gradients stop at the discriminators' weights or only pass through them to the generators."""
