@@ -16,7 +16,7 @@ from unpairaug.registry import Component, HeadSpec, LossSpec, Spec, heads, tasks
 from unpairaug.registry.terms import Terms
 from unpairaug.sharing.hub import HubPart
 from unpairaug.sharing.pretrained import Pretrained
-from unpairaug.translator import Restores, Translator, build_translator, restorer_only
+from unpairaug.translator import Restores, Translator, build_translator
 
 COLOURS = 3
 """Channels of every image that is read."""
@@ -184,3 +184,16 @@ def _without_losses(config: Spec) -> Spec:
     fields = tasks.options(config["type"]).model_fields
     marked = {key for key, field in fields.items() if any(isinstance(mark, Terms) for mark in field.metadata)}
     return {key: value for key, value in config.items() if key not in marked or fields[key].is_required()}
+
+
+def restorer_only(translator: Translator) -> Translator:
+    """A copy with the same weights that can only `restore`, in evaluation mode.
+
+    It keeps the generator `restore`, or all of them where none has that name.
+    """
+    twin = copy.copy(translator)
+    twin._modules = {**translator._modules}  # so that the translator itself keeps its networks
+    kept = [name for name in translator.generators if name == "restore" or "restore" not in translator.generators]
+    twin.generators = nn.ModuleDict({name: translator.generators[name] for name in kept})
+    twin.discriminators, twin.camera = nn.ModuleDict(), None
+    return twin.eval()

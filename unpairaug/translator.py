@@ -6,7 +6,6 @@ discriminators. Each further ability is a protocol of its own below: a translato
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar, Literal, Protocol, SupportsIndex, runtime_checkable
@@ -172,6 +171,13 @@ class FollowsPhase(Protocol):
     phase: Phase
 
 
+@runtime_checkable
+class FollowsSteps(Protocol):
+    """Ability: terms that only some steps have; the trainer sets `training_step`, from 0, at every step."""
+
+    training_step: int
+
+
 def degrade_input(translator: Translator, clean: Tensor, source: Tensor) -> Tensor:
     """What the translator degrades: the source (B, 3, h, w), or the clean image where it shrinks that itself."""
     return source if own_scale(translator) == 1 else clean
@@ -180,19 +186,6 @@ def degrade_input(translator: Translator, clean: Tensor, source: Tensor) -> Tens
 def own_scale(translator: Translator) -> int:
     """How many times smaller the translator itself makes an image."""
     return translator.scale if isinstance(translator, TakesClean) else 1
-
-
-def restorer_only(translator: Translator) -> Translator:
-    """A copy with the same weights that can only `restore`, in evaluation mode.
-
-    It keeps the generator `restore`, or all of them where none has that name.
-    """
-    twin = copy.copy(translator)
-    twin._modules = {**translator._modules}  # so that the translator itself keeps its networks
-    kept = [name for name in translator.generators if name == "restore" or "restore" not in translator.generators]
-    twin.generators = nn.ModuleDict({name: translator.generators[name] for name in kept})
-    twin.discriminators, twin.camera = nn.ModuleDict(), None
-    return twin.eval()
 
 
 @runtime_checkable

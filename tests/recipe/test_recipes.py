@@ -37,7 +37,7 @@ def test_a_recipe_builds_for_any_length_of_run(path: Path):
 def test_the_paper_recipe_carries_the_seed_systems_settings():
     recipe = load_recipe("cyclesr_sr_paper")
     cyclegan = {"ngf": 64, "n_blocks": 9, "norm": "instance", "up_mode": "transpose", "game": "lsgan", "r1": 0.0}
-    weights = {"lambda_cycle": 10.0, "lambda_identity": 0.5, "pool_size": 50}
+    weights = {"lambda_cycle": 10.0, "lambda_identity": 0.5, "cycle_every": 1, "pool_size": 50}
     patch = {"type": "patch", "ndf": 64, "n_layers": 3, "norm": "instance"}
     assert recipe.translator.pop("discriminator").items() >= patch.items()
     assert recipe.translator == {"type": "cyclegan", **cyclegan, **weights, "measure": "none"}

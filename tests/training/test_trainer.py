@@ -307,3 +307,13 @@ def test_the_head_is_fed_the_real_image_of_a_pair_and_the_translated_one_else():
     trainer.accumulate(batch, 50, "joint", 1.0)
     is_real = (seen[0] == batch.degraded).flatten(1).all(1)
     assert is_real.tolist() == [False, False, False, True] * 2
+
+
+def test_a_translator_that_follows_steps_has_the_step_before_its_losses():
+    trainer = make_trainer()
+    seen: list[int] = []
+    losses_g = trainer.translator.losses_g
+    trainer.translator.losses_g = lambda *images: (seen.append(trainer.translator.training_step), losses_g(*images))[1]
+    for step in (50, 7):
+        trainer.accumulate(make_batch(), step, "joint", 1.0)
+    assert seen == [50, 7]

@@ -41,3 +41,16 @@ def test_identity_terms_are_there_only_with_a_weight():
         "cycle_clean",
         "cycle_degraded",
     }
+
+
+def test_cycle_and_identity_terms_of_some_steps_only_weigh_as_much_more():
+    source, real = images()
+    always, seldom = make(), make(cycle_every=3)
+    terms = always.losses_g(source, real, always.degrade(source))
+    for step in range(4):
+        seldom.training_step = step
+        found = seldom.losses_g(source, real, seldom.degrade(source))
+        assert found.keys() == terms.keys()
+        for name, value in found.items():
+            factor = 1 if name.startswith("gan_") else 3 * (step % 3 == 0)
+            torch.testing.assert_close(value, factor * terms[name])

@@ -31,6 +31,7 @@ from unpairaug.training.real_path import RealPath
 from unpairaug.training.schedule import Schedule
 from unpairaug.translator import (
     FollowsPhase,
+    FollowsSteps,
     JudgesRealness,
     KeepsImages,
     Phase,
@@ -129,6 +130,8 @@ class JointTrainer:
         self.translator.rng = rng = sample_rng(self.train.seed, index.tolist(), clean.device)
         if isinstance(self.translator, FollowsPhase):
             self.translator.phase = phase
+        if isinstance(self.translator, FollowsSteps):
+            self.translator.training_step = step
 
         with self.accelerator.autocast():
             self.discriminators_learn(False)

@@ -36,6 +36,7 @@ class CycleGAN(CycleTranslator):
         lambda_cycle: float = 10.0,
         lambda_identity: float = 0.5,
         pool_size: int = 50,
+        cycle_every: Annotated[int, Field(ge=1)] = 1,
     ) -> None:
         super().__init__(
             {name: ResnetGenerator(ngf, n_blocks, norm, up_mode) for name in ("degrade", "restore")},
@@ -45,19 +46,30 @@ class CycleGAN(CycleTranslator):
             pool_size,
         )
         self.lambda_cycle, self.lambda_identity = lambda_cycle, lambda_identity
+        self.cycle_every = cycle_every
+        """Only every so many steps have cycle and identity terms, with weights that many times as large, as StyleGAN2
+        has it for its penalties (Karras et al., 2020): fewer passes of the generators."""
+        self.training_step = 0
 
     def losses_g(self, source: Tensor, real: Tensor, fake: Tensor) -> Losses:
-        """`gan_*`, `cycle_*` and, unless its weight is 0, `identity_*`; each for one generator or one cycle."""
-        idt = self.lambda_identity > 0
+        """`gan_*`, `cycle_*` and, unless its weight is 0, `identity_*`; each for one generator or one cycle.
+
+        In the steps between those of `cycle_every`, the last two are 0.
+        """
+        idt, cycle = self.lambda_identity > 0, self.lambda_cycle * self.cycle_every
+        if self.training_step % self.cycle_every:
+            left_out = ["cycle_clean", "cycle_degraded", *["identity_degrade", "identity_restore"] * idt]
+            zeros = dict.fromkeys(left_out, source.new_zeros(()))
+            return {**self.adversarial(source, real, fake, self.restore(real)), **zeros}
         restored, reconstructed_source, *same_source = self.run_as_one_batch(self.restore, real, fake, *[source] * idt)
         reconstructed_real, *same_real = self.run_as_one_batch(self.degrade, restored, *[real] * idt)
         losses = {
             **self.adversarial(source, real, fake, restored),
-            "cycle_clean": self.lambda_cycle * cycle_loss(reconstructed_source, source),
-            "cycle_degraded": self.lambda_cycle * cycle_loss(reconstructed_real, real),
+            "cycle_clean": cycle * cycle_loss(reconstructed_source, source),
+            "cycle_degraded": cycle * cycle_loss(reconstructed_real, real),
         }
         if idt:
-            weight = self.lambda_cycle * self.lambda_identity
+            weight = cycle * self.lambda_identity
             losses["identity_degrade"] = weight * identity_loss(same_real[0], real)
             losses["identity_restore"] = weight * identity_loss(same_source[0], source)
         return losses
