@@ -4,7 +4,7 @@
 
 The faults take turns: answers 500 and 503, connections that are reset, slow answers, and a server that is away for two
 seconds. They are spread over the job. Data, run folder and outputs are in the bucket. Weights and shards must be equal,
-to the last bit, and no output may contain the secret key.
+to the last bit, and no output and no file may contain the secret key.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ def compare_jobs(server: S3Server, folder: Path, name: str, words: list[str], ta
     kept = (".tar", "model.safetensors", ".png")
     results = {path for path in whole if path.endswith(kept) and not path.startswith(("samples", "best"))}
     different = [path for path in results if whole[path] != failing.get(path)]
+    if shown := [path for path, content in {**whole, **failing}.items() if SECRET.encode() in content]:
+        sys.exit(f"the secret key is in {shown}")
     print(
         f"{name}: {dict(server.failed)} in {requests} requests, said {said} times, {len(results)} files, "
         f"{len(different)} differ",

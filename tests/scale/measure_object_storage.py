@@ -4,8 +4,8 @@
 
 The server is moto's, in a process of its own, and counts requests. Each reader runs in a process of its own without
 loader workers. Printed are images per second of CPU time of this process, without the server's, the ratio to the bare
-decoder, requests, and memory. `exact from copies` fetches whole shards to the disk, as training does where they fit
-`data.cache_gib`.
+decoder, requests, memory, and how many of the images of each side came, and how often at most. `exact from copies`
+fetches whole shards to the disk, as training does where they fit `data.cache_gib`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests" / "support")]
 SIDES, EACH, SIDE, CROP, BATCH = ("clean", "degraded"), 1000, 64, 32, 16
 READERS = ("bare decoder", "WebDataset", "stream", "exact from copies", "exact")
+came: list[np.ndarray] = []
+"""Of each side, how often each image came."""
 
 
 def make_shards(url: str, shards: int) -> None:
@@ -75,6 +77,16 @@ def read_with_unpairaug(url: str, images: int, order: str) -> Any:
     IMAGE_CACHE.limit = 0
     clean, degraded = (open_images(f"{url}/{side}", "clean", 1) for side in SIDES)
     crops = UnpairedCrops(clean, degraded, crop=CROP, scale=1, seed=0, lanes=BATCH)
+    came[:] = [np.zeros(len(side), np.int64) for side in (clean, degraded)]
+    read_batch = crops.read_batch
+
+    def read_and_count(wanted: list[int], pairs: Any) -> Any:
+        for clean_image, degraded_image in pairs:
+            came[0][clean_image] += 1
+            came[1][degraded_image] += 1
+        return read_batch(wanted, pairs)
+
+    crops.read_batch = read_and_count
     batches = StepBatches(0, images // (2 * BATCH), BATCH)
     if order == "exact from copies":
         read_from_copies(crops, ShardCache(2**30))
@@ -151,12 +163,9 @@ def measure(reader: str, url: str, images: int) -> None:
             speed = 2 * BATCH * done / (time.process_time() - began)
             print(f"{2 * BATCH * done} images, {speed:.0f} per CPU second", file=sys.stderr, flush=True)
     seconds = time.process_time() - began
-    speed = 2 * BATCH * done / seconds
-    print(
-        json.dumps(
-            {"images": 2 * BATCH * (done + 1), "speed": speed, "wall": time.monotonic() - wall, "memory": memory}
-        )
-    )
+    found = {"images": 2 * BATCH * (done + 1), "speed": 2 * BATCH * done / seconds, "wall": time.monotonic() - wall}
+    coverage = [f"{np.count_nonzero(side)} of {len(side)}, each at most {side.max()} times" for side in came]
+    print(json.dumps({**found, "memory": memory, "coverage": coverage}))
 
 
 def main() -> None:
@@ -202,7 +211,7 @@ def main() -> None:
             print(
                 f"{reader:<13} {found['images']} images, {found['speed']:.0f} per CPU second, "
                 f"{found['speed'] / bare:.0%} of the bare decoder, {found['wall']:.0f} s, requests {requests}, "
-                f"memory in MiB {found['memory']}",
+                f"memory in MiB {found['memory']}, coverage {found['coverage']}",
                 flush=True,
             )
     finally:
