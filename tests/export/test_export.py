@@ -100,7 +100,7 @@ TRAINED = {
 }
 COMPACT = {"type": "spandrel", "arch": "Compact", "num_feat": 8, "num_conv": 2}
 BUILT_IN = [name for name in heads.names() if heads.get(name).__module__.startswith("unpairaug.heads.")]
-AT_SCALES = [(name, scale) for name in BUILT_IN for scale in (1, 2, 4) if name != "dncnn" or scale == 1]
+AT_SCALES = [(name, scale) for name in BUILT_IN for scale in (1, 2, 4) if name not in ("dct", "dncnn") or scale == 1]
 
 
 def small(name: str) -> dict[str, Any]:

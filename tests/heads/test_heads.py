@@ -40,6 +40,7 @@ SMALL: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "edsr": ({"type": "edsr", "n_blocks": 2, "width": 8, "res_scale": 0.5}, (1, 2, 3, 4)),
     "srresnet": ({"type": "srresnet", "n_blocks": 2, "width": 8}, (1, 2, 3, 4)),
     "dncnn": ({"type": "dncnn", "depth": 4, "width": 8}, (1,)),
+    "dct": ({"type": "dct", "window": 8}, (1,)),
     "spandrel RRDBNet": (spandrel("RRDBNet", num_filters=8, num_blocks=2), (1, 2, 4)),
     "spandrel Compact": (spandrel("Compact", num_feat=8, num_conv=2), (1, 2, 3, 4)),
     "spandrel SPAN": (SPAN, (1, 2, 3, 4)),
@@ -115,7 +116,7 @@ def test_a_head_enlarges_images_of_any_size_by_its_scale(name: str, scale: int):
             assert task(image(height, width)).shape == (2, 3, scale * height, scale * width)
 
 
-@each
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "dct"])  # which keeps the brightness
 def test_a_head_learns_one_batch(name: str):
     task = task_with(name)
     # Smooth, so that even a head of one window can tell it; a darker one, so that no head starts with it.
@@ -177,9 +178,36 @@ def test_dncnn_starts_as_the_image_itself():
     assert torch.equal(task_with("dncnn")(image()), image())
 
 
-def test_dncnn_is_refused_where_the_task_enlarges():
+@pytest.mark.parametrize("head", ["dct", "dncnn"])
+def test_a_denoiser_is_refused_where_the_task_enlarges(head: str):
     with pytest.raises(UserError, match=r"scale 1.*scale 2"):
-        tasks.build({"type": "sr", "scale": 2, "head": "dncnn"})
+        tasks.build({"type": "sr", "scale": 2, "head": head})
+
+
+def test_dct_removes_noise_before_training_and_returns_the_image_with_thresholds_of_zero():
+    clean = torch.from_numpy(astronaut()[40:104, 180:244]).permute(2, 0, 1)[None] / 255
+    noisy = clean + 5 / 255 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    head = heads.build("dct").eval()
+    with torch.no_grad():
+        assert (head(noisy) - clean).square().mean() < 0.6 * (noisy - clean).square().mean()
+        for weights in head.parameters():
+            weights.fill_(-1.0)  # 20 nats
+        assert torch.allclose(head(noisy), noisy, atol=1e-5)
+
+
+def test_dct_learns_the_colour_of_the_noise():
+    draw = torch.Generator().manual_seed(0)
+    head = heads.build({"type": "dct", "window": 8})
+    optimizer = torch.optim.Adam(head.parameters(), 5e-3)
+    for _ in range(20):
+        clean = torch.rand(4, 3, 1, 1, generator=draw).expand(4, 3, 24, 24)
+        noise = torch.randn(4, 1, 24, 24, generator=draw)  # of grey alone
+        loss = F.mse_loss(head(clean + 0.1 * noise), clean)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    grey, colours = head.hard.detach().mean(1)
+    assert grey > 0.02 > colours.abs()
 
 
 MISTAKES = {

@@ -148,9 +148,11 @@ class _TileGeometry(NamedTuple):
 
 
 def _tile_geometry(task: Restorer) -> _TileGeometry:
-    """Exact margins if the head has a `receptive_margin`; otherwise blended overlaps."""
+    """Exact margins if the head has a `receptive_margin`, in steps of its `tile_step`; otherwise blended overlaps."""
     margin = _exact_margin(task)
-    return _TileGeometry(TILE_MARGIN, TILE_OVERLAP, TILE_STEP) if margin is None else _TileGeometry(margin, 0, 1)
+    if margin is None:
+        return _TileGeometry(TILE_MARGIN, TILE_OVERLAP, TILE_STEP)
+    return _TileGeometry(margin, 0, getattr(getattr(task, "head", task), "tile_step", 1))
 
 
 def _exact_margin(task: Restorer) -> int | None:
