@@ -138,3 +138,8 @@ def test_padding_of_cameras_in_a_jpeg_is_read_and_hides_no_damage(photograph):
     for data in (padded[:middle] + b"\xff\xd9", padded[:-2] + foreign + padded[-2:], b"\xff\xd8\xff\0\xff"):
         with pytest.raises(UserError, match="this image cannot be read"):
             decode_image(data, "a.jpg")
+
+
+def test_a_header_whose_segment_leads_beyond_the_end_is_left_as_it_is():
+    data = b"\xff\xd8\xff\xe0\x7f\xff" + bytes(16)
+    assert damage.remove_padding(data) == data  # and does not begin again, without end

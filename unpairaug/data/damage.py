@@ -66,7 +66,7 @@ def remove_padding(data: bytes) -> bytes:
     kept, at = [data[:2]], 2
     while True:
         at = data.find(b"\xff", at)
-        while data[at + 1 : at + 2] == b"\xff":
+        while at >= 0 and data[at + 1 : at + 2] == b"\xff":
             at += 1
         if at < 0 or at + 4 > len(data):
             return data
