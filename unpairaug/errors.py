@@ -42,6 +42,11 @@ class RunPreempted(RunStopped):
     exit_code = 75
 
 
+def format_install(extra: str) -> str:
+    """The commands that install an extra of this package."""
+    return f"pip install 'unpairaug[{extra}]', or pip install -e '.[{extra}]' in a clone"
+
+
 def escape(name: object) -> str:
     """A path or foreign text for a message: on one line, of readable length, control characters escaped."""
     text = os.fspath(name) if isinstance(name, os.PathLike) else str(name)

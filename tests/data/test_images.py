@@ -89,6 +89,8 @@ def test_a_folder_that_is_missing_a_file_or_empty_is_refused_with_what_was_looke
     (tmp_path / "file.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"nowhere: there is no such folder"):
         list_images(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"did you mean '.*empty'\?"):
+        list_images(tmp_path / "emty")
     with pytest.raises(UserError, match=r"file\.png: this is a file; expected the folder"):
         list_images(tmp_path / "file.png")
     with pytest.raises(UserError, match=r"empty: no image .* looked for \.png \.jpg"):
@@ -146,6 +148,13 @@ def test_floating_point_pixels_are_refused_rather_than_clipped(tmp_path):
     Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(UserError, match=r"float\.tif: .*signed or floating-point samples"):
         read_image(tmp_path / "float.tif")
+    entries = [(256, 4, 1, 1), (257, 4, 1, 1), (258, 3, 1, 32), (262, 3, 1, 2), (273, 4, 1, 8), (277, 3, 1, 3)]
+    entries += [(279, 4, 1, 12), (339, 3, 1, 3)]
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    header = struct.pack("<2sHI", b"II", 42, 20) + bytes(12)
+    (tmp_path / "colour.tif").write_bytes(header + struct.pack("<H", len(entries)) + directory + bytes(4))
+    with pytest.raises(UserError, match=r"32-bit floating-point samples; save it with 8 or 16 bits"):
+        read_image(tmp_path / "colour.tif")
 
 
 def test_what_is_written_reads_back_and_a_failed_write_leaves_the_old_image(tmp_path, photograph):

@@ -286,6 +286,11 @@ def test_a_wrong_override_is_quoted(refused: Callable[..., str], override: str, 
     assert "\n" not in message
 
 
+def test_an_override_in_a_misspelt_section_is_quoted(refused: Callable[..., str]):
+    message = refused(RECIPE, "trian.seed=1")
+    assert message == "override trian.seed=1: trian: unknown key; did you mean 'train'?"
+
+
 @pytest.mark.parametrize(
     "override", ["train.steps", "=5", "train..steps=5", "data.clean.x=1", "data.clean=*.png", "a=[1"]
 )

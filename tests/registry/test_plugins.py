@@ -150,6 +150,10 @@ def test_a_class_is_found_as_module_and_class_and_a_misspelt_module_offers_the_r
         known(kind).get(f"my_foldr_{kind}:Toy")
     with pytest.raises(UserError, match="did you mean 'Toy'"):
         known(kind).get(f"my_folder_{kind}:Toyy")
+    (tmp_path / f"my_folder_{kind}_2.py").write_text("x = 2x")
+    with pytest.raises(UserError, match="SyntaxError") as refused:
+        known(kind).get(f"my_folder_{kind}_2:Toy")
+    assert "did you mean" not in str(refused.value)
 
 
 @pytest.fixture

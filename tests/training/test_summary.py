@@ -16,6 +16,7 @@ from unpairaug.registry import tasks
 from unpairaug.task import Task
 from unpairaug.training.gain import measure_unpaired_gain, paired_gain
 from unpairaug.training.summary import Summary, summarize
+from unpairaug.training.summary_reasons import format_few_images
 from unpairaug.training.summary_text import format_summary, format_warning
 
 IMAGES = {"clean": 40, "degraded": 40}
@@ -118,6 +119,11 @@ def test_the_reasons_are_facts_of_the_run(tmp_path):
     assert "The run has" not in reasons and "images" not in reasons.replace("the images are", "")
 
 
+def test_below_ten_images_on_a_side_check_warns():
+    found = [*format_few_images({"clean": 3, "degraded": 12, "val_clean": 30})]
+    assert [line.partition(":")[0] for line in found] == ["warning", "note"] and "data.clean has only 3" in found[0]
+
+
 def test_the_gain_is_that_of_each_image_over_its_own_baseline():
     assert paired_gain([31.0, 22.0], [30.0, 20.0]) == {"psnr_rgb": 1.5, "standard_error": 0.5}
     assert paired_gain([31.0], [30.0]) == {"psnr_rgb": 1.0}
@@ -135,7 +141,8 @@ def test_the_unpaired_gain_tells_a_translator_that_adds_the_right_grain_from_one
 def test_a_run_below_its_baseline_says_so_at_its_end_and_when_it_is_started_again(tmp_path):
     options = ["smoke", CYCLEGAN, "train.steps=4", "schedule={}", "optimizer.head.lr=0.1", "train.ema=0"]
     for start in ("completed 4 of 4 steps\n", "completed 4 of 4 steps already"):
-        done = run(*options, "output_dir=run", cwd=tmp_path)
+        rate = "optimizer.head.lr=0.05" if "already" in start else "output_dir=run"
+        done = run(*options, "output_dir=run", rate, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert start in done.stdout and "below bicubic interpolation: do not use this model" in done.stdout
         assert "The run has 4 steps" in done.stdout and "unpairaug docs below-baseline" in done.stdout
@@ -143,4 +150,5 @@ def test_a_run_below_its_baseline_says_so_at_its_end_and_when_it_is_started_agai
         assert values["status"] == "below" and values["difference"] < 0 and values["images"] == 2
         assert "warning: the result is" in (tmp_path / "run" / "log.txt").read_text()
         (tmp_path / "run" / "summary.json").unlink()
+    assert "not applied, as no step is left: optimizer.head.lr: 0.1 → 0.05" in done.stdout + done.stderr
     assert torch.isfinite(torch.tensor(values["standard_error"]))

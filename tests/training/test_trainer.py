@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import subprocess
 import sys
@@ -24,6 +25,9 @@ from small_trainer import (
 )
 
 from unpairaug.data import UnpairedBatch
+from unpairaug.errors import UserError
+from unpairaug.registry import tasks
+from unpairaug.training.build import _validate_output_shape
 from unpairaug.training.checkpoint import load_checkpoint, save_checkpoint
 from unpairaug.training.schedule import Schedule
 
@@ -317,3 +321,10 @@ def test_a_translator_that_follows_steps_has_the_step_before_its_losses():
     for step in (50, 7):
         trainer.accumulate(make_batch(), step, "joint", 1.0)
     assert seen == [50, 7]
+
+
+def test_a_head_that_is_not_finite_from_the_start_is_refused_before_training():
+    task = tasks.build({"type": "denoise"})
+    task.head.register_forward_hook(lambda _head, _inputs, output: output * math.nan)
+    with pytest.raises(UserError, match="returns NaN or infinity for a finite image, before any training"):
+        _validate_output_shape(task, 16, "denoise")

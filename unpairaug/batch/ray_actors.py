@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unpairaug.batch.parts import AHEAD, ATTEMPTS, MakeWorker, Part, Result
-from unpairaug.errors import RunStopped, UserError
+from unpairaug.errors import RunStopped, UserError, format_install
 
 log = logging.getLogger("unpairaug")
 
@@ -34,7 +34,7 @@ def map_with_ray(make: MakeWorker[Part, Result], parts: Iterable[Part], actors: 
     try:
         import ray
     except ImportError as error:
-        raise UserError("--ray needs Ray; install it with: pip install 'unpairaug[ray]'") from error
+        raise UserError(f"--ray needs Ray: {format_install('ray')}") from error
     is_own = not ray.is_initialized()
     if is_own:
         try:

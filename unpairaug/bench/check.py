@@ -15,7 +15,7 @@ from unpairaug.terminal.progress import format_duration
 from unpairaug.training.build import build_trainer, make_accelerator
 from unpairaug.training.data_order import resolve_order
 from unpairaug.training.measure_camera import format_camera, measure_camera
-from unpairaug.training.summary_reasons import find_few_images
+from unpairaug.training.summary_reasons import format_few_images
 from unpairaug.training.training_data import open_data, resolve_lengths
 
 
@@ -52,8 +52,8 @@ def check(
     report(str(data.report))
     sets = {side: data.report.sets[side] for side in ("clean", "degraded")}
     own = {side: found.count for side, found in sets.items() if found.source.partition(":")[0] != SAMPLE}
-    for few in find_few_images(own):  # the sample photographs are few on purpose
-        report(f"note: {few}")
+    for few in format_few_images(own):  # the sample photographs are few on purpose
+        report(few)
     loaded = resolve_lengths(loaded, data, accelerator.num_processes)
     loaded, order = resolve_order(loaded, data, accelerator.num_processes)
     report(order)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import struct
 import zlib
+from contextlib import suppress
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLEFORMAT, ImageFileDirectory_v2
 
 MAX_SCAN_PIXELS = 4 * 10**9
 """Pixels times scans of a progressive JPEG, about one second of decoding: every scan passes over the whole image, and a
@@ -112,6 +115,18 @@ def check_tiff(image: Image.Image) -> None:
     covered = sum((right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in tiles)
     if covered < image.width * image.height:
         raise ValueError(f"truncated: its strips or tiles have {covered} of {image.width * image.height} pixels")
+
+
+def describe_float_samples(data: bytes) -> str | None:
+    """What a TIFF says of floating-point samples, which Pillow does not decode in colour; None without them."""
+    with suppress(Exception):  # a damaged directory says nothing
+        file = BytesIO(data)
+        directory = ImageFileDirectory_v2(file.read(8))
+        file.seek(directory.next)
+        directory.load(file)
+        if 3 in directory[SAMPLEFORMAT]:
+            return f"{directory[BITSPERSAMPLE][0]}-bit floating-point samples"
+    return None
 
 
 def check_webp(data: bytes) -> None:

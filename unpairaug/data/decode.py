@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from PIL.ExifTags import Base
 
 from unpairaug.data.bit_depth import UPRIGHT, bit_depth, is_negative, read_colour, read_grey, read_pixmap
-from unpairaug.data.damage import check_png, check_tiff, check_webp, decode_jpeg
+from unpairaug.data.damage import check_png, check_tiff, check_webp, decode_jpeg, describe_float_samples
 from unpairaug.data.plain_jpeg import decode_plain_jpeg, read_plain_size
 from unpairaug.errors import UserError, escape
 
@@ -185,6 +185,8 @@ def _format_reason(broken: Exception, data: bytes) -> str:
     """The decoder's message on one line, without the path, which the message already names."""
     if isinstance(broken, Image.UnidentifiedImageError):
         known = next((name for name, start in _STARTS.items() if re.match(start, data, re.DOTALL)), None)
+        if known == "TIFF" and (samples := describe_float_samples(data)):
+            return f"{samples}; save it with 8 or 16 bits"
         if known is not None:
             return f"a damaged {known} file, or pixels of a kind that cannot be read"
         return f"no known image format; known are {', '.join(FORMATS)}"

@@ -17,6 +17,7 @@ from unpairaug.data.decode import Array, EncodedImage, Place, crop_image, decode
 from unpairaug.data.files import read_file, write_file
 from unpairaug.data.image_cache import IMAGE_CACHE, Identity, as_read_only, file_identity
 from unpairaug.errors import UserError, escape
+from unpairaug.registry.suggestions import suggest_folder
 
 EXTENSIONS = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff"),
@@ -54,7 +55,8 @@ def find_images(folder: str | os.PathLike[str], unlistable: list[str] | None = N
     """
     root = Path(folder).expanduser()
     if not os.path.exists(root):  # False, unlike that of Path, for a name that is too long
-        raise UserError(f"{escape(folder)}: there is no such folder; expected a folder of images")
+        hint = escape(suggest_folder(root))
+        raise UserError(f"{escape(folder)}: there is no such folder; expected a folder of images{hint}")
     if not root.is_dir():
         raise UserError(f"{escape(folder)}: this is a file; expected the folder that holds the images")
     files = _walk(root, unlistable)

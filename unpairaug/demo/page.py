@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from PIL import Image
 
 from unpairaug.data.decode import Array
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, format_install
 
 if TYPE_CHECKING:
     import gradio
@@ -81,7 +81,7 @@ def require_gradio() -> None:
         UserError: it is not.
     """
     if find_spec("gradio") is None:
-        raise UserError("the demo needs gradio: pip install 'unpairaug[demo]'")
+        raise UserError(f"the demo needs gradio: {format_install('demo')}")
 
 
 def build_page(model: DemoModel) -> gradio.Blocks:

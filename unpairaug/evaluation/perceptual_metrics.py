@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, format_install
 from unpairaug.evaluation.metrics import check_sizes
 
 SMALLEST_SIDE = 32
@@ -68,7 +68,7 @@ def _load_metric(name: str, device: torch.device) -> PerceptualMetric:
         compare = PERCEPTUAL[name](device)
     except ImportError as error:
         package = "cvvdp" if name == "cvvdp" else "torchmetrics"
-        raise UserError(f"--{name} needs {package} ({error}): pip install 'unpairaug[perceptual]'") from error
+        raise UserError(f"--{name} needs {package} ({error}): {format_install('perceptual')}") from error
     except (OSError, RuntimeError) as error:  # raised by torch.hub without a network connection, or for a broken file
         raise UserError(
             f"--{name} needs pretrained weights, which torchvision could not download ({error}); run it once with "

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from unpairaug.errors import UserError
+from unpairaug.errors import UserError, format_install
 from unpairaug.registry import Spec
 from unpairaug.task import Task
 
@@ -72,7 +72,7 @@ def require_packages(extra: str, *packages: str) -> None:
     """
     missing = [package for package in packages if not _is_installed(package)]
     if missing:
-        raise UserError(f"--format {extra} needs {', '.join(missing)}: pip install 'unpairaug[{extra}]'")
+        raise UserError(f"--format {extra} needs {', '.join(missing)}: {format_install(extra)}")
 
 
 def format_error(error: Exception) -> str:

@@ -38,7 +38,10 @@ class Document:
     """Values that were set on top of the file, and the place of each, in order."""
 
     def place(self, path: Path) -> str:
-        """Place of the value at the path; if it is missing, of the section around it."""
+        """Place of the value at the path; if it is missing, of what an override set in it, or of the section around."""
+        below = (place for known, (_, place) in self.overrides.items() if known[: len(path)] == path)
+        if path not in self.places and (set_below := next(below, None)):
+            return set_below
         return next(self.places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.places)
 
     def override(self, text: str) -> None:

@@ -209,7 +209,8 @@ class ClassLookup(Generic[T]):
                 module = import_module(module_name)
         except FAULTS as error:  # the message names the module, whatever it raises
             beside = [module.name for module in pkgutil.iter_modules([str(Path.cwd())]) if module.name != module_name]
-            hint = suggest(module_name, beside, instead="")
+            is_absent = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
+            hint = suggest(module_name, beside, instead="") if is_absent else ""
             hint = f"; {hint}" if hint else ""
             where = f"cannot be imported from {Path.cwd()} or the installed packages"
             raise UserError(

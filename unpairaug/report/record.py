@@ -18,6 +18,7 @@ from unpairaug.errors import UserError, escape
 from unpairaug.files import read_json
 from unpairaug.recipe.sections import MAX_LENGTH
 from unpairaug.recipe.yaml_file import parse
+from unpairaug.registry.suggestions import suggest_folder
 
 FILES = ("recipe.yaml", "metrics.jsonl", "log.txt", "environment.json")
 """A folder without any of these files is not a run folder."""
@@ -91,7 +92,8 @@ def read_record(folder: Path) -> Record:
     """
     if not os.path.isdir(folder):
         what = "this is a file" if os.path.exists(folder) else "there is no such folder"
-        raise UserError(f"{escape(folder)}: {what}; expected the output_dir of a run")
+        hint = escape(suggest_folder(folder))
+        raise UserError(f"{escape(folder)}: {what}; expected the output_dir of a run{hint}")
     if not any(os.path.isfile(folder / name) for name in FILES):
         raise UserError(
             f"{escape(folder)} is not a run folder: it has none of {', '.join(FILES)}; give the output_dir of a run"

@@ -155,12 +155,19 @@ def _validate_output_shape(task: Task, side: int, name: str) -> None:
     task.eval()  # so that running statistics stay as they are
     try:
         with torch.no_grad():
-            found = tuple(task(torch.zeros(1, 3, side, side)).shape)
+            restored = task(torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)))
     except RuntimeError as error:
         raise UserError(f"task {name!r}: its head cannot restore an image of {side} px: {error}") from error
+    found = tuple(restored.shape)
     if found != expected:
         raise UserError(
             f"task {name!r}: from an image (1, 3, {side}, {side}) its head returns {found}; at scale {task.scale} "
             f"{expected} is expected; use another head or task.scale"
+        )
+    if not restored.isfinite().all():
+        head = task.config["head"]["type"] if isinstance(task.config.get("head"), dict) else task.config.get("head")
+        raise UserError(
+            f"head {head} returns NaN or infinity for a finite image, before any training; look in its forward and its "
+            f"initial weights for a division by zero, or a root or logarithm of a negative number"
         )
     task.train()

@@ -7,6 +7,8 @@ its steps once more, each checked by itself, up to the bad one. No weight that c
 from __future__ import annotations
 
 import copy
+import re
+import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -15,6 +17,7 @@ from torch import Tensor
 from unpairaug.data import UnpairedBatch
 from unpairaug.errors import RunStopped
 from unpairaug.losses import Losses
+from unpairaug.registry.trust import find_code_names
 from unpairaug.sharing.tensor_file import find_nonfinite
 from unpairaug.terminal.progress import Progress
 from unpairaug.training.checkpoint import Tensors, flatten_files
@@ -27,7 +30,8 @@ from unpairaug.training.trainer import JointTrainer
 MAX_NAMES = 4
 """Samples whose images a message names."""
 ADVICE = (
-    "Lower the learning rates, set train.clip=1, or use train.mixed_precision=no; or let train.on_nonfinite=skip leave "
+    "If a head or loss of your own returns NaN or infinity, mend it. Else lower the learning rates, "
+    "set train.clip=1, or use train.mixed_precision=no; or let train.on_nonfinite=skip leave "
     "out such steps. Then the same command goes on"
 )
 
@@ -214,7 +218,10 @@ class Recovery:
                 save_replay(path, bad.step, bad.names, self.run.recipe, before.files, before.state, batches, precision)
         except OSError as error:
             return f"Its batch cannot be written: {error.strerror}"
-        return f"unpairaug debug replay {path} takes the step again"
+        has_code = any(re.fullmatch(r"[\w.]+:\w+", name) for name in find_code_names(self.run.recipe.model_dump()))
+        return (
+            f"unpairaug debug replay {shlex.quote(str(path))}{' --trust-code' if has_code else ''} takes the step again"
+        )
 
 
 def _shorten(names: list[str], most: int = 6) -> str:

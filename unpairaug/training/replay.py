@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from unpairaug import __version__
@@ -18,6 +19,7 @@ from unpairaug.data import UnpairedBatch
 from unpairaug.errors import UserError, escape
 from unpairaug.files import parse_json_object
 from unpairaug.recipe import Recipe
+from unpairaug.registry.options import dotted_key, mistakes
 from unpairaug.registry.plugins import format_error
 from unpairaug.registry.trust import names_from
 from unpairaug.rng import mix_seed
@@ -124,7 +126,11 @@ def replay(path: Path, trust_code: bool = False) -> Replay:
 
 def _build_trainer(tensors: Tensors, values: dict[str, Any]) -> JointTrainer:
     """The trainer in the state before the step."""
-    recipe = Recipe.model_validate(values["recipe"])
+    try:
+        recipe = Recipe.model_validate(values["recipe"])
+    except ValidationError as error:
+        said = (f"{dotted_key(path)}: {sentence}" for path, sentence in mistakes(error, values["recipe"]))
+        raise UserError(f"the recipe in the file of the step: {'; '.join(said)}") from error
     train = recipe.train.model_copy(update={"mixed_precision": values["precision"]})
     trainer = build_trainer(recipe, make_accelerator(recipe.model_copy(update={"train": train})))
     trainer.load_state({file: _below(tensors, f"{STATE}/{file}/") for file in values["files"]}, values["state"])

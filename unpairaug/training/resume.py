@@ -42,6 +42,8 @@ class Resumed:
     """Bytes of the log at that step; None where the checkpoint is not of this folder."""
     messages: tuple[str, ...] = ()
     """Lines for the log."""
+    changes: tuple[str, ...] = ()
+    """What differs from the checkpoint's recipe and data, a phrase for each."""
 
 
 def resume(
@@ -85,7 +87,8 @@ def resume(
     messages += _warnings_of_another_batch(state, recipe, processes)
     messages += describe_other_readers(state["recipe"]["data"], state.get("processes") or processes, recipe, processes)
     is_own = path.resolve().parent == run.checkpoints.resolve()
-    return Resumed(state["step"], state.get("loop"), state.get("log_length") if is_own else None, tuple(messages))
+    length = state.get("log_length") if is_own else None
+    return Resumed(state["step"], state.get("loop"), length, tuple(messages), tuple(changes))
 
 
 def _validate_same_run(

@@ -96,7 +96,7 @@ def _train(
     selection = _make_selection(recipe, trainer, data)
     start = resume(recipe, trainer, run, selection, may_change)
     if start.step >= steps:
-        _log_nothing_to_do(run, recipe, start.step, is_alone=may_change is None)
+        _log_nothing_to_do(run, recipe, start, is_alone=may_change is None)
         return start.step
     _open_folder(recipe, name, run, accelerator, data, start)
     log.info(order)
@@ -141,9 +141,11 @@ def _open_folder(
     log.info(data.epochs(recipe, processes))
 
 
-def _log_nothing_to_do(run: RunFolder, recipe: Recipe, steps: int, is_alone: bool) -> None:
+def _log_nothing_to_do(run: RunFolder, recipe: Recipe, start: Resumed, is_alone: bool) -> None:
     hint = "; train.steps=… adds steps, another output_dir starts a new run" if is_alone else ""
-    log.info(f"completed {steps} of {steps} steps already, in {run.path}{hint}")
+    log.info(f"completed {start.step} of {start.step} steps already, in {run.path}{hint}")
+    if start.changes:
+        log.warning(f"warning: not applied, as no step is left: {'; '.join(start.changes)}")
     if is_alone:
         _log_summary(run, recipe)
 

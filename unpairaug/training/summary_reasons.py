@@ -11,6 +11,8 @@ from unpairaug.training.metrics_file import MetricsFile
 MOST = 4
 """Reasons in a summary."""
 FEW_STEPS, FEW_IMAGES = 500, 20
+TOO_FEW_IMAGES = 10
+"""Images on a side below which `check` warns: with five, six of twelve cameras were below their baseline."""
 NO_GAIN, NO_NOISE = 0.05, 0.5
 """Deviation of a gain from 1, and 8-bit steps of noise, below which a measured camera degrades nothing visible."""
 
@@ -95,3 +97,10 @@ def find_few_images(images: Mapping[str, int]) -> Iterator[str]:
     for side, count in images.items():
         if count < FEW_IMAGES:
             yield f"data.{side} has only {count} images; 30 or more on each side measure a camera well."
+
+
+def format_few_images(images: Mapping[str, int]) -> Iterator[str]:
+    """The sentences of `find_few_images` as a warning, or from `TOO_FEW_IMAGES` on as a note."""
+    for side, count in images.items():
+        level = "warning" if count < TOO_FEW_IMAGES else "note"
+        yield from (f"{level}: {sentence}" for sentence in find_few_images({side: count}))

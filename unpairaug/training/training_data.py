@@ -157,7 +157,12 @@ def _source_list(source: Source) -> Iterable[str]:
 
 def _epochs(side: str, images: ImageSet, samples: int) -> Iterator[tuple[str, str]]:
     if not isinstance(images, MixedImages):
-        yield side, f"{samples / len(images):.3g}"
+        yield side, _format_count(samples / len(images))
         return
     for one, weight in zip(images.sets, images.weights, strict=True):
-        yield f"{side} {one.source}", f"{samples * weight / sum(images.weights) / len(one):.3g}"
+        yield f"{side} {one.source}", _format_count(samples * weight / sum(images.weights) / len(one))
+
+
+def _format_count(number: float) -> str:
+    """Three digits, or all those before the point."""
+    return f"{number:.0f}" if number >= 1000 else f"{number:.3g}"
