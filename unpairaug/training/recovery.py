@@ -218,7 +218,9 @@ class Recovery:
                 save_replay(path, bad.step, bad.names, self.run.recipe, before.files, before.state, batches, precision)
         except OSError as error:
             return f"Its batch cannot be written: {error.strerror}"
-        has_code = any(re.fullmatch(r"[\w.]+:\w+", name) for name in find_code_names(self.run.recipe.model_dump()))
+        has_code = any(
+            re.fullmatch(r"[\w.]+:\w+", name) for name in find_code_names(self.run.recipe.model_dump(exclude={"data"}))
+        )
         return (
             f"unpairaug debug replay {shlex.quote(str(path))}{' --trust-code' if has_code else ''} takes the step again"
         )
