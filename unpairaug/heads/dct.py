@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import AfterValidator
 from torch import Tensor, nn
 
+from unpairaug.heads.same_size import keeps_the_size
 from unpairaug.registry import register_head
 
 OPPONENT = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (0.5, -1.0, 0.5))
@@ -22,15 +22,6 @@ RATE = 20.0
 KNOTS = 8
 """Frequencies at which a threshold is learnt, evenly from 0 to half a cycle per pixel."""
 TINY = 1e-20
-
-
-def _keeps_the_size(scale: int) -> int:
-    if scale != 1:
-        raise ValueError(
-            f"dct restores at the size it is given (scale 1), and the task has scale {scale}; "
-            "take a task of scale 1, or a head that enlarges, such as vdsr"
-        )
-    return scale
 
 
 def cosine_basis(side: int) -> Tensor:
@@ -60,7 +51,7 @@ class DCTShrinkage(nn.Module):
     mean of a window, and noise that is stronger than that of the training images, stay.
     """
 
-    def __init__(self, scale: Annotated[int, AfterValidator(_keeps_the_size)] = 1, window: Literal[8, 16] = 16) -> None:
+    def __init__(self, scale: Annotated[int, keeps_the_size("dct")] = 1, window: Literal[8, 16] = 16) -> None:
         super().__init__()
         self.window, self.tile_step = window, window // 4
         self.receptive_margin = 2 * (window - 1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from unpairaug.heads.same_size import keeps_the_size
 from unpairaug.heads.spandrel_layout import dncnn_state
 from unpairaug.networks.generators import make_norm
 from unpairaug.registry import register_head
@@ -15,15 +16,6 @@ from unpairaug.registry.options import MAX_LAYERS
 
 Positive = Annotated[int, Field(ge=1)]
 Depth = Annotated[int, Field(ge=3, le=MAX_LAYERS)]
-
-
-def _keeps_the_size(scale: int) -> int:
-    if scale != 1:
-        raise ValueError(
-            f"dncnn restores at the size it is given (scale 1), and the task has scale {scale}; "
-            "take a task of scale 1, or a head that enlarges, such as vdsr"
-        )
-    return scale
 
 
 @register_head("dncnn")
@@ -38,7 +30,7 @@ class DnCNN(nn.Module):
 
     def __init__(
         self,
-        scale: Annotated[int, AfterValidator(_keeps_the_size)] = 1,
+        scale: Annotated[int, keeps_the_size("dncnn")] = 1,
         depth: Depth = 20,
         width: Positive = 64,
         norm: Literal["batch", "none"] = "batch",
