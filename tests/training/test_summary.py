@@ -61,7 +61,7 @@ def test_the_kept_step_is_taken_where_it_validated_better_than_the_last(tmp_path
 def test_few_pairs_and_another_step_in_best_are_said(tmp_path):
     lines = [(0, "val_bicubic", {"psnr_rgb": 25.0, "images": 2}), *paired(25.9, step=500), *paired(25.5)]
     text = format_summary(make_summary(tmp_path, *lines, kept=1000), tmp_path)
-    assert "best step     500, 25.90 dB; its weights are not kept, restore" in text
+    assert "best score    step 500, 25.90 dB; not kept, restore" in text
     (tmp_path / "best" / "selection.json").write_text('{"step": 250}')
     found = replace(summarize(tmp_path, load_recipe("smoke", ["train.steps=1000"]).resolve(1), IMAGES), images=2)
     text = format_summary(found, tmp_path)

@@ -18,7 +18,8 @@ def write(task: Task, path: Path) -> None:
     if state is None:
         raise UserError(
             f"spandrel does not support the head {head_spec(task)['type']!r}; it supports "
-            f"{', '.join(_list_supported_heads())}. Use `--format onnx` or `--format safetensors`"
+            f"{', '.join(_list_supported_heads())}. Use `--format onnx` or `--format safetensors`, or "
+            f"train with task.head={'vdsr' if task.scale > 1 else 'dncnn'}"
         )
     save_weights(state(), path)
 

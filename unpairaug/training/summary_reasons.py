@@ -62,17 +62,20 @@ def _from_measurements(found: MetricsFile) -> Iterator[str]:
     last = max(found.steps("unpaired"), default=None)
     line = None if last is None else found.line("unpaired", last)
     if line and line["translator_gain"] <= 2 * line["translator_gain_error"]:
+        gain, error = line["translator_gain"], 2 * line["translator_gain_error"]
+        known = "the translator has not learnt the camera" if gain <= 0 else "more images would tell"
         yield (
-            f"Translated images are no closer to the real ones than plain sources are ({line['translator']:.2f} and "
-            f"{line['translator_baseline']:.2f} dB): the translator has not learnt the camera."
+            f"Translated images are not clearly closer to the real ones than plain sources are (by {gain:+.2f} ± "
+            f"{error:.2f} dB): {known}."
         )
-    if line and line["head_gain"] > max(0.01, 2 * line["head_gain_error"]):
+    has_learnt = bool(line) and line["head_gain"] > max(0.01, 2 * line["head_gain_error"])
+    if line and has_learnt and found.steps("val"):  # without pairs nothing tells of the real images
         yield (
             f"The head improves translated images by {line['head_gain']:.2f} dB, but not the real ones: the "
             f"translation differs from the real camera (bridge.strength=[0.5,1], bridge.perturbation=[0,8], a lower "
             f"schedule.feedback)."
         )
-    elif line:
+    elif line and not has_learnt:
         yield (
             f"The head does not clearly improve even translated images ({line['head_gain']:+.2f} dB): it needs more "
             f"steps or another learning rate (optimizer.head.lr)."

@@ -63,11 +63,11 @@ def _step_rows(summary: Summary) -> list[tuple[str, str]]:
     if summary.best_step is None:
         return []
     value = "" if summary.best_value is None else f", {summary.best_value:.2f} dB"
-    kept = "" if summary.best_step == summary.weights_step else "its weights are not kept, "
+    kept = "" if summary.best_step == summary.weights_step else "not kept, "
     if kept and summary.kept_step not in (None, summary.weights_step):
         kept += f"best/ is step {summary.kept_step} (score without pairs), "
     taken = f"restore, evaluate and export take step {summary.weights_step}"
-    return [("best step", f"{summary.best_step}{value}; {kept}{taken}")]
+    return [("best score", f"step {summary.best_step}{value}; {kept}{taken}")]
 
 
 def _format_difference(verdict: Verdict, name: str) -> str:
