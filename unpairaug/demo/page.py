@@ -1,5 +1,8 @@
 """The demo as a page of gradio, served on the loopback interface only."""
 
+# pyright: reportMissingImports=false
+# gradio is of the extra `demo` alone, which `dev` does not install.
+
 from __future__ import annotations
 
 import os
