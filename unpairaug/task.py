@@ -191,9 +191,9 @@ def restorer_only(translator: Translator) -> Translator:
 
     It keeps the generator `restore`, or all of them where none has that name.
     """
-    twin = copy.copy(translator)
-    twin._modules = {**translator._modules}  # so that the translator itself keeps its networks
+    restorer = copy.copy(translator)
+    restorer._modules = {**translator._modules}  # so that the translator itself keeps its networks
     kept = [name for name in translator.generators if name == "restore" or "restore" not in translator.generators]
-    twin.generators = nn.ModuleDict({name: translator.generators[name] for name in kept})
-    twin.discriminators, twin.camera = nn.ModuleDict(), None
-    return twin.eval()
+    restorer.generators = nn.ModuleDict({name: translator.generators[name] for name in kept})
+    restorer.discriminators, restorer.camera = nn.ModuleDict(), None
+    return restorer.eval()

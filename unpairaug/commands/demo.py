@@ -19,7 +19,7 @@ def demo(
     """Try a trained model in a browser: restore a photograph, degrade a clean one, measure a camera.
 
     The page is served on 127.0.0.1 only, so that no other machine reaches it, and requests nothing from other hosts.
-    Ctrl-C ends it and deletes the uploaded photographs. It needs gradio: pip install 'unpairaug[demo]'.
+    Ctrl-C ends it and deletes the uploaded photographs. It needs the extra 'demo'.
 
     Example: unpairaug demo runs/cyclesr_sr
     """

@@ -15,7 +15,7 @@ from unpairaug.restoring.restore import Restorer, best_device, restore_image
 log = logging.getLogger("unpairaug")
 
 ENOUGH = 48.0
-"""PSNR in dB against full precision above which nobody sees a difference: an error of one of 255 steps."""
+"""PSNR in dB against full precision: an error of one of 255 steps."""
 PROBE_SIDE = 128
 """Side in pixels of the window in the middle of an image that is restored in both precisions."""
 

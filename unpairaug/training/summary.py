@@ -84,7 +84,10 @@ class Summary:
             return "translated images differ more from the real ones than plain sources do: do not use this translator"
         assert self.head is not None
         if self.status == "within_noise" and self.head.status == "above":
-            return "translated images are no closer to the real ones than plain sources are: the difference is noise"
+            return (
+                "translated images are not clearly closer to the real ones than plain sources are: the difference is "
+                "within its uncertainty"
+            )
         if self.status == "within_noise":
             return f"the result is no better than {compared}: the difference is within its uncertainty"
         if self.metric != PAIRED and self.status == "above":

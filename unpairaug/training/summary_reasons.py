@@ -10,7 +10,7 @@ from unpairaug.training.metrics_file import MetricsFile
 
 MOST = 4
 """Reasons in a summary."""
-FEW_STEPS, FEW_IMAGES = 500, 20
+FEW_STEPS, FEW_IMAGES = 300, 20
 TOO_FEW_IMAGES = 10
 """Images on a side below which `check` warns: with five, six of twelve cameras were below their baseline."""
 NO_GAIN, NO_NOISE = 0.05, 0.5
@@ -34,7 +34,7 @@ def _from_schedule(recipe: Recipe) -> Iterator[str]:
     steps, schedule, head = recipe.train.steps, recipe.schedule, recipe.optimizer.head
     assert isinstance(steps, int) and isinstance(schedule.translator_warmup, int), "resolve the recipe's epochs first"
     if steps < FEW_STEPS:
-        yield f"The run has {steps} steps; the bundled recipes take 1000 or more (train.steps)."
+        yield f"The run has {steps} steps; the bundled recipes take {FEW_STEPS} or more (train.steps)."
     trained = steps - schedule.translator_warmup
     if trained < steps / 2:
         yield f"The head was trained in only {trained} of {steps} steps (schedule.translator_warmup)."
